@@ -1,0 +1,39 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up what it needs on a fresh Debian machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HEADLESS ?=
+
+.PHONY: demo test check setup browser lock clean
+
+demo: setup
+	$(BIN)/tessera demo $(if $(HEADLESS),--headless)
+
+test: setup browser
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(VENV)/.installed
+
+# Debian splits venv out of Python; as root we fetch it, otherwise the error of `venv` says what to install.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c "import ensurepip" 2>/dev/null || (test "$$(id -u)" = 0 && apt-get update -q && apt-get install -y -q python3-venv)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+browser:
+	@command -v chromium >/dev/null || if test "$$(id -u)" = 0; then apt-get update -q && apt-get install -y -q --no-install-recommends chromium; \
+	else echo "chromium is not installed: browser tests will skip (apt-get install chromium)"; fi
+
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

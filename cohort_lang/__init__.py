@@ -1,0 +1,1 @@
+"""Cohort definitions: text, tree, lints, prose, and their evaluation on a hospital's own database."""

@@ -1,0 +1,1 @@
+"""Study protocols, signatures, the federation, disclosure policy, ledger and receipts."""

@@ -1,0 +1,108 @@
+"""The shape every analysis has: one file, one `Analysis`, five steps from a hospital's rows to a released result.
+
+    tables   what each site must share (public, from the parameters alone)
+    local    at the site, in the clear: rows -> the columns of those tables
+    compute  at every node, on shares: tables (and a secret query) -> named secret outputs
+    finish   at the recipient, in the clear: opened outputs -> a typed result
+
+Nodes run `compute` and nothing else; its outputs leave a node only as shares sealed to the recipient.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.session import Session
+from mpc_backend.tables import Arrays, TableSpec
+from mpc_backend.values import SecretValue
+
+
+class Parameters(BaseModel):
+    """What a signed study fixes about one analysis; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+P = TypeVar("P", bound=Parameters)
+Inputs = Mapping[str, Mapping[str, Mapping[str, SecretValue]]]
+"""Shared columns: inputs[table][site][column]. A query table has the single pseudo-site ``query``."""
+Outputs = dict[str, SecretValue]
+Opened = Mapping[str, NDArray[np.int64] | NDArray[np.float64] | NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class SiteData:
+    """One hospital's own view of a cohort, in the clear, never leaving the site.
+
+    ``frame``: one row per cohort entry (by default per person), columns as the study's variables name them; a
+    time-to-event variable ``v`` gives columns ``v_time`` and ``v_event``; missing is NA. ``attrition``: (label, distinct
+    persons left) for the entry event and then each criterion. ``population``: distinct persons in the hospital's data.
+    """
+
+    frame: pd.DataFrame
+    attrition: tuple[tuple[str, int], ...] = ()
+    population: int = 0
+
+
+class Suppressed(BaseModel):
+    """One thing that was withheld, and why, in words a reader of the result understands."""
+
+    what: str
+    why: str
+
+
+class Result(BaseModel):
+    """What the recipient reads. Subclasses add the estimates; ``suppressed`` is never silent."""
+
+    kind: str
+    suppressed: list[Suppressed] = []
+    notes: list[str] = []
+
+
+@dataclass(frozen=True)
+class Released:
+    """The policy under which outputs are made: the study's, with the sites that contribute and those that also receive."""
+
+    policy: DisclosurePolicy
+    sites: tuple[str, ...]
+    receiving_sites: tuple[str, ...] = field(default=())
+
+
+class Analysis(ABC, Generic[P]):
+    """One kind of analysis; see the module docstring. Instances are stateless."""
+
+    kind: ClassVar[str]
+    parameters: type[P]
+
+    @abstractmethod
+    def tables(self, parameters: P) -> tuple[TableSpec, ...]:
+        """The tables every site shares, and the query table if a run brings a secret query."""
+
+    @abstractmethod
+    def local(self, parameters: P, site: SiteData) -> dict[str, Arrays]:
+        """At the site, in the clear: the columns of every table but the query, unpadded.
+
+        Raises:
+            mpc_backend.errors.LocalDataError: the site's data cannot give a column (names the column, never a value).
+        """
+
+    @abstractmethod
+    def compute(self, session: Session, parameters: P, released: Released, inputs: Inputs) -> Outputs:
+        """At every node, on shares. Opens nothing; disclosure control happens here."""
+
+    @abstractmethod
+    def finish(self, parameters: P, released: Released, opened: Opened) -> Result:
+        """At the recipient, in the clear: everything that follows from released numbers alone."""
+
+    def query(self, parameters: P, facts: Mapping[str, object]) -> dict[str, Arrays]:
+        """At the physician's client, in the clear: the columns of the query table. Only for analyses with one."""
+        raise TypeError(f"analysis {self.kind} takes no query")

@@ -1,0 +1,1 @@
+"""Streamlit pages, the Python client and the umbrella command `tessera`."""
