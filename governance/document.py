@@ -1,0 +1,109 @@
+"""What every signed document has in common: strict fields, canonical bytes, a digest, times in UTC."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+
+from governance.canonical import canonical_json, parse_canonical, sha256_hex
+from governance.errors import DocumentError
+
+SIGNING_KEY_BYTES = 32
+SEALING_KEY_BYTES = 1184 + 32
+"""ML-KEM-768 encapsulation key, then X25519 public key."""
+
+
+def _utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs its zone; write it in UTC, for example 2026-01-31T12:00:00Z")
+    return value.astimezone(UTC).replace(microsecond=0)
+
+
+def utc_text(value: datetime) -> str:
+    """A time as documents carry it: whole seconds, UTC, ``Z``."""
+    return _utc(value).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _base64_of(length: int) -> AfterValidator:
+    def check(value: str) -> str:
+        try:
+            raw = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError("not base64") from error
+        if len(raw) != length or base64.b64encode(raw).decode() != value:
+            raise ValueError(f"expected {length} bytes in base64, found {len(raw)}")
+        return value
+
+    return AfterValidator(check)
+
+
+UtcTime = Annotated[datetime, AfterValidator(_utc), PlainSerializer(utc_text, when_used="json")]
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+"""128 random bits in hexadecimal."""
+Words = Annotated[str, Field(min_length=1, max_length=20_000)]
+PublicKey = Annotated[str, _base64_of(SIGNING_KEY_BYTES)]
+"""Ed25519 verification key, base64 of 32 bytes."""
+SealingPublicKey = Annotated[str, _base64_of(SEALING_KEY_BYTES)]
+
+
+class Part(BaseModel):
+    """A piece of a document: immutable, and unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Document(Part):
+    """A document that is signed or hashed as a whole."""
+
+    payload_type: ClassVar[str] = "application/json"
+
+    def canonical(self) -> bytes:
+        """The RFC 8785 bytes; what is signed and hashed."""
+        return canonical_json(self)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, in hexadecimal."""
+        return sha256_hex(self.canonical())
+
+    @classmethod
+    def from_canonical(cls, data: bytes) -> Self:
+        """Read canonical bytes.
+
+        Raises:
+            DocumentError: not canonical, an unknown or missing field, a value out of range; names the field's
+                path.
+        """
+        document = cls.from_value(parse_canonical(data))
+        if document.canonical() != data:
+            raise DocumentError(
+                f"{cls.__name__}: fields with a default must be written out; the digest covers them"
+            )
+        return document
+
+    @classmethod
+    def from_value(cls, value: Any) -> Self:
+        """Build from parsed JSON or YAML.
+
+        Raises:
+            DocumentError: names the path of the first field at fault and what was expected there.
+        """
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise DocumentError(explain_validation(cls.__name__, error)) from error
+
+
+def explain_validation(name: str, error: ValidationError) -> str:
+    """One line per fault: the field's path and what is wrong with it. Found values are not repeated."""
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        path = ".".join(str(step) for step in fault["loc"]) or "(whole document)"
+        lines.append(f"{path}: {fault['msg'].removeprefix('Value error, ')}")
+    return f"{name}: " + "; ".join(lines)

@@ -1,0 +1,165 @@
+"""The federation file: who runs nodes, which hospitals take part, their keys, the protocol between the nodes.
+
+It is agreed out of band. Every party pins its digest when it is set up, every study carries that digest, and
+any mismatch is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from cryptography import x509
+from pydantic import AfterValidator, Field, model_validator
+
+from governance.canonical import parse_json
+from governance.disclosure import SMALLEST_MINIMUM_CELL
+from governance.document import Document, Part, PublicKey, SealingPublicKey, Slug, Words
+from governance.errors import DocumentError, FederationMismatch
+
+NODES_OF = {"rep4": 4}
+"""How many nodes each protocol has; exactly one of them may misbehave under ``rep4``, and the run then
+aborts."""
+
+
+def _certificate(value: str) -> str:
+    try:
+        x509.load_pem_x509_certificate(value.encode())
+    except ValueError as error:
+        raise ValueError("no X.509 certificate in PEM") from error
+    return value
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("expected host:port")
+    return value
+
+
+def _https(value: str) -> str:
+    if not value.startswith("https://"):
+        raise ValueError("expected an https:// address")
+    return value.rstrip("/")
+
+
+class NodeEntry(Part):
+    """One computing node and its operator. ``identity_key`` signs attestations; ``sealing_key`` receives
+    shares."""
+
+    index: Annotated[int, Field(ge=0, le=15)]
+    id: Slug
+    organisation: Words
+    control_url: Annotated[str, AfterValidator(_https)]
+    data_address: Annotated[str, AfterValidator(_address)]
+    identity_key: PublicKey
+    sealing_key: SealingPublicKey
+    tls_certificate: Annotated[str, AfterValidator(_certificate)]
+
+
+class SiteEntry(Part):
+    """One hospital. ``connector_key`` signs uploads by machine; ``steward_key`` signs decisions by a
+    person."""
+
+    id: Slug
+    name: Words
+    connector_key: PublicKey
+    steward_key: PublicKey
+
+
+class Federation(Document):
+    """Nodes in the order of their index, sites, and what they agreed on.
+
+    ``release_floor``: no study may release cells smaller than this, whatever its own policy says.
+    """
+
+    payload_type = "application/vnd.tessera.federation+json"
+
+    tessera: Literal["federation/1"] = "federation/1"
+    name: Words
+    version: Annotated[int, Field(ge=1)]
+    protocol: Literal["rep4"]
+    release_floor: Annotated[int, Field(ge=SMALLEST_MINIMUM_CELL, le=10_000)] = SMALLEST_MINIMUM_CELL
+    nodes: tuple[NodeEntry, ...]
+    sites: Annotated[tuple[SiteEntry, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        expected = NODES_OF[self.protocol]
+        if [node.index for node in self.nodes] != list(range(expected)):
+            found = [node.index for node in self.nodes]
+            raise ValueError(f"{self.protocol} needs nodes 0 to {expected - 1} in order, found {found}")
+        _distinct("node id", (node.id for node in self.nodes))
+        _distinct("node operator", (node.organisation.strip().casefold() for node in self.nodes))
+        _distinct("data address", (node.data_address for node in self.nodes))
+        _distinct("sealing key", (node.sealing_key for node in self.nodes))
+        _distinct("site id", (site.id for site in self.sites))
+        _distinct("signing key", self.signing_keys())
+        return self
+
+    def signing_keys(self) -> tuple[str, ...]:
+        """Every Ed25519 key of nodes, connectors and stewards; no two may be equal (separation of duties)."""
+        sites = [key for site in self.sites for key in (site.connector_key, site.steward_key)]
+        return tuple([node.identity_key for node in self.nodes] + sites)
+
+    def node(self, which: str | int) -> NodeEntry:
+        """The node with this id or index.
+
+        Raises:
+            DocumentError: there is none; names those there are.
+        """
+        for node in self.nodes:
+            if which in (node.id, node.index):
+                return node
+        raise DocumentError(
+            f"no node {which!r} in federation {self.name!r}; nodes: {[n.id for n in self.nodes]}"
+        )
+
+    def site(self, site_id: str) -> SiteEntry:
+        """The site with this id.
+
+        Raises:
+            DocumentError: there is none; names those there are.
+        """
+        for site in self.sites:
+            if site.id == site_id:
+                return site
+        known = [site.id for site in self.sites]
+        raise DocumentError(f"no site {site_id!r} in federation {self.name!r}; sites: {known}")
+
+    @classmethod
+    def load(cls, path: Path, pinned: str | None = None) -> Self:
+        """Read a federation file, in any JSON layout; check its digest against the pinned one if given.
+
+        Raises:
+            DocumentError: unreadable or malformed.
+            FederationMismatch: another digest than the pinned one.
+        """
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DocumentError(f"{path}: cannot read the federation file: {error.strerror}") from error
+        federation = cls.from_value(parse_json(data))
+        if pinned is not None and federation.digest != pinned:
+            raise FederationMismatch(
+                f"{path}: this federation file has digest {federation.digest}, pinned is {pinned}; if the "
+                f"members agreed "
+                "on a new file, pin it anew"
+            )
+        return federation
+
+    def save(self, path: Path) -> None:
+        """Write canonical bytes; the file is replaced in one step."""
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as stream:
+            stream.write(self.canonical())
+        os.replace(stream.name, path)
+
+
+def _distinct(what: str, values: Iterable[str]) -> None:
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        raise ValueError(f"every {what} must be distinct; repeated: {', '.join(repeated)[:200]}")
