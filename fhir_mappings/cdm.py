@@ -114,8 +114,8 @@ def _check_values(
         condition = lost if field.required else f"{column} IS NOT NULL AND {lost}"
         checks[field.name] = f"count(*) FILTER (WHERE {condition})"
     try:
-        row = connection.execute(f"SELECT {', '.join(checks.values())} FROM {source}").fetchone()  # noqa:
-        S608
+        query = f"SELECT {', '.join(checks.values())} FROM {source}"  # noqa: S608
+        row = connection.execute(query).fetchone()
     except duckdb.Error as error:
         raise unreadable(file, error) from None
     bad = {name: count for name, count in zip(checks, row or (), strict=True) if count}
