@@ -1,0 +1,1 @@
+"""Synthetic hospitals with a known truth, and the demonstration that runs the whole of Tessera on them."""
