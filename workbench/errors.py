@@ -20,17 +20,7 @@ PACKAGES: Final = frozenset(
     {"workbench", "site_connector", "mpc_backend", "governance", "cohort_lang", "fhir_mappings"}
 )
 # Errors of ours that mean "the work did not succeed", where the class itself has no attribute ``exit_code``.
-FAILURES: Final = frozenset(
-    {
-        "ProtocolAbort",
-        "PeerLost",
-        "RunAborted",
-        "RunFailed",
-        "NodeUnreachable",
-        "TransportError",
-        "SharesDisagree",
-    }
-)
+FAILURES: Final = frozenset({"ProtocolAbort", "ShareMismatch", "NodeUnreachable", "RunAborted", "RunFailed"})
 
 
 class WorkbenchError(Exception):

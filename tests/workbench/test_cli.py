@@ -1,0 +1,108 @@
+"""The umbrella command: fast help, one way of saying errors, accounts and settings from the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from governance.errors import Expired
+from mpc_backend.errors import PeerLost
+from workbench.cli import MOUNTS, main
+from workbench.errors import exit_status, message_of
+from workbench.settings import WorkbenchSettings, load_settings, write_settings
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    seen = capsys.readouterr()
+    return int(stop.value.code or 0), seen.out, seen.err
+
+
+def test_help_names_every_command_and_imports_none(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert all(f" {mount.name} " in out for mount in MOUNTS)
+    script = (
+        "import sys, workbench.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: print([*sys.modules])"
+    )
+    listed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert not [heavy for heavy in ("streamlit", "numba", "ibis", "pandas") if f"'{heavy}'" in listed]
+
+
+def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "bogus")
+    assert code == 2
+    assert "bogus" in err
+
+
+@pytest.fixture
+def settings_file(tmp_path: Path) -> Path:
+    path = tmp_path / "workbench.toml"
+    path.write_text('title = "North"\nstate_dir = "state"\n')
+    (tmp_path / "password").write_text("correct horse battery\n")
+    return path
+
+
+def test_accounts_from_the_command_line(
+    capsys: pytest.CaptureFixture[str], settings_file: Path, tmp_path: Path
+) -> None:
+    start = ("workbench", "--settings", str(settings_file), "users")
+    password = ("--password-file", str(tmp_path / "password"))
+    code, out, _ = run(capsys, *start, "add", "analyst", "--role", "researcher", *password)
+    assert code == 0
+    assert "signing_key: " in out
+    keys = tmp_path / "state" / "identities" / "analyst"
+    assert [file.stat().st_mode & 0o077 for file in keys.iterdir()] == [0, 0]
+    code, out, _ = run(capsys, *start, "list")
+    assert out.startswith("analyst\tresearcher\tactive")
+    code, _, err = run(capsys, *start, "add", "analyst", "--role", "researcher", *password)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("tessera: account analyst exists")
+
+
+def test_settings_are_refused_with_the_reason(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "workbench.toml"
+    for text, words in {
+        'kind = "hospital"': "site_dir",
+        'kind = "research"\nsite_dir = "site"': "must not see a site directory",
+        "porrt = 8501": "porrt",
+        "port = [": "not a TOML file",
+    }.items():
+        path.write_text(text)
+        code, _, err = run(capsys, "workbench", "--settings", str(path), "users", "list")
+        assert code == 2
+        assert words in err
+        assert "Traceback" not in err
+
+
+def test_settings_survive_writing_and_the_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sub" / "workbench.toml"
+    settings = WorkbenchSettings(
+        kind="hospital", site_dir=tmp_path / "site", state_dir=tmp_path / "state", title='The "North"'
+    )
+    write_settings(path, settings)
+    assert load_settings(path) == settings
+    monkeypatch.setenv("TESSERA_WORKBENCH_TITLE", "South")
+    assert load_settings(path).title == "South"
+
+
+def test_errors_become_two_or_three_and_never_repeat_input() -> None:
+    class Age(BaseModel):
+        age: int
+
+    with pytest.raises(ValidationError) as invalid:
+        Age.model_validate({"age": "seventy-one"})
+    assert exit_status(invalid.value) == 2
+    assert "seventy-one" not in message_of(invalid.value)
+    assert message_of(invalid.value).startswith("age: ")
+    assert exit_status(Expired("over")) == 2
+    assert exit_status(PeerLost("gone")) == 3
+    assert exit_status(ConnectionRefusedError("no")) == 3
+    assert exit_status(ZeroDivisionError()) is None

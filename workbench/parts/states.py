@@ -1,0 +1,90 @@
+"""The six states every screen can be in, said the same way everywhere. The texts are functions, tested
+without a browser; `show` and `guarded` put them on the page.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import streamlit as st
+
+from governance.errors import NotApproved
+from workbench.errors import exit_status, is_ours, message_of
+
+LOG = logging.getLogger("tessera.workbench")
+
+Tone = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class State:
+    """One message on a page."""
+
+    tone: Tone
+    text: str
+
+
+def hidden_text(minimum_cell: int) -> str:
+    """What stands where a number is withheld: never 0, never blank."""
+    return f"hidden (fewer than {minimum_cell})"
+
+
+def partial(missing: Sequence[str], of: int, since: datetime | None = None) -> State:
+    """Some of the parties did not answer."""
+    when = f" since {since:%H:%M} UTC" if since else ""
+    return State(
+        "warning", f"{of - len(missing)} of {of} answered; not reachable{when}: {', '.join(missing)}."
+    )
+
+
+def not_approved(missing: Sequence[str], declined: Sequence[str]) -> State:
+    """A study that may not run yet, and whom it waits for."""
+    waits = [f"Waiting for the signature of {', '.join(missing)}."] if missing else []
+    waits += [f"Declined by {', '.join(declined)}."] if declined else []
+    return State("warning", " ".join(["This study may not run.", *waits]))
+
+
+def describe(error: BaseException) -> State:
+    """An error we raise on purpose, in its own words, told apart from a failure and from a fault of ours."""
+    if isinstance(error, NotApproved):
+        return not_approved(error.missing, error.declined)
+    if exit_status(error) is None:
+        reference = secrets.token_hex(4)
+        LOG.error("unexpected error %s on a page: %s", reference, trail(error))
+        return State(
+            "error",
+            f"This page failed by a fault of the workbench. Tell its administrator reference {reference}.",
+        )
+    side = "Refused" if is_ours(error) and exit_status(error) == 2 else "Failed"
+    return State("error", f"{side}: {message_of(error)}")
+
+
+def trail(error: BaseException) -> str:
+    """Type and place of an error, without its message or any local value: those could hold a patient's
+    facts.
+    """
+    places = []
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        places.append(f"{code.co_filename.rsplit('/', 2)[-1]}:{step.tb_lineno} {code.co_name}")
+        step = step.tb_next
+    return f"{type(error).__name__} at {' < '.join(reversed(places[-6:]))}"
+
+
+def show(state: State) -> None:
+    """Put a state on the page."""
+    {"info": st.info, "warning": st.warning, "error": st.error}[state.tone](state.text)
+
+
+def guarded(render: Callable[[], None]) -> None:
+    """Draw a page; an error becomes a message in words, never a stack trace."""
+    try:
+        render()
+    except Exception as error:
+        show(describe(error))

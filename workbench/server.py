@@ -1,0 +1,66 @@
+"""Serve the workbench: Streamlit behind the gate, on one port."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import streamlit as st
+from starlette.middleware import Middleware
+
+from workbench.context import open_workbench
+from workbench.gate import SIGN_IN_HEADER, Gate
+from workbench.settings import SETTINGS_VARIABLE, WorkbenchSettings, write_settings
+
+SCRIPT = Path(__file__).parent / "app.py"
+
+
+def streamlit_options(settings: WorkbenchSettings) -> dict[str, object]:
+    """Streamlit's options: nothing phones home, no error's inside reaches a page, no developer's toolbar."""
+    options: dict[str, object] = {
+        "server.address": settings.host,
+        "server.port": settings.port,
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "server.trustedUserHeaders": json.dumps({SIGN_IN_HEADER: "sign_in"}),
+        "server.maxUploadSize": 5,
+        "server.enableAgentApi": False,
+        "browser.gatherUsageStats": False,
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,
+        "client.toolbarMode": "minimal",
+        "client.showSidebarNavigation": True,
+        "theme.base": "light",
+        "theme.primaryColor": "#005a87",
+        "theme.backgroundColor": "#ffffff",
+        "theme.secondaryBackgroundColor": "#f3f6f8",
+        "theme.textColor": "#17242d",
+        "theme.baseRadius": "6px",
+        "theme.baseFontSize": 15,
+    }
+    if settings.tls_certificate is not None:
+        options |= {
+            "server.sslCertFile": str(settings.tls_certificate),
+            "server.sslKeyFile": str(settings.tls_key),
+        }
+    return options
+
+
+def application(settings: WorkbenchSettings) -> st.App:
+    """The ASGI application; `serve` runs it."""
+    accounts = open_workbench(settings).accounts
+    gate = Middleware(
+        Gate, accounts=accounts, title=settings.title, kind=settings.kind, secure=settings.secure_cookies
+    )
+    return st.App(SCRIPT, middleware=[gate])
+
+
+def serve(settings: WorkbenchSettings) -> None:
+    """Serve until interrupted. The pages read the very settings given here, through a file in the state
+    folder.
+    """
+    serving = settings.state_dir / "serving.toml"
+    write_settings(serving, settings)
+    os.environ[SETTINGS_VARIABLE] = str(serving)
+    application(settings).run(config=streamlit_options(settings))
