@@ -14,6 +14,9 @@ from governance.errors import DocumentError
 LARGEST_DOCUMENT = 8 * 1024 * 1024
 """Bytes; longer input is refused before it is parsed."""
 
+LARGEST_INTEGER = 2**53 - 1
+"""RFC 7493: integers up to here survive every JSON reader."""
+
 
 def canonical_json(obj: Any) -> bytes:
     """The RFC 8785 bytes of a JSON value or a pydantic model.
@@ -39,7 +42,11 @@ def parse_json(data: bytes) -> Any:
         raise DocumentError(f"a document of {len(data)} bytes is longer than the {LARGEST_DOCUMENT} allowed")
     try:
         return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_integer,
         )
     except UnicodeDecodeError as error:
         raise DocumentError(f"not UTF-8 at byte {error.start}") from error
@@ -87,3 +94,11 @@ def _finite(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise DocumentError("a number is too large for a double")
     return value
+
+
+def _integer(text: str) -> int | float:
+    """JSON numbers are doubles: a whole number beyond 2^53 is one, and RFC 8785 writes some doubles that
+    way."""
+    if len(text) > 16 or abs(int(text)) > LARGEST_INTEGER:
+        return _finite(text)
+    return int(text)
