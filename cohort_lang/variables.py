@@ -1,8 +1,9 @@
 """Variables of a study: what is taken from each cohort entry and in which window around the index date.
 
-These are the declarations only; a site evaluates them with ``cohort_lang.evaluate_variables``. Each produces one
-column (``time_to_event`` two: ``<name>_time`` and ``<name>_event``). Concepts are named either by a concept set declared
-in the cohort's text, or by a list of OMOP concept ids, which means exactly those ids and no descendants.
+These are the declarations only; a site evaluates them with ``cohort_lang.evaluate_variables``. Each
+produces one column (``time_to_event`` two: ``<name>_time`` and ``<name>_event``). Concepts are named
+either by a concept set declared in the cohort's text, or by a list of OMOP concept ids, which means
+exactly those ids and no descendants.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ RecordDomain = Literal[
     "device exposure",
     "visit",
 ]
-"""Kinds of clinical record a variable may read, each one table of the OMOP CDM (see docs/cohort-language.md)."""
+"""Kinds of clinical record a variable may read, each one table of the OMOP CDM (see
+docs/cohort-language.md).
+"""
 
 VALUED_DOMAINS = ("measurement", "observation")
 """Domains whose records carry a value (number with unit, or concept)."""
@@ -43,7 +46,8 @@ class _Frozen(BaseModel):
 
 
 class DayWindow(_Frozen):
-    """Days relative to the index date, both ends included; ``None`` is open: any time before, or any time after.
+    """Days relative to the index date, both ends included; ``None`` is open: any time before, or any time
+    after.
 
     Only records inside the observation period that contains the index date count, as in Circe.
     """
@@ -59,7 +63,9 @@ class DayWindow(_Frozen):
 
     @property
     def reaches_after_index(self) -> bool:
-        """Whether the window sees days after time zero, which makes a baseline variable condition on the future."""
+        """Whether the window sees days after time zero, which makes a baseline variable condition on the
+        future.
+        """
         return self.end is None or self.end > 0
 
 
@@ -70,7 +76,9 @@ class Age(_Frozen):
 
 
 class Sex(_Frozen):
-    """Recorded sex at birth: ``"male"`` (8507), ``"female"`` (8532), missing for any other concept. Column: string."""
+    """Recorded sex at birth: ``"male"`` (8507), ``"female"`` (8532), missing for any other concept.
+    Column: string.
+    """
 
     kind: Literal["sex"]
 
@@ -82,10 +90,12 @@ class IndexYear(_Frozen):
 
 
 class Category(_Frozen):
-    """The label of the first or last record in the window whose concept falls in one of the levels. Column: string.
+    """The label of the first or last record in the window whose concept falls in one of the levels.
+    Column: string.
 
-    ``of = "concept"`` compares the record's concept; ``of = "value"`` its value concept, among records whose concept is
-    in ``concepts``. Records of the same day: the level declared first wins. No record in any level: missing.
+    ``of = "concept"`` compares the record's concept; ``of = "value"`` its value concept, among records
+    whose concept is in ``concepts``. Records of the same day: the level declared first wins. No record in
+    any level: missing.
     """
 
     kind: Literal["category"]
@@ -112,7 +122,9 @@ class Category(_Frozen):
 
 
 class Presence(_Frozen):
-    """1 where at least one record of the concepts lies in the window, else 0; never missing. Column: Int64."""
+    """1 where at least one record of the concepts lies in the window, else 0; never missing. Column:
+    Int64.
+    """
 
     kind: Literal["presence"]
     domain: RecordDomain
@@ -123,9 +135,9 @@ class Presence(_Frozen):
 class Value(_Frozen):
     """The numeric value of the first or last record in the window. Column: Float64.
 
-    ``unit`` is a UCUM code such as ``"%"`` or the id of a unit concept; records in another unit, without a number, or
-    outside ``minimum``..``maximum`` (plausible range, both included) are passed over, never converted. Several values on
-    the picked day: their mean.
+    ``unit`` is a UCUM code such as ``"%"`` or the id of a unit concept; records in another unit, without
+    a number, or outside ``minimum``..``maximum`` (plausible range, both included) are passed over, never
+    converted. Several values on the picked day: their mean.
     """
 
     kind: Literal["value"]
@@ -152,12 +164,13 @@ class EventDefinition(_Frozen):
 
 
 class TimeToEvent(_Frozen):
-    """Time from index to the first of the events, else to censoring. Columns: ``_time`` Int64, ``_event`` 0/1 Int64.
+    """Time from index to the first of the events, else to censoring. Columns: ``_time`` Int64, ``_event``
+    0/1 Int64.
 
-    Clinical events count from the day after index; death counts from the index date itself. Follow-up ends at the
-    earliest of the horizon and the end named by ``censor``: of the cohort entry, or of the observation period that
-    contains the index date. Events on the last day of follow-up count; death is looked for in the same follow-up. Days
-    become weeks (7) or months (365.25 / 12) by ceiling.
+    Clinical events count from the day after index; death counts from the index date itself. Follow-up
+    ends at the earliest of the horizon and the end named by ``censor``: of the cohort entry, or of the
+    observation period that contains the index date. Events on the last day of follow-up count; death is
+    looked for in the same follow-up. Days become weeks (7) or months (365.25 / 12) by ceiling.
     """
 
     kind: Literal["time_to_event"]
