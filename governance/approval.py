@@ -15,6 +15,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
+from governance.bounds import check_texts
 from governance.document import Digest, Document, Slug, UtcTime, Words
 from governance.envelope import D, Envelope, open_document, peek_document
 from governance.errors import (
@@ -110,7 +111,7 @@ def check_study(federation: Federation, study: StudyProtocol) -> None:
 
     Raises:
         FederationMismatch: written for another federation file or protocol.
-        DocumentError: names a site the federation does not have.
+        DocumentError: names a site the federation does not have, or holds a cohort that does not parse.
         PolicyRefused: releases smaller cells than the federation allows, or one key holds two duties.
     """
     if study.federation != federation.digest:
@@ -131,6 +132,7 @@ def check_study(federation: Federation, study: StudyProtocol) -> None:
             f"{federation.release_floor}"
         )
     _check_duties(federation, study)
+    check_texts(study)
 
 
 def _check_duties(federation: Federation, study: StudyProtocol) -> None:

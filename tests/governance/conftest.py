@@ -21,6 +21,14 @@ from governance.study import StudyProtocol
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NODES = ("node-a", "node-b", "node-c", "node-d")
 SITES = ("north", "south", "west")
+COHORT = """cohort "Type 2 diabetes"
+
+concept set Diabetes:
+  201826 "Type 2 diabetes mellitus" and descendants
+
+enter on first condition of Diabetes
+  with 365 days of prior observation
+"""
 
 
 def certificate() -> str:
@@ -98,7 +106,7 @@ class Parties:
             "federation": federation.digest,
             "protocol": "rep4",
             "sites": list(SITES),
-            "cohorts": {"diabetes": "cohort text"},
+            "cohorts": {"diabetes": COHORT},
             "variables": {"age": {"kind": "age"}},
             "analyses": [{"id": "persons", "kind": "cohort_count", "cohort": "diabetes"}],
             "recipients": [

@@ -13,7 +13,7 @@ from governance.disclosure import DisclosurePolicy
 from governance.errors import DocumentError, Expired, FederationMismatch, NotYetValid, PolicyRefused
 from governance.federation import Federation
 from governance.study import StudyProtocol
-from tests.governance.conftest import NOW, Parties
+from tests.governance.conftest import COHORT, NOW, Parties
 
 
 def test_federation_file_keeps_its_digest_in_any_layout(federation: Federation, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_every_field_counts_in_the_digest(
 ) -> None:
     changes = [
         {"title": "Metformin in type 2 diabetes."},
-        {"cohorts": {"diabetes": "cohort text "}},
+        {"cohorts": {"diabetes": COHORT + " "}},
         {
             "analyses": [
                 {"id": "persons", "kind": "cohort_count", "cohort": "diabetes", "parameters": {"k": 1}}
@@ -227,3 +227,17 @@ def test_footnotes_follow_the_policy() -> None:
     assert "others are exact" in DisclosurePolicy(rounding=1).footnote()
     assert "A true zero is shown" in DisclosurePolicy(allow_true_zero=True).footnote()
     assert "synthetic" in DisclosurePolicy(release="exact", minimum_cell=0).footnote()
+
+
+def test_texts_that_do_not_parse_or_name_nothing_are_refused(
+    parties: Parties, federation: Federation
+) -> None:
+    with pytest.raises(DocumentError, match=r"cohorts\.diabetes: line 1, column 1"):
+        check_study(federation, parties.study(federation, cohorts={"diabetes": "select persons"}))
+    presence = {"kind": "presence", "domain": "condition", "concepts": "Stroke"}
+    with pytest.raises(
+        DocumentError, match=r"variables\.stroke: no cohort declares the concept set 'Stroke'"
+    ):
+        check_study(federation, parties.study(federation, variables={"stroke": presence}))
+    presence["concepts"] = "Diabetes"
+    check_study(federation, parties.study(federation, variables={"stroke": presence}))

@@ -31,7 +31,7 @@ from governance.manifest import UploadManifest, check_manifest
 from governance.receipt import Receipt, RunAttestation, verify_receipt
 from governance.run_request import RunRequest, Spent, check_run_request, runs_left
 from governance.study import StudyProtocol
-from tests.governance.conftest import NODES, NOW, Parties
+from tests.governance.conftest import COHORT, NODES, NOW, Parties
 
 FRESH = Spent()
 
@@ -93,6 +93,62 @@ def test_budget_and_replay(parties: Parties, federation: Federation, study: Stud
     with pytest.raises(OverBudget, match="3 of 3 runs are used"):
         check_run_request(federation, study, parties.request(study, by="physician"), NOW, spent)
     assert runs_left(study, spent) == 0
+
+
+SETS = """concept set Diabetes:
+  201826 "Type 2 diabetes mellitus" and descendants
+concept set Metformin: 1503297 and descendants
+"""
+
+
+@pytest.fixture(scope="module")
+def feasibility(parties: Parties, federation: Federation) -> StudyProtocol:
+    return parties.study(
+        federation,
+        kind="feasibility",
+        cohorts={},
+        variables={},
+        analyses=[{"id": "count", "kind": "cohort_count"}],
+        feasibility={"concept_sets": SETS, "max_counts": 1},
+    )
+
+
+def test_a_feasibility_count_within_its_bounds(
+    parties: Parties, federation: Federation, feasibility: StudyProtocol
+) -> None:
+    asked = parties.request(feasibility, parameters={"cohort": COHORT})
+    request = check_run_request(federation, feasibility, asked, NOW, FRESH)
+    assert runs_left(feasibility, FRESH) == 1
+    spent = FRESH.charge(request)
+    assert runs_left(feasibility, spent) == 0
+    with pytest.raises(OverBudget, match="1 of 1"):
+        check_run_request(
+            federation, feasibility, parties.request(feasibility, parameters={"cohort": COHORT}), NOW, spent
+        )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, "brings `cohort`"),
+        ({"cohort": 3}, "brings `cohort`"),
+        ({"cohort": COHORT, "k": 1}, "may not bring k"),
+        ({"cohort": "enter"}, "does not parse: line 1"),
+        ({"cohort": COHORT.replace("Diabetes", "Stroke")}, r"concept sets \['Stroke'\]"),
+        (
+            {"cohort": COHORT.replace("201826", "201820")},
+            r"names otherwise; it names \['Diabetes', 'Metformin'\]",
+        ),
+        ({"cohort": COHORT.replace(" and descendants", "")}, "names otherwise"),
+    ],
+)
+def test_a_feasibility_count_outside_its_bounds(
+    parties: Parties, federation: Federation, feasibility: StudyProtocol, parameters: dict, message: str
+) -> None:
+    with pytest.raises(ForeignParameters, match=message):
+        check_run_request(
+            federation, feasibility, parties.request(feasibility, parameters=parameters), NOW, FRESH
+        )
 
 
 def manifest(parties: Parties, study: StudyProtocol, **changes: object) -> Envelope:
