@@ -1,0 +1,124 @@
+"""A node's directory and its settings: ``node.toml``, overridden by environment variables
+``TESSERA_NODE_<NAME>``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from governance.document import Slug, Words, explain_validation
+from mpc_backend.node.errors import NodeSetupError
+
+MIB = 1024 * 1024
+
+
+class NodeSettings(BaseSettings):
+    """Every setting of a node; docs/node.md lists them all."""
+
+    model_config = SettingsConfigDict(env_prefix="TESSERA_NODE_", extra="forbid", frozen=True)
+
+    id: Annotated[Slug, Field(description="The node's name in the federation file.")]
+    organisation: Annotated[Words, Field(description="Who operates the node.")]
+    control_url: Annotated[
+        str, Field(description="Where clients reach the control interface, https://host:port.")
+    ]
+    data_address: Annotated[str, Field(description="Where the other nodes reach this one, host:port.")]
+    control_listen: Annotated[str, Field(description="Address the control interface binds, host:port.")]
+    data_listen: Annotated[str, Field(description="Address the data listener binds, host:port.")]
+    largest_upload_mib: Annotated[
+        int, Field(ge=1, le=65_536, description="Largest upload a site may send, in MiB.")
+    ] = 1024
+    message_seconds: Annotated[
+        float,
+        Field(gt=0, description="How long a job waits for a peer's next message before it is given up."),
+    ] = 60.0
+    greeting_seconds: Annotated[
+        float, Field(gt=0, description="How long the nodes of a job may take to connect once it starts.")
+    ] = 20.0
+    retry_seconds: Annotated[
+        float,
+        Field(gt=0, description="How often the first node asks its peers whether a waiting run can start."),
+    ] = 0.5
+    stop_seconds: Annotated[
+        float, Field(ge=0, description="How long a running job may go on after a stop was asked for.")
+    ] = 10.0
+    housekeeping_seconds: Annotated[
+        float, Field(gt=0, description="How often expired studies are looked for and their shares destroyed.")
+    ] = 60.0
+    witness_seconds: Annotated[
+        float, Field(gt=0, description="How often this node asks the others to cosign its log.")
+    ] = 30.0
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then what the file says."""
+        return env_settings, init_settings
+
+
+class NodeDirectory:
+    """Where everything of one node lives; nothing outside it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings_file = path / "node.toml"
+        self.identity_key = path / "keys" / "identity.pem"
+        self.sealing_key = path / "keys" / "sealing.pem"
+        self.tls_key = path / "keys" / "tls.key"
+        self.tls_certificate = path / "keys" / "tls.crt"
+        self.key_encryption_key = path / "keys" / "kek"
+        self.entry = path / "entry.json"
+        self.federation = path / "federation.json"
+        self.pin = path / "federation.sha256"
+        self.database = path / "node.sqlite"
+        self.ledger = path / "ledger.sqlite"
+        self.incoming = path / "incoming"
+        self.shares = path / "shares"
+        self.queries = path / "queries"
+        self.results = path / "results"
+        self.lock = path / "lock"
+
+    def settings(self) -> NodeSettings:
+        """Read the settings.
+
+        Raises:
+            NodeSetupError: no node was set up here, or a setting is at fault (by name).
+        """
+        try:
+            values: dict[str, Any] = tomllib.loads(self.settings_file.read_text("utf-8"))
+        except FileNotFoundError as error:
+            raise NodeSetupError(
+                f"{self.path}: no node here; `tessera node init {self.path} ...` makes one"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise NodeSetupError(f"{self.settings_file}: cannot be read: {error}") from error
+        try:
+            return NodeSettings(**values)
+        except ValidationError as error:
+            raise NodeSetupError(f"{self.settings_file}: {explain_validation('settings', error)}") from error
+
+    def make_folders(self) -> None:
+        """Create what a running node writes to, readable by its owner alone."""
+        for folder in (self.incoming, self.shares, self.queries, self.results):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Create a file that must not exist, with its mode from the first moment on."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,138 @@
+"""Key agreement: who ends up with which key, and every lie ends it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+
+from governance.keys import SigningKey
+from mpc_backend.errors import ProtocolAbort
+from mpc_backend.keys import JobBinding, JobKeys, agree_keys, groups_of, keys_in_one_process
+from mpc_backend.transport.certificates import TrustedNodes
+from mpc_backend.transport.errors import KeyAgreementError
+from mpc_backend.transport.memory import MemoryNetwork
+
+from .conftest import Mesh, Party, in_parallel
+
+
+def binding(party: Party) -> JobBinding:
+    run, study, software, inputs = (bytes([n]) * 32 for n in range(4))
+    return JobBinding(
+        run=run,
+        epoch=7,
+        study=study,
+        federation=bytes.fromhex(party.federation.digest),
+        software=software,
+        inputs=inputs,
+        certificates=TrustedNodes(party.federation).fingerprints,
+        identities=tuple(node.identity_key for node in party.federation.nodes),
+    )
+
+
+def agree(party: Party, bindings: list[JobBinding], tamper=None, signers=None) -> list[object]:
+    network = MemoryNetwork(4, deadline=5, tamper=tamper)
+    keys = signers or [SigningKey.load(party.directory(index).identity_key) for index in range(4)]
+
+    def run(index: int) -> JobKeys:
+        transport = network.transport(index)
+        try:
+            return agree_keys(index, bindings[index], transport, keys[index].sign)
+        except KeyAgreementError as error:
+            transport.abort(str(error))
+            raise
+        finally:
+            transport.close()
+
+    return in_parallel([lambda index=index: run(index) for index in range(4)])
+
+
+def check_layout(found: list[JobKeys]) -> None:
+    for size in (2, 3, 4):
+        for members in combinations(range(4), size):
+            held = {one.groups[frozenset(members)] for one in found if one.index in members}
+            assert len(held) == 1, "members of a group share one key"
+            outside = [key for one in found if one.index not in members for key in one.groups.values()]
+            assert not held & set(outside), "nobody else holds it"
+    for sender in range(4):
+        for receiver in range(4):
+            if sender != receiver:
+                assert found[sender].mac_to[receiver] == found[receiver].mac_from[sender]
+    every = [key for one in found for key in (*one.groups.values(), *one.mac_to.values())]
+    assert all(len(key) == 32 for key in every)
+    assert len(set(every)) == 11 + 12, "every group and every direction has a key of its own"
+
+
+def test_agreed_keys_are_held_by_exactly_their_members(party: Party) -> None:
+    found = agree(party, [binding(party)] * 4)
+    check_layout(found)  # type: ignore[arg-type]
+
+
+def test_keys_made_in_one_process_have_the_same_layout() -> None:
+    check_layout(keys_in_one_process(4))
+
+
+def test_every_start_has_new_keys(party: Party) -> None:
+    first, second = agree(party, [binding(party)] * 4), agree(party, [binding(party)] * 4)
+    old = {key for one in first for key in (*one.groups.values(), *one.mac_to.values())}  # type: ignore[attr-defined]
+    new = {key for one in second for key in (*one.groups.values(), *one.mac_to.values())}  # type: ignore[attr-defined]
+    assert not old & new
+
+
+def test_keys_are_not_shown(party: Party) -> None:
+    keys = keys_in_one_process(4)[0]
+    assert "groups" not in repr(keys)
+    assert groups_of(0, 4) == tuple(keys.groups)
+
+
+@pytest.mark.parametrize(
+    "what", ["run", "study", "federation", "software", "inputs", "epoch", "certificates"]
+)
+def test_a_node_that_runs_something_else_agrees_with_nobody(party: Party, what: str) -> None:
+    mine = binding(party)
+    other: object = secrets.token_bytes(32)
+    if what == "epoch":
+        other = 8
+    if what == "certificates":
+        other = (*mine.certificates[:3], secrets.token_bytes(32))
+    results = agree(party, [mine, mine, mine, replace(mine, **{what: other})])
+    assert all(isinstance(one, Exception) for one in results)
+    assert any(isinstance(one, KeyAgreementError) for one in results)
+
+
+def test_an_offer_signed_by_another_identity_is_refused(party: Party) -> None:
+    keys = [SigningKey.load(party.directory(index).identity_key) for index in range(4)]
+    keys[2] = SigningKey.generate()
+    results = agree(party, [binding(party)] * 4, signers=keys)
+    assert "not signed by its identity" in " ".join(map(str, results))
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+@pytest.mark.parametrize("place", [0, 40, -1])
+def test_any_changed_message_ends_the_agreement(party: Party, index: int, place: int) -> None:
+    def flip(sender: int, receiver: int, number: int, payload: bytes) -> bytes:
+        if (sender, receiver, number) != (1, 2, index):
+            return payload
+        changed = bytearray(payload)
+        changed[min(place, len(payload) - 1)] ^= 1
+        return bytes(changed)
+
+    results = agree(party, [binding(party)] * 4, tamper=flip)
+    assert isinstance(results[2], KeyAgreementError)
+
+
+def test_a_dropped_message_ends_the_agreement(party: Party) -> None:
+    results = agree(
+        party, [binding(party)] * 4, tamper=lambda s, r, n, p: None if (s, r, n) == (3, 0, 1) else p
+    )
+    assert isinstance(results[0], ProtocolAbort)
+
+
+def test_agreement_over_tls(party: Party, mesh: Callable[..., Mesh]) -> None:
+    ends = mesh().transports
+    keys = [SigningKey.load(party.directory(index).identity_key) for index in range(4)]
+    found = in_parallel([lambda i=i: agree_keys(i, binding(party), ends[i], keys[i].sign) for i in range(4)])
+    check_layout(found)  # type: ignore[arg-type]
