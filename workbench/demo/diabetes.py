@@ -35,6 +35,7 @@ _KIDNEY_BY_HOSPITAL: Final = np.array([0.32, 0.24, 0.42])
 _LATE_BY_HOSPITAL: Final = np.array([0.5, 0.6, 0.45])
 
 KINDS: Final = ("second_line", "metformin_only", "no_metformin", "type_1", "no_diabetes")
+_EXCLUDED: Final = (0.89, 0.04, 0.04, 0.03)
 _KIND_SHARES: Final = (0.68, 0.10, 0.08, 0.07, 0.07)
 
 
@@ -48,10 +49,9 @@ def hazard(frame: pd.DataFrame, therapy: Ints) -> Floats:
 def draw(hospital: Ints, rng: np.random.Generator) -> pd.DataFrame:
     """Persons of the diabetes story, one per element of ``hospital`` (0, 1, 2).
 
-    Columns: hospital, kind (index into `KINDS`), female, age (at index), kidney, hba1c (percent), high,
-    late, index (date second-line therapy starts, or would), therapy (0-based), diagnosed (days before
-    index), metformin (days before index), excluded ('' | 'insulin' | 'heart failure'), and the columns of
-    `resistance.follow_up`.
+    Columns: hospital, kind (index into `KINDS`), female, age (at index), kidney, hba1c (percent), high, late,
+    index (date second-line therapy starts, or would), therapy (0-based), diagnosed and metformin (days before
+    index), excluded ('' | 'insulin' | 'heart failure' | 'type 1'), and the columns of `resistance.follow_up`.
     """
     n = len(hospital)
     frame = pd.DataFrame({"hospital": hospital, "kind": rng.choice(len(KINDS), n, p=_KIND_SHARES)})
@@ -65,7 +65,7 @@ def draw(hospital: Ints, rng: np.random.Generator) -> pd.DataFrame:
     frame["therapy"] = _therapy(frame, rng)
     frame["metformin"] = rng.integers(120, 1100, n)
     frame["diagnosed"] = frame["metformin"] + _diagnosis_lead(n, rng)
-    frame["excluded"] = rng.choice(["", "insulin", "heart failure"], n, p=[0.92, 0.04, 0.04])
+    frame["excluded"] = rng.choice(["", "insulin", "heart failure", "type 1"], n, p=_EXCLUDED)
     monthly = hazard(frame, frame["therapy"].to_numpy())
     ends = follow_up(frame["index"].to_numpy(), monthly, monthly * _DEATH_SHARE, 0.006, rng)
     return frame.join(ends)
@@ -85,7 +85,7 @@ def _therapy(frame: pd.DataFrame, rng: np.random.Generator) -> Ints:
 
 def _diagnosis_lead(n: int, rng: np.random.Generator) -> Ints:
     """Days from first diagnosis to metformin: within 90 for four in five, up to two years for the others."""
-    return np.where(rng.random(n) < 0.8, rng.integers(0, 90, n), rng.integers(91, 730, n))
+    return np.where(rng.random(n) < 0.8, rng.integers(1, 90, n), rng.integers(91, 730, n))
 
 
 def _index_dates(late: Ints, rng: np.random.Generator) -> NDArray[np.datetime64]:

@@ -97,8 +97,11 @@ def _plan_diabetes(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFram
     kind = frame["kind"].to_numpy()
     adult = ~young & ~short
     lead = frame["diagnosed"] - frame["metformin"]
-    frame["counted"] = adult & (kind <= 1) & (lead <= 90)
-    frame["eligible"] = ~young & (kind == 0) & (frame["therapy"] < 2) & (frame["excluded"] == "")
+    frame["young"], frame["short"] = young, short
+    frame["observed"] = frame["history"] + frame["diagnosed"] >= 365
+    frame["counted"] = adult & (kind <= 1) & (lead <= 90) & (frame["excluded"] != "type 1")
+    second_line = (kind == 0) & (frame["therapy"] < 2)
+    frame["eligible"] = second_line & ~young & frame["observed"] & (frame["excluded"] == "")
     return frame
 
 

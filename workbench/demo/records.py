@@ -134,6 +134,7 @@ def diabetes_conditions(frame: pd.DataFrame, rng: np.random.Generator) -> Record
     code = np.where(rng.random(len(type_2)) < 0.5, "icd_t2dm", code)
     kidney = frame[frame["kidney"] == 1]
     weak = frame[frame["excluded"] == "heart failure"]
+    doubtful = type_2[type_2["excluded"] == "type 1"]
     ill = frame[_failed_alive(frame)]
     forms = rng.choice(["icd_hf", "icd_hf_systolic", "icd_hf_diastolic"], len(ill), p=[0.6, 0.25, 0.15])
     return [
@@ -141,6 +142,7 @@ def diabetes_conditions(frame: pd.DataFrame, rng: np.random.Generator) -> Record
         _event(type_2, "icd_t2dm", -30),
         _event(kidney, "icd_ckd3", -rng.integers(30, 110, len(kidney))),
         _event(weak, "icd_hf", -100),
+        _event(doubtful, "icd_t1dm", -doubtful["diagnosed"]),
         _event(ill, forms, ill["failure_days"]),
         _event(frame[frame["kind"] == 3], "icd_t1dm", -100),
         _event(frame[frame["kind"] == 4], "icd_hypertension", -100),

@@ -19,6 +19,7 @@ MARKERS: Final = 24
 STAGES: Final = ("A", "B", "C")
 LOCAL_VOCABULARY: Final = "Tessera Demo"
 LOCAL_SYSTEM: Final = "https://tessera.example/codes"
+ANY_REGIMEN: Final = 2_000_000_000
 FIRST_REGIMEN: Final = 2_000_000_001
 FIRST_MARKER: Final = 2_000_001_001
 FIRST_STAGE: Final = 2_000_002_001
@@ -143,6 +144,8 @@ def _public_codes() -> Iterator[Code]:
 
 def _local_codes() -> Iterator[Code]:
     local = LOCAL_VOCABULARY
+    label = "antiretroviral regimen (any)"
+    yield Code("any_regimen", local, "RGM", ANY_REGIMEN, ANY_REGIMEN, "Drug", "Regimen", label)
     for n in range(1, REGIMENS + 1):
         concept = FIRST_REGIMEN + n - 1
         yield Code(regimen(n), local, f"RGM-{n:03d}", concept, concept, "Drug", "Regimen", f"regimen {n:03d}")
@@ -179,7 +182,8 @@ def _tables() -> dict[str, list[tuple[object, ...]]]:
         + [_concept_row(code) for code in codes],
         "CONCEPT_RELATIONSHIP": [row for code in codes for row in _relationship_rows(code)],
         "CONCEPT_ANCESTOR": [(code.concept_id, code.concept_id, 0, 0) for code in codes if code.is_standard]
-        + [(parent, child, 1, 1) for parent, child in _ANCESTORS],
+        + [(parent, child, 1, 1) for parent, child in _ANCESTORS]
+        + [(ANY_REGIMEN, FIRST_REGIMEN + n, 1, 1) for n in range(REGIMENS)],
         "VOCABULARY": [("None", source, source, version, 0)]
         + [(name, name, source, version, concept) for name, concept in _VOCABULARY_CONCEPTS.items()],
         "DOMAIN": [(domain, domain, 0) for domain in sorted({code.domain for code in codes})],
