@@ -4,6 +4,8 @@ DuckDB is never allowed to fetch an extension: a hospital's machine may have no 
 one.
 """
 
+# ruff: noqa: S608 -- statements are put together from table and column names of this package only
+
 from pathlib import Path
 
 import duckdb
@@ -74,7 +76,7 @@ def open_folder(folder: Path | str) -> Backend:
     backend = ibis.duckdb.connect(":memory:", **OFFLINE)
     create_tables(backend.con)
     for name, file in files.items():
-        _fill(backend.con, TABLES[name], file)
+        fill(backend.con, TABLES[name], file)
     return backend
 
 
@@ -83,7 +85,9 @@ def open_omop(path: Path | str) -> Backend:
     return open_folder(path) if Path(path).is_dir() else connect(path, read_only=True)
 
 
-def _fill(connection: duckdb.DuckDBPyConnection, table: Table, file: Path) -> None:
+def fill(connection: duckdb.DuckDBPyConnection, table: Table, file: Path) -> None:
+    """Insert a file's rows into ``table``; SourceFormatError when a required value is missing or one is
+    wrong."""
     source = scan(file)
     present = columns_of(connection, file, source)
     absent = [name for name in table.required if name not in present]
@@ -94,7 +98,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, table: Table, file: Path) -> No
     values = ", ".join(convert(f, identifier(present[f.name][0]), present[f.name][1]) for f in fields)
     names = ", ".join(field.name for field in fields)
     try:
-        connection.execute(f"INSERT INTO {table.name} ({names}) SELECT {values} FROM {source}")  # noqa: S608
+        connection.execute(f"INSERT INTO {table.name} ({names}) SELECT {values} FROM {source}")
     except duckdb.Error as error:
         raise unreadable(file, error) from None
 
@@ -114,7 +118,7 @@ def _check_values(
         condition = lost if field.required else f"{column} IS NOT NULL AND {lost}"
         checks[field.name] = f"count(*) FILTER (WHERE {condition})"
     try:
-        query = f"SELECT {', '.join(checks.values())} FROM {source}"  # noqa: S608
+        query = f"SELECT {', '.join(checks.values())} FROM {source}"
         row = connection.execute(query).fetchone()
     except duckdb.Error as error:
         raise unreadable(file, error) from None
