@@ -9,10 +9,10 @@ The agreement has three rounds between every two nodes, over links whose certifi
 
     offer    an ephemeral X25519 key, signed by the node's identity (Ed25519) together with the run, its
              epoch, the study, the federation, the software, the inputs and both certificates
-    give     for each group of three or more that both belong to, 32 random bytes, encrypted under the key
-             of the pair
-    confirm  a keyed digest of each group's key (all members' bytes hashed together), which must be equal at
-             all members
+    give     for each third node, 32 random bytes towards the key of everybody but that node, encrypted
+             under the key of the pair
+    confirm  a keyed digest of the keys that both hold (all members' bytes hashed together), which must be
+             equal
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from itertools import combinations
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -32,31 +31,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from governance.errors import SignatureError
 from governance.keys import verify_signature
+from mpc_backend.prg import KEY_BYTES
+from mpc_backend.protocols.keys import JobKeys
 from mpc_backend.transport.base import Transport
 from mpc_backend.transport.errors import KeyAgreementError
 
-Group = frozenset[int]
-KEY_BYTES = 32
+GIVEN_BYTES = 32
 CONTEXT = b"tessera/job-keys/1"
+_PUBLIC_BYTES = 32
 _SIGNATURE_BYTES = 64
-
-
-@dataclass(frozen=True)
-class JobKeys:
-    """The keys one node holds for one start of one job; never stored, never shown.
-
-    ``groups``: 32 bytes for every set of two or more nodes that contains this one, known to exactly its
-    members.
-    ``mac_to`` / ``mac_from``: 32 bytes for each peer and direction, known to that pair. ``epoch``: equal at
-    all nodes.
-    """
-
-    index: int
-    nodes: int
-    epoch: int
-    groups: Mapping[Group, bytes] = field(repr=False)
-    mac_to: Mapping[int, bytes] = field(repr=False)
-    mac_from: Mapping[int, bytes] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -78,36 +61,6 @@ class JobBinding:
     identities: tuple[str, ...]
 
 
-def groups_of(index: int, nodes: int) -> tuple[Group, ...]:
-    """Every set of two or more of ``nodes`` nodes that contains node ``index``, smallest first."""
-    return tuple(
-        frozenset(members)
-        for size in range(2, nodes + 1)
-        for members in combinations(range(nodes), size)
-        if index in members
-    )
-
-
-def keys_in_one_process(nodes: int) -> list[JobKeys]:
-    """Fresh keys for nodes that all run in this process (tests, `World`, `tessera try`): no agreement is
-    needed.
-    """
-    epoch = secrets.randbits(63)
-    every = {group: secrets.token_bytes(KEY_BYTES) for i in range(nodes) for group in groups_of(i, nodes)}
-    mac = {(i, j): secrets.token_bytes(KEY_BYTES) for i in range(nodes) for j in range(nodes) if i != j}
-    return [
-        JobKeys(
-            index=i,
-            nodes=nodes,
-            epoch=epoch,
-            groups={group: every[group] for group in groups_of(i, nodes)},
-            mac_to={j: mac[i, j] for j in range(nodes) if j != i},
-            mac_from={j: mac[j, i] for j in range(nodes) if j != i},
-        )
-        for i in range(nodes)
-    ]
-
-
 def agree_keys(
     index: int, binding: JobBinding, transport: Transport, sign: Callable[[bytes], bytes]
 ) -> JobKeys:
@@ -121,7 +74,7 @@ def agree_keys(
 
     Raises:
         KeyAgreementError: a peer named another run, study, software or certificate, its signature is not that
-            of the federation file, or its key of a group differs.
+            of the federation file, or a key that both hold differs.
     """
     agreement = _Agreement(index, binding, transport, sign)
     agreement.offer()
@@ -143,7 +96,7 @@ class _Agreement:
         self._transport = transport
         self._sign = sign
         self._pairs: dict[int, _PairSecrets] = {}
-        self._given: dict[Group, dict[int, bytes]] = {}
+        self._given: dict[int, dict[int, bytes]] = {}
 
     def offer(self) -> None:
         """Round 1: signed ephemeral keys; leaves one `_PairSecrets` for each peer."""
@@ -180,7 +133,7 @@ class _Agreement:
     def _checked_offer(self, peer: int, message: bytes) -> bytes:
         """The peer's ephemeral public key, once everything it names equals what this node sees."""
         body, signature = message[:-_SIGNATURE_BYTES], message[-_SIGNATURE_BYTES:]
-        bound, public = body[:-KEY_BYTES], body[-KEY_BYTES:]
+        bound, public = body[:-_PUBLIC_BYTES], body[-_PUBLIC_BYTES:]
         if bound != self._bound(peer, self._index):
             raise KeyAgreementError(
                 f"node {peer} offers keys for another run, study, federation, software, set of inputs or "
@@ -194,60 +147,52 @@ class _Agreement:
             ) from error
         return public
 
-    def _wide_groups(self, peer: int) -> list[Group]:
-        """Groups of three or more that hold both this node and ``peer``, in the order every node lists
-        them.
-        """
-        wide = [g for g in groups_of(self._index, self._nodes) if len(g) > 2 and peer in g]
-        return sorted(wide, key=lambda group: (len(group), sorted(group)))
+    def _thirds(self, peer: int) -> list[int]:
+        """The nodes j for which this node and ``peer`` both hold the key of everybody but j."""
+        return [node for node in self._peers if node != peer]
 
     def give(self) -> None:
-        """Round 2: this node's random part of each group's key, to each member."""
-        mine = {g: secrets.token_bytes(KEY_BYTES) for g in groups_of(self._index, self._nodes) if len(g) > 2}
-        self._given = {group: {self._index: part} for group, part in mine.items()}
+        """Round 2: this node's random part of the key of everybody but j, for each j, to each holder."""
+        mine = {j: secrets.token_bytes(GIVEN_BYTES) for j in self._peers}
+        self._given = {j: {self._index: part} for j, part in mine.items()}
         for peer in self._peers:
-            parts = b"".join(mine[group] for group in self._wide_groups(peer))
+            parts = b"".join(mine[j] for j in self._thirds(peer))
             self._transport.send(peer, self._pairs[peer].encrypt(parts, self._index))
         for peer in self._peers:
             parts = self._pairs[peer].decrypt(bytes(self._transport.receive(peer)), peer)
-            groups = self._wide_groups(peer)
-            if len(parts) != KEY_BYTES * len(groups):
-                raise KeyAgreementError(f"node {peer} gave {len(parts)} bytes for {len(groups)} group keys")
-            for place, group in enumerate(groups):
-                self._given[group][peer] = parts[place * KEY_BYTES : (place + 1) * KEY_BYTES]
+            thirds = self._thirds(peer)
+            if len(parts) != GIVEN_BYTES * len(thirds):
+                raise KeyAgreementError(f"node {peer} gave {len(parts)} bytes for {len(thirds)} keys")
+            for place, j in enumerate(thirds):
+                self._given[j][peer] = parts[place * GIVEN_BYTES : (place + 1) * GIVEN_BYTES]
 
-    def _group_key(self, group: Group) -> bytes:
-        if len(group) == 2:
-            (peer,) = group - {self._index}
-            return self._pairs[peer].derive(b"pair")
-        parts = b"".join(self._given[group][member] for member in sorted(group))
-        name = bytes(sorted(group))
-        return _hkdf(parts, hashlib.sha256(self._bound(0, 0)).digest(), CONTEXT + b" group " + name)
+    def _everyone_but(self, j: int) -> bytes:
+        parts = b"".join(self._given[j][member] for member in sorted(self._given[j]))
+        salt = hashlib.sha256(self._bound(j, j)).digest()
+        return _hkdf(parts, salt, CONTEXT + b" everyone but " + bytes([j]))
 
     def confirm(self) -> None:
-        """Round 3: all members of a group prove to each other that they hold the same key and epoch."""
+        """Round 3: any two nodes prove to each other that they hold the same keys."""
         for peer in self._peers:
             self._transport.send(peer, self._proof(peer, by=self._index))
         for peer in self._peers:
             if not hmac.compare_digest(bytes(self._transport.receive(peer)), self._proof(peer, by=peer)):
-                raise KeyAgreementError(
-                    f"node {peer} holds other group keys than this node: the job has to stop"
-                )
+                raise KeyAgreementError(f"node {peer} holds other keys than this node; the job has to stop")
 
     def _proof(self, peer: int, *, by: int) -> bytes:
-        keys = b"".join(self._group_key(group) for group in self._wide_groups(peer))
+        keys = b"".join(self._everyone_but(j) for j in self._thirds(peer))
         message = CONTEXT + b" confirm" + bytes([by]) + hashlib.sha256(keys).digest()
         return hmac.digest(self._pairs[peer].derive(b"confirm"), message, "sha256")
 
     def keys(self) -> JobKeys:
         """All keys, once every round has passed."""
+        me = self._index
+        mac = {(me, peer): self._pairs[peer].derive(_direction(me, peer)) for peer in self._peers}
+        mac |= {(peer, me): self._pairs[peer].derive(_direction(peer, me)) for peer in self._peers}
         return JobKeys(
-            index=self._index,
-            nodes=self._nodes,
-            epoch=self._binding.epoch,
-            groups={group: self._group_key(group) for group in groups_of(self._index, self._nodes)},
-            mac_to={peer: self._pairs[peer].derive(_direction(self._index, peer)) for peer in self._peers},
-            mac_from={peer: self._pairs[peer].derive(_direction(peer, self._index)) for peer in self._peers},
+            everyone_but={j: self._everyone_but(j)[:KEY_BYTES] for j in self._peers},
+            pair={peer: self._pairs[peer].derive(b"pair")[:KEY_BYTES] for peer in self._peers},
+            mac={pair: key[:KEY_BYTES] for pair, key in mac.items()},
         )
 
 
@@ -286,4 +231,4 @@ def _direction(sender: int, receiver: int) -> bytes:
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=info).derive(secret)
+    return HKDF(algorithm=SHA256(), length=GIVEN_BYTES, salt=salt, info=info).derive(secret)

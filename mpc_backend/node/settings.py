@@ -33,7 +33,7 @@ class NodeSettings(BaseSettings):
     data_listen: Annotated[str, Field(description="Address the data listener binds, host:port.")]
     largest_upload_mib: Annotated[
         int, Field(ge=1, le=65_536, description="Largest upload a site may send, in MiB.")
-    ] = 1024
+    ] = 256
     message_seconds: Annotated[
         float,
         Field(gt=0, description="How long a job waits for a peer's next message before it is given up."),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import combinations
+from itertools import permutations
 
 import pytest
 
 from governance.keys import SigningKey
 from mpc_backend.errors import ProtocolAbort
-from mpc_backend.keys import JobBinding, JobKeys, agree_keys, groups_of, keys_in_one_process
+from mpc_backend.keys import JobBinding, agree_keys
+from mpc_backend.protocols.keys import JobKeys, random_keys
 from mpc_backend.transport.certificates import TrustedNodes
 from mpc_backend.transport.errors import KeyAgreementError
 from mpc_backend.transport.memory import MemoryNetwork
@@ -50,20 +51,23 @@ def agree(party: Party, bindings: list[JobBinding], tamper=None, signers=None) -
     return in_parallel([lambda index=index: run(index) for index in range(4)])
 
 
+def every_key(one: JobKeys) -> list[bytes]:
+    return [*one.everyone_but.values(), *one.pair.values(), *one.mac.values()]
+
+
 def check_layout(found: list[JobKeys]) -> None:
-    for size in (2, 3, 4):
-        for members in combinations(range(4), size):
-            held = {one.groups[frozenset(members)] for one in found if one.index in members}
-            assert len(held) == 1, "members of a group share one key"
-            outside = [key for one in found if one.index not in members for key in one.groups.values()]
-            assert not held & set(outside), "nobody else holds it"
-    for sender in range(4):
-        for receiver in range(4):
-            if sender != receiver:
-                assert found[sender].mac_to[receiver] == found[receiver].mac_from[sender]
-    every = [key for one in found for key in (*one.groups.values(), *one.mac_to.values())]
-    assert all(len(key) == 32 for key in every)
-    assert len(set(every)) == 11 + 12, "every group and every direction has a key of its own"
+    for j in range(4):
+        held = {one.everyone_but[j] for index, one in enumerate(found) if index != j}
+        assert len(held) == 1, "everybody but j shares one key"
+        assert not held & set(every_key(found[j])), "and j does not hold it"
+    for a, b in permutations(range(4), 2):
+        assert found[a].pair[b] == found[b].pair[a]
+        assert found[a].mac[a, b] == found[b].mac[a, b]
+        others = [key for index, one in enumerate(found) if index not in (a, b) for key in every_key(one)]
+        assert not {found[a].pair[b], found[a].mac[a, b]} & set(others), "nobody else holds a pair's keys"
+    every = [key for one in found for key in every_key(one)]
+    assert all(len(key) == 16 for key in every)
+    assert len(set(every)) == 4 + 6 + 12, "every purpose has a key of its own"
 
 
 def test_agreed_keys_are_held_by_exactly_their_members(party: Party) -> None:
@@ -72,20 +76,14 @@ def test_agreed_keys_are_held_by_exactly_their_members(party: Party) -> None:
 
 
 def test_keys_made_in_one_process_have_the_same_layout() -> None:
-    check_layout(keys_in_one_process(4))
+    check_layout(random_keys(4))
 
 
 def test_every_start_has_new_keys(party: Party) -> None:
     first, second = agree(party, [binding(party)] * 4), agree(party, [binding(party)] * 4)
-    old = {key for one in first for key in (*one.groups.values(), *one.mac_to.values())}  # type: ignore[attr-defined]
-    new = {key for one in second for key in (*one.groups.values(), *one.mac_to.values())}  # type: ignore[attr-defined]
+    old, new = ({key for one in found for key in every_key(one)} for found in (first, second))  # type: ignore[arg-type]
+    assert len(old) == len(new) == 22
     assert not old & new
-
-
-def test_keys_are_not_shown(party: Party) -> None:
-    keys = keys_in_one_process(4)[0]
-    assert "groups" not in repr(keys)
-    assert groups_of(0, 4) == tuple(keys.groups)
 
 
 @pytest.mark.parametrize(

@@ -224,15 +224,19 @@ def loose_server(certificate: Path, key: Path) -> ssl.SSLContext:
 
 def test_the_dialler_refuses_another_node_at_the_address(party: Party) -> None:
     folder = party.directory(2)
-    with serving(loose_server(folder.tls_certificate, folder.tls_key)) as address:
-        with pytest.raises(PeerLost, match="handshake failed"):
-            dialer(party, 0).dial(1, address, 5)
+    with (
+        serving(loose_server(folder.tls_certificate, folder.tls_key)) as address,
+        pytest.raises(PeerLost, match="handshake failed"),
+    ):
+        dialer(party, 0).dial(1, address, 5)
 
 
 def test_the_dialler_refuses_an_impostor(party: Party, tmp_path: Path) -> None:
-    with serving(loose_server(*write_pair(tmp_path, "impostor", node_uri("node-b")))) as address:
-        with pytest.raises(PeerLost, match="handshake failed"):
-            dialer(party, 0).dial(1, address, 5)
+    with (
+        serving(loose_server(*write_pair(tmp_path, "impostor", node_uri("node-b")))) as address,
+        pytest.raises(PeerLost, match="handshake failed"),
+    ):
+        dialer(party, 0).dial(1, address, 5)
 
 
 def test_the_dialler_refuses_tls_1_2(party: Party) -> None:

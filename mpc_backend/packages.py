@@ -1,0 +1,181 @@
+"""What a site or a requester sends to one node: its shares of every column, sealed to that node alone.
+
+This is the wire format, without input or output. A package is
+
+    ``TSP1`` | length of the header (4 bytes, little-endian) | header, canonical JSON | parts, one after
+    another
+
+The header gives the salt of every share this node holds and, for each part, the table (``analysis/name``),
+column, share index and length. A part is a share as `mpc_backend.protocols.sharing` encodes it. Nodes that
+hold the same share get the same parts of it, so that SHA-256(salt || length || part || length || part ...) is
+the digest all of them must find.
+
+Sealed, a package is cut into chunks; each is ``length (4 bytes, little-endian) | HPKE ciphertext``, whose
+context names the study, the sender, the node, the upload and the chunk's place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from governance.canonical import canonical_json, parse_json
+from governance.errors import DocumentError
+from governance.keys import SealingKey, seal
+from mpc_backend.errors import ShareFormatError
+
+MAGIC = b"TSP1"
+SALT_BYTES = 32
+CHUNK_BYTES = 8 * 1024 * 1024
+LARGEST_CHUNK = CHUNK_BYTES + 4096
+_LENGTH_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Part:
+    """One encoded share of one column."""
+
+    table: str
+    column: str
+    share: int
+    data: bytes | memoryview
+
+
+@dataclass(frozen=True)
+class Package:
+    """All parts one node gets, table by table and column by column, and the salt of each share it holds."""
+
+    salts: Mapping[int, bytes]
+    parts: tuple[Part, ...]
+
+    def digests(self) -> dict[int, str]:
+        """SHA-256 (hex) of each share's salt and parts; see the module docstring."""
+        hashes = {share: hashlib.sha256(salt) for share, salt in self.salts.items()}
+        for part in self.parts:
+            hashes[part.share].update(len(part.data).to_bytes(8, "little"))
+            hashes[part.share].update(part.data)
+        return {share: one.hexdigest() for share, one in hashes.items()}
+
+
+@dataclass(frozen=True)
+class SealContext:
+    """What a sealed package is bound to; ``sender`` is a site's id, or ``query`` for a requester."""
+
+    study: str
+    sender: str
+    node: str
+    upload: str
+
+    def info(self, chunk: int, chunks: int) -> bytes:
+        """The HPKE context of one chunk."""
+        return canonical_json(
+            {
+                "tessera": "sealed/1",
+                "study": self.study,
+                "sender": self.sender,
+                "node": self.node,
+                "upload": self.upload,
+                "chunk": chunk,
+                "chunks": chunks,
+            }
+        )
+
+
+def new_salt() -> bytes:
+    """A fresh salt for one share of one upload."""
+    return secrets.token_bytes(SALT_BYTES)
+
+
+def encode_package(package: Package) -> bytes:
+    """The bytes of a package; see the module docstring."""
+    header = canonical_json(
+        {
+            "salts": {str(share): salt.hex() for share, salt in package.salts.items()},
+            "parts": [[p.table, p.column, p.share, len(p.data)] for p in package.parts],
+        }
+    )
+    lead = MAGIC + len(header).to_bytes(_LENGTH_BYTES, "little") + header
+    return b"".join([lead, *(bytes(part.data) for part in package.parts)])
+
+
+def decode_package(data: bytes | bytearray | memoryview) -> Package:
+    """Read what `encode_package` wrote; parts are views of ``data``.
+
+    Raises:
+        ShareFormatError: not of this form, or lengths that do not add up.
+    """
+    view = memoryview(data)
+    start = len(MAGIC) + _LENGTH_BYTES
+    if len(view) < start or view[: len(MAGIC)] != MAGIC:
+        raise ShareFormatError("the bytes are no package of shares (TSP1)")
+    end = start + int.from_bytes(view[len(MAGIC) : start], "little")
+    try:
+        header = parse_json(bytes(view[start:end]))
+        salts = {int(share): _salt(text) for share, text in header["salts"].items()}
+        entries = [_entry(entry) for entry in header["parts"]]
+    except (DocumentError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ShareFormatError("the header of a package of shares is malformed") from error
+    if end + sum(length for *_, length in entries) != len(view):
+        raise ShareFormatError("the parts of a package are not as long as its header says")
+    return Package(salts, tuple(_cut(view, end, entries)))
+
+
+def _salt(text: str) -> bytes:
+    salt = bytes.fromhex(text)
+    if len(salt) != SALT_BYTES:
+        raise ValueError("a salt has 32 bytes")
+    return salt
+
+
+def _entry(entry: Any) -> tuple[str, str, int, int]:
+    table, column, share, length = entry
+    types = (str, str, int, int)
+    if tuple(map(type, entry)) != types or length < 0 or share < 0:
+        raise ValueError("a part is described by table, column, share, length")
+    return table, column, share, length
+
+
+def _cut(view: memoryview, place: int, entries: Iterable[tuple[str, str, int, int]]) -> Iterator[Part]:
+    for table, column, share, length in entries:
+        yield Part(table, column, share, view[place : place + length])
+        place += length
+
+
+def seal_package(package: Package, sealing_key: str, context: SealContext) -> bytes:
+    """Seal a package to one node."""
+    data = memoryview(encode_package(package))
+    chunks = max(1, -(-len(data) // CHUNK_BYTES))
+    sealed = []
+    for chunk in range(chunks):
+        piece = bytes(data[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES])
+        ciphertext = seal(sealing_key, piece, context.info(chunk, chunks))
+        sealed += [len(ciphertext).to_bytes(_LENGTH_BYTES, "little"), ciphertext]
+    return b"".join(sealed)
+
+
+def unseal_package(sealed: bytes | memoryview, key: SealingKey, context: SealContext) -> bytearray:
+    """The bytes of a package sealed by `seal_package`; the node's counterpart.
+
+    Raises:
+        ShareFormatError: not a sequence of chunks.
+        governance.errors.SealError: changed, or sealed to another node or for another upload.
+    """
+    pieces = list(_chunks(memoryview(sealed)))
+    plain = bytearray()
+    for chunk, piece in enumerate(pieces):
+        plain += key.unseal(bytes(piece), context.info(chunk, len(pieces)))
+    return plain
+
+
+def _chunks(sealed: memoryview) -> Iterator[memoryview]:
+    place = 0
+    while place < len(sealed):
+        start = place + _LENGTH_BYTES
+        length = int.from_bytes(sealed[place:start], "little")
+        if length > LARGEST_CHUNK or start + length > len(sealed):
+            raise ShareFormatError("a sealed package is cut short or its chunks are malformed")
+        yield sealed[start : start + length]
+        place = start + length
