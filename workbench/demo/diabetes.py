@@ -78,7 +78,7 @@ def _hba1c(high: Ints, rng: np.random.Generator) -> Floats:
 
 def _therapy(frame: pd.DataFrame, rng: np.random.Generator) -> Ints:
     """0 glimepiride, 1 sitagliptin, 2 empagliflozin (one in eight, whatever the patient)."""
-    log_odds = -1.3 + 1.6 * frame["kidney"] + 0.9 * frame["high"] + 0.6 * frame["late"]
+    log_odds = -1.1 + 1.3 * frame["kidney"] + 0.8 * frame["high"] + 0.4 * frame["late"]
     dpp4 = rng.random(len(frame)) < 1 / (1 + np.exp(-log_odds))
     return np.where(rng.random(len(frame)) < 0.125, 2, dpp4.astype(np.int64))
 

@@ -53,6 +53,10 @@ _UPDATED: Final = {"lastUpdated": "2024-12-31T23:00:00Z"}
 _CONFIRMED: Final = "confirmed"
 _STATUS_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 _CLASS_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+_CATEGORY_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/observation-category"
+_LABORATORY, _EXAM = (
+    [{"coding": [{"system": _CATEGORY_SYSTEM, "code": code}]}] for code in ("laboratory", "exam")
+)
 _CLASSES: Final = {"inpatient": "IMP", "outpatient": "AMB"}
 
 
@@ -220,6 +224,7 @@ def _results(frame: pd.DataFrame, prefix: str) -> Iterator[Resource]:
             "id": f"{prefix}-{number}",
             "meta": _UPDATED,
             "status": "final",
+            "category": _EXAM if key == "stage" else _LABORATORY,
             "code": concepts[key],
             "subject": _subject(person),
             "effectiveDateTime": date,
