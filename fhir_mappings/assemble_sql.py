@@ -297,26 +297,34 @@ SELECT origin, count(*), count(*) FILTER (WHERE NOT duplicate AND reason IS NULL
 duplicate) FROM disposition GROUP BY origin ORDER BY origin
 """
 
-NOTES = """
-WITH kept AS (FROM event_row WHERE reason IS NULL)
-SELECT 'encounter not in the extract, event kept without visit', count(DISTINCT (seq, part)) FROM kept WHERE
-lost_visit UNION ALL SELECT 'start date completed by rule', count(DISTINCT (seq, part)) FROM kept WHERE
-imputed UNION ALL SELECT 'end before start, end left out', count(DISTINCT (seq, part)) FROM kept WHERE
-last_day < first_day UNION ALL SELECT 'prescription end by the profile''s number of days', count(DISTINCT
-  (seq, part)) FROM kept WHERE tab = 'drug_exposure' AND end_day IS NULL AND days IS NULL AND drug_end_day >
-  first_day
-UNION ALL SELECT 'finding with a value kept as observation', count(DISTINCT (seq, part)) FROM kept
-  WHERE NOT fixed AND has_value AND tab = 'observation' AND domain_id NOT IN ('Measurement', 'Observation')
-    AND concept_id <> 0
-UNION ALL SELECT 'code with several standard concepts, extra rows', count(*) FROM kept WHERE n > 1
-UNION ALL SELECT 'value code without a standard concept', count(DISTINCT (seq, part)) FROM kept WHERE
-value_unmapped UNION ALL SELECT 'unit without a standard concept', count(DISTINCT (seq, part)) FROM kept
-  WHERE unit IS NOT NULL AND unit_concept = 0
+_STATEMENT_NOTES = {
+    "encounter not in the extract, event kept without visit": "lost_visit",
+    "start date completed by rule": "imputed",
+    "end before start, end left out": "last_day < first_day",
+    "prescription end by the number of days in the profile": (
+        "tab = 'drug_exposure' AND end_day IS NULL AND days IS NULL AND drug_end_day > first_day"
+    ),
+    "finding with a value kept as observation": (
+        "fixed IS NOT TRUE AND has_value AND tab = 'observation' AND concept_id <> 0 "
+        "AND domain_id NOT IN ('Measurement', 'Observation')"
+    ),
+    "value code without a standard concept": "value_unmapped",
+    "unit without a standard concept": "unit IS NOT NULL AND unit_concept = 0",
+    "code with several standard concepts": "n > 1",
+}
+
+NOTES = (
+    "WITH kept AS (FROM event_row WHERE reason IS NULL) "
+    + " UNION ALL ".join(
+        f"SELECT '{label}', count(DISTINCT (seq, part)) FROM kept WHERE {condition}"
+        for label, condition in _STATEMENT_NOTES.items()
+    )
+    + """
 UNION ALL SELECT 'visit end derived', count(*) FROM visit_row
   WHERE reason IS NULL AND (last_day IS NULL OR last_day < first_day)
 UNION ALL SELECT 'death not recorded: ' || reason, count(*) FROM death_row
-  WHERE reason IS NOT NULL AND NOT EXISTS (FROM death k WHERE k.person_id = death_row.person_id) GROUP BY
-  reason
+  WHERE reason IS NOT NULL AND NOT EXISTS (FROM death k WHERE k.person_id = death_row.person_id) GROUP BY reason
 UNION ALL SELECT 'person without a period of observation', count(*) FROM person
   WHERE NOT EXISTS (FROM observation_period o WHERE o.person_id = person.person_id)
 """
+)

@@ -7,6 +7,7 @@ statement; which table it ends in follows from its concept.
 
 # ruff: noqa: S608 -- statements are put together from table and column names of this package only
 
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,6 +62,9 @@ EVENT = _columns(
 whatever the concept's domain. ``late``: a second-best date. ``code, value, unit, route``: keys of
 ``stage_code``. ``about``: concept of the statement when the code names its object (an allergy and its
 substance)."""
+
+EventRow = namedtuple("EventRow", tuple(EVENT), defaults=(None,) * (len(EVENT) - 2))
+"""A row of ``stage_event`` by column names; only ``seq`` and ``part`` are required."""
 
 CODE = _columns(
     "key INTEGER, home VARCHAR, pos INTEGER, vocabulary_id VARCHAR, system VARCHAR, code VARCHAR, "

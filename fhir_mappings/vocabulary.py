@@ -127,16 +127,18 @@ def _scalar(connection: duckdb.DuckDBPyConnection, query: str) -> int:
 
 
 def _add_administrative(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.executemany(_ADD_CONCEPT, [list(row) for row in ADMINISTRATIVE])
-
-
-_ADD_CONCEPT = """
-INSERT INTO concept BY NAME
-SELECT $1::INTEGER AS concept_id, $2 AS concept_name, $3 AS domain_id, $4 AS vocabulary_id, $3 AS
-  concept_class_id, 'S' AS standard_concept, $5 AS concept_code, DATE '1970-01-01' AS valid_start_date,
-  DATE '2099-12-31' AS valid_end_date
-WHERE NOT EXISTS (FROM concept c WHERE c.concept_id = $1)
-"""
+    rows = ", ".join(
+        f"({number}, {sql_text(name)}, {sql_text(domain)}, {sql_text(vocabulary)}, {sql_text(code)})"
+        for number, name, domain, vocabulary, code in ADMINISTRATIVE
+    )
+    connection.execute(
+        f"""INSERT INTO concept BY NAME
+        SELECT id AS concept_id, name AS concept_name, domain AS domain_id, vocabulary AS vocabulary_id,
+          domain AS concept_class_id, 'S' AS standard_concept, code AS concept_code,
+          DATE '1970-01-01' AS valid_start_date, DATE '2099-12-31' AS valid_end_date
+        FROM (VALUES {rows}) AS own (id, name, domain, vocabulary, code)
+        WHERE id NOT IN (SELECT concept_id FROM concept)"""
+    )
 
 
 def resolve_codes(connection: duckdb.DuckDBPyConnection) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from fhir_mappings import codes as c
 from fhir_mappings.profile import FhirOptions
 from fhir_mappings.sources.fhir_read import Resource
-from fhir_mappings.staging import Codes, Stage
+from fhir_mappings.staging import Codes, EventRow, Stage
 
 Codings = tuple[tuple[str | None, str, bool], ...]
 
@@ -27,13 +27,18 @@ _US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 
 def codings(concept: Any) -> Codings:
     """The codings of a CodeableConcept that have a code, as ``(system, code, userSelected)``."""
-    if not concept:
+    found = concept.get("coding") if concept else None
+    if not found:
         return ()
+    if len(found) == 1:  # by far the most frequent case
+        coding = found[0]
+        code = coding.get("code")
+        return () if code is None else ((coding.get("system"), code, coding.get("userSelected") is True),)
     return tuple(
         [
-            (coding.get("system"), coding["code"], coding.get("userSelected") is True)
-            for coding in concept.get("coding") or ()
-            if "code" in coding
+            (x.get("system"), x["code"], x.get("userSelected") is True)
+            for x in found
+            if x.get("code") is not None
         ]
     )
 
@@ -44,9 +49,9 @@ def first_code(concept: Any) -> str | None:
     return found[0][1] if found else None
 
 
-def has_code(concepts: Any, code: str) -> bool:
-    """Whether any of several CodeableConcepts carries ``code``."""
-    return any(coding[1] == code for concept in concepts or () for coding in codings(concept))
+def all_codes(concepts: Any) -> list[str]:
+    """Every code of several CodeableConcepts."""
+    return [x["code"] for concept in concepts or () for x in concept.get("coding") or () if "code" in x]
 
 
 def target(reference: Any, kind: str) -> str | None:
@@ -56,10 +61,9 @@ def target(reference: Any, kind: str) -> str | None:
         return None
     if raw.startswith("urn:uuid:"):
         return str(raw[9:])
-    head, slash, last = raw.partition("/_history/")[0].rpartition("/")
-    if not slash or "?" in raw or not (head == kind or head.endswith("/" + kind)):
-        return None
-    return str(last)
+    head, _, last = raw.partition("/_history/")[0].rpartition("/")
+    known = head == kind or head.endswith("/" + kind)
+    return str(last) if known and "?" not in last else None
 
 
 def period(resource: Resource, name: str) -> tuple[str | None, str | None]:
@@ -69,44 +73,6 @@ def period(resource: Resource, name: str) -> tuple[str | None, str | None]:
         return moment, None
     span = resource.get(name + "Period")
     return (span.get("start"), span.get("end")) if span else (None, None)
-
-
-def event(seq: int, part: int, **values: Any) -> tuple[Any, ...]:
-    """A row of ``stage_event`` from named columns; see ``staging.EVENT``."""
-    get = values.get
-    return (
-        seq,
-        part,
-        get("person"),
-        get("visit"),
-        get("code"),
-        get("medication"),
-        get("home"),
-        get("fixed", False),
-        get("type"),
-        get("start"),
-        get("finish"),
-        get("late"),
-        get("number"),
-        get("text"),
-        get("value"),
-        get("value_concept"),
-        get("unit"),
-        get("operator"),
-        get("low"),
-        get("high"),
-        get("quantity"),
-        get("days"),
-        get("refills"),
-        get("route"),
-        get("lot"),
-        get("qualifier"),
-        get("qualifier_source"),
-        get("status"),
-        get("status_source"),
-        get("stop"),
-        get("about"),
-    )
 
 
 class Extractor:
@@ -209,7 +175,7 @@ class Extractor:
         clinical = first_code(r.get("clinicalStatus"))
         confirmed = certainty == "confirmed"
         self._events(
-            event(
+            EventRow(
                 seq,
                 0,
                 person=target(r.get("subject"), "Patient"),
@@ -217,7 +183,9 @@ class Extractor:
                 code=key,
                 home="Condition" if confirmed else "Observation",
                 fixed=not confirmed,
-                type=c.TYPE_PROBLEM_LIST if has_code(r.get("category"), "problem-list-item") else c.TYPE_EHR,
+                type=c.TYPE_PROBLEM_LIST
+                if "problem-list-item" in all_codes(r.get("category"))
+                else c.TYPE_EHR,
                 start=start,
                 finish=abated or finish,
                 late=r.get("recordedDate"),
@@ -239,7 +207,7 @@ class Extractor:
             return NO_CODE
         start, finish = period(r, "performed")
         self._events(
-            event(
+            EventRow(
                 seq,
                 0,
                 person=target(r.get("subject"), "Patient"),
@@ -257,9 +225,9 @@ class Extractor:
         status = r.get("status")
         if status not in ("final", "amended", "corrected"):
             return _excluded("status", status)
-        category = r.get("category")
-        lab = has_code(category, "laboratory")
-        home = "Measurement" if lab or has_code(category, "vital-signs") else "Observation"
+        categories = all_codes(r.get("category"))
+        lab = "laboratory" in categories
+        home = "Measurement" if lab or "vital-signs" in categories else "Observation"
         start, _ = period(r, "effective")
         shared = {
             "person": target(r.get("subject"), "Patient"),
@@ -297,7 +265,7 @@ class Extractor:
         if ranges:
             value["low"] = (ranges[0].get("low") or {}).get("value")
             value["high"] = (ranges[0].get("high") or {}).get("value")
-        self._events(event(seq, part, code=key, **shared, **value))
+        self._events(EventRow(seq, part, code=key, **shared, **value))
         return None
 
     def _value(self, r: Resource) -> dict[str, Any]:  # noqa: PLR0911 -- one return for each type of value[x]
@@ -381,7 +349,7 @@ class Extractor:
         dosage = (r.get("dosageInstruction") or ({},))[0]
         bounds = ((dosage.get("timing") or {}).get("repeat") or {}).get("boundsPeriod") or {}
         self._events(
-            event(
+            EventRow(
                 seq,
                 0,
                 person=target(r.get("subject"), "Patient"),
@@ -420,7 +388,7 @@ class Extractor:
         dosage = dosage[0] if isinstance(dosage, list) else dosage
         start, finish = period(r, "effective")
         self._events(
-            event(
+            EventRow(
                 seq,
                 0,
                 person=target(r.get("subject"), "Patient"),
@@ -445,7 +413,7 @@ class Extractor:
             return NO_CODE
         day = r.get("occurrenceDateTime")
         self._events(
-            event(
+            EventRow(
                 seq,
                 0,
                 person=target(r.get("patient"), "Patient"),
@@ -473,7 +441,7 @@ class Extractor:
         kinds = c.INTOLERANCE if r.get("type") == "intolerance" else c.ALLERGY
         start, _ = period(r, "onset")
         self._events(
-            event(
+            EventRow(
                 seq,
                 0,
                 person=target(r.get("patient"), "Patient"),
@@ -502,7 +470,7 @@ def _excluded(element: str, value: Any) -> str:
     return f"{element} {value if value in _KNOWN else 'missing' if value is None else 'not a FHIR R4 code'}"
 
 
-_KNOWN = frozenset(  # fmt: skip
+_KNOWN = frozenset(
     {
         "planned",
         "arrived",
