@@ -1,0 +1,153 @@
+"""A site's directory: settings, keys, pinned federation, database, mailbox, ledger. Nothing outside it is
+written.
+
+::
+
+    site.toml            settings              federation.json, .sha256   the pinned federation file
+    entry.json           public keys           cdm.duckdb                 the common model, replaced whole by
+    a load keys/connector.pem   signs uploads         snapshots/                 one frozen database per
+    uploaded study keys/steward.pem     signs decisions       outbox/                    sealed uploads on
+    their way, then deleted mailbox.sqlite       to and from people    ledger.sqlite              what was
+    decided and what left
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from governance.document import Slug, Words, explain_validation
+from governance.federation import Federation, SiteEntry
+from governance.keys import SigningKey
+from governance.ledger import Ledger
+from site_connector.errors import NoData, SiteSetupError
+
+
+class SiteSettings(BaseSettings):
+    """Every setting of a site; environment variables ``TESSERA_SITE_<NAME>`` win over site.toml."""
+
+    model_config = SettingsConfigDict(env_prefix="TESSERA_SITE_", extra="forbid", frozen=True)
+
+    id: Annotated[Slug, Field(description="The site's name in the federation file.")]
+    name: Annotated[Words, Field(description="The hospital's name, as people read it.")]
+    poll_seconds: Annotated[float, Field(gt=0, description="Pause between two looks at the nodes.")] = 2.0
+    upload_days: Annotated[
+        int, Field(ge=1, le=3653, description="How long an upload may be used, at most until the study ends.")
+    ] = 3653
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then what the file says."""
+        return env_settings, init_settings
+
+
+class SiteDirectory:
+    """Where everything of one site lives."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings_file = path / "site.toml"
+        self.entry = path / "entry.json"
+        self.connector_key = path / "keys" / "connector.pem"
+        self.steward_key = path / "keys" / "steward.pem"
+        self.federation_file = path / "federation.json"
+        self.pin = path / "federation.sha256"
+        self.database = path / "cdm.duckdb"
+        self.load_report = path / "load-report.json"
+        self.snapshots = path / "snapshots"
+        self.outbox = path / "outbox"
+        self.mailbox = path / "mailbox.sqlite"
+        self.ledger_file = path / "ledger.sqlite"
+        self.lock = path / "connector.lock"
+
+    def settings(self) -> SiteSettings:
+        """Read the settings.
+
+        Raises:
+            SiteSetupError: no site was set up here, or a setting is at fault (by name).
+        """
+        try:
+            values: dict[str, Any] = tomllib.loads(self.settings_file.read_text("utf-8"))
+        except FileNotFoundError as error:
+            raise SiteSetupError(
+                f"{self.path}: no site here; `tessera site init {self.path} --id ID --name NAME` makes one"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise SiteSetupError(f"{self.settings_file}: cannot be read: {error}") from error
+        try:
+            return SiteSettings(**values)
+        except ValidationError as error:
+            raise SiteSetupError(f"{self.settings_file}: {explain_validation('settings', error)}") from error
+
+    def federation(self) -> Federation:
+        """The pinned federation.
+
+        Raises:
+            SiteSetupError: none is pinned yet.
+            governance.errors.FederationMismatch: the file changed since it was pinned.
+        """
+        try:
+            pinned = self.pin.read_text("ascii").strip()
+        except FileNotFoundError as error:
+            raise SiteSetupError(
+                f"{self.path}: no federation is pinned yet; when the members agreed on the file, run "
+                f"`tessera site init {self.path} --federation FILE`"
+            ) from error
+        return Federation.load(self.federation_file, pinned)
+
+    def site(self) -> SiteEntry:
+        """This hospital's entry in the pinned federation."""
+        return self.federation().site(self.settings().id)
+
+    def connector(self) -> SigningKey:
+        """The key that signs uploads."""
+        return SigningKey.load(self.connector_key)
+
+    def steward(self, passphrase: bytes) -> SigningKey:
+        """The key that signs decisions; needs the steward's passphrase."""
+        return SigningKey.load(self.steward_key, passphrase)
+
+    def ledger(self) -> Ledger:
+        """The site's own log; close it after use."""
+        return Ledger(self.ledger_file)
+
+    def loaded_database(self) -> Path:
+        """The common model.
+
+        Raises:
+            NoData: nothing was loaded yet.
+        """
+        if not self.database.is_file():
+            raise NoData(f"{self.path}: no data yet; `tessera site load {self.path} --fhir|--omop|--csv ...`")
+        return self.database
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Create a file that must not exist, with its mode from the first moment on."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file in one step: readers see the old bytes or the new ones."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}", delete=False) as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(stream.name, path)

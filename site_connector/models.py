@@ -1,0 +1,136 @@
+"""What the mailbox carries between connector, steward's page and command line. Stays at the hospital."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from governance.document import Part
+from governance.study import StudyProtocol
+
+
+class StudyState(StrEnum):
+    """Where a study stands, as this hospital sees it."""
+
+    WAITING_FOR_US = "waiting for our decision"
+    WAITING_FOR_OTHERS = "approved by us, waiting for others"
+    DECLINED = "declined by us"
+    DECLINED_ELSEWHERE = "declined by another hospital"
+    ACTIVE = "active"
+    NOT_YET_VALID = "approved, not yet valid"
+    WITHDRAWN = "withdrawn by us"
+    TOO_FEW_SITES = "too few hospitals remain"
+    EXPIRED = "expired"
+
+
+class AttritionStep(Part):
+    """Distinct persons left after one criterion of a cohort."""
+
+    label: str
+    persons: int
+
+
+class UnmappedCode(Part):
+    """A source code without a standard concept in the domain a criterion reads."""
+
+    domain: str
+    code: str
+    records: int
+
+
+class CohortPreview(Part):
+    """One cohort on this hospital's own data. ``emptied_by``: the criterion after which nobody is left."""
+
+    name: str
+    population: int
+    attrition: tuple[AttritionStep, ...]
+    emptied_by: str | None = None
+    unmapped: tuple[UnmappedCode, ...] = ()
+
+
+class ColumnOut(Part):
+    """One column that would leave, as shares. ``width`` numbers a row; ``bits`` is the declared range of a
+    value."""
+
+    name: str
+    kind: Literal["bit", "int", "fixed"]
+    bits: int
+    width: int
+
+
+class TableOut(Part):
+    """One table that would leave. ``rows`` stays here; the nodes see ``shared_rows``, after padding."""
+
+    analysis: str
+    kind: str
+    table: str
+    level: Literal["aggregate", "rows"]
+    columns: tuple[ColumnOut, ...]
+    rows: int | None = None
+    shared_rows: int | None = None
+
+    def column_paths(self) -> tuple[str, ...]:
+        """Columns as decisions name them: ``analysis/table/column``."""
+        return tuple(f"{self.analysis}/{self.table}/{column.name}" for column in self.columns)
+
+
+class DryRun(Part):
+    """A study on this hospital's own data, with nothing sent. ``problems``: why an upload would fail, if it
+    would."""
+
+    snapshot: str
+    made_at: datetime
+    cohorts: tuple[CohortPreview, ...] = ()
+    tables: tuple[TableOut, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class SiteStanding(Part):
+    """How far one hospital is with a study."""
+
+    site: str
+    state: Literal["waiting", "approved", "declined", "withdrawn"]
+    reason: str = ""
+    since: datetime | None = None
+
+
+class Upload(Part):
+    """One upload: ``prepared`` is sealed and on its way, ``delivered`` is with every node, ``failed`` never
+    left."""
+
+    upload_id: str
+    study: str
+    run: str | None
+    state: Literal["prepared", "delivered"]
+    created_at: datetime
+    delivered_to: tuple[str, ...] = ()
+
+
+class InboxItem(Part):
+    """A study in the mailbox, verified by the connector."""
+
+    study: StudyProtocol
+    digest: str
+    received_at: datetime
+    state: StudyState
+    standings: tuple[SiteStanding, ...]
+    dry_run: DryRun | None = None
+    uploads: tuple[Upload, ...] = ()
+    note: str = ""
+
+
+class NodeContact(Part):
+    """When a node last answered the connector, and what was wrong if it did not."""
+
+    node: str
+    last_answer: datetime | None
+    problem: str = ""
+
+
+class ConnectorStatus(Part):
+    """Sign of life of the connector, for people who wait for it."""
+
+    last_round: datetime | None
+    nodes: tuple[NodeContact, ...] = ()
+    outgoing: int = 0

@@ -1,0 +1,183 @@
+"""The steward's page as Markdown, to read in a terminal, print or file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from site_connector.models import CohortPreview, TableOut
+from site_connector.review import CohortOnPage, ReviewPage
+
+
+def review_markdown(page: ReviewPage) -> str:
+    """The whole page."""
+    sections = (
+        _head(page),
+        _verdicts(page),
+        _why(page),
+        _what(page),
+        _leaving(page),
+        _dry_run(page),
+        _who(page),
+        _trust(page),
+        _signatures(page),
+    )
+    return "\n".join(line for section in sections for line in (*section, "")).rstrip() + "\n"
+
+
+def _head(page: ReviewPage) -> Iterator[str]:
+    yield f"# {page.title}"
+    yield ""
+    yield f"{page.site_name} ({page.site}): **{page.state}**"
+    yield ""
+    yield from _bullets(
+        f"Kind: {page.kind}",
+        f"Study: {page.short_name}, SHA-256 {page.digest}",
+        f"Received: {page.received_at:%Y-%m-%d %H:%M} UTC",
+        f"Replaces: {page.amends}" if page.amends else "",
+        "The study declares its data synthetic." if page.synthetic_data else "",
+        f"Note: {page.note}" if page.note else "",
+    )
+
+
+def _verdicts(page: ReviewPage) -> Iterator[str]:
+    yield "## Checked by the connector"
+    yield ""
+    for verdict in page.verdicts:
+        detail = f" ({verdict.detail})" if verdict.detail else ""
+        yield f"- {'yes' if verdict.holds else '**NO**'}: {verdict.what}{detail}"
+
+
+def _why(page: ReviewPage) -> Iterator[str]:
+    yield "## Why"
+    yield ""
+    yield page.description
+    yield ""
+    yield from _bullets(
+        f"Purpose: {page.purpose}",
+        f"Legal basis: {page.legal_basis}",
+        f"Ethics: {page.ethics_reference}",
+        f"Investigator: {page.investigator}",
+    )
+
+
+def _what(page: ReviewPage) -> Iterator[str]:
+    yield "## What is asked"
+    for cohort in page.cohorts:
+        yield from ("", f"### Cohort {cohort.name}", "", cohort.words)
+    if page.concept_sets is not None:
+        yield from ("", "### Cohorts that may be counted use only these concept sets", "")
+        yield from ("```", page.concept_sets.rstrip(), "```")
+    if page.variables:
+        yield from ("", "### Taken from each person's record", "")
+        yield from _bullets(*(f"{name}: {words}" for name, words in page.variables.items()))
+    yield from ("", "### Analyses", "")
+    for one in page.analyses:
+        on = f" of cohort {one.cohort}" if one.cohort else ""
+        settings = "; ".join(f"{key} = {value}" for key, value in one.parameters.items())
+        yield f"- {one.id}: {one.kind}{on}{f' ({settings})' if settings else ''}"
+
+
+def _leaving(page: ReviewPage) -> Iterator[str]:
+    yield "## What would leave this hospital, as secret shares"
+    yield ""
+    if not page.tables:
+        yield "The tables follow from each cohort that is counted: one number for each of its criteria."
+        return
+    yield from _grid(
+        ("analysis", "table", "rows here", "rows the nodes see", "columns"),
+        [_table_row(table) for table in page.tables],
+    )
+    yield ""
+    yield from _bullets(
+        *(
+            f"{table.analysis}/{table.table}: "
+            + ", ".join(f"{c.name}{f' x {c.width}' if c.width > 1 else ''}" for c in table.columns)
+            for table in page.tables
+        )
+    )
+
+
+def _table_row(table: TableOut) -> tuple[str, ...]:
+    meaning = "one row a person" if table.level == "rows" else "totals"
+    return (
+        table.analysis,
+        f"{table.table} ({meaning})",
+        "?" if table.rows is None else str(table.rows),
+        "?" if table.shared_rows is None else str(table.shared_rows),
+        str(len(table.columns)),
+    )
+
+
+def _dry_run(page: ReviewPage) -> Iterator[str]:
+    yield "## Dry run on this hospital's data"
+    yield ""
+    yield "Stays at this hospital."
+    if page.dry_run_at is None:
+        yield from ("", "Not made yet.")
+        return
+    for problem in page.problems:
+        yield from ("", f"**Cannot be served:** {problem}")
+    for cohort in page.cohorts:
+        yield from _attrition(cohort)
+
+
+def _attrition(cohort: CohortOnPage) -> Iterator[str]:
+    here = cohort.here
+    if here is None:
+        return
+    yield from ("", f"Cohort {cohort.name}; {here.population} persons in the data", "")
+    yield from _grid(("step", "persons left"), [(step.label, str(step.persons)) for step in here.attrition])
+    if here.emptied_by is not None:
+        yield from ("", f"**Nobody is left after: {here.emptied_by}**")
+        yield from _unmapped(here)
+
+
+def _unmapped(here: CohortPreview) -> Iterator[str]:
+    if not here.unmapped:
+        yield "No unmapped codes lie behind this criterion: the data do not hold such persons, or the criterion is wrong."
+        return
+    yield from ("", "Codes in the same domain that are mapped to no concept, most frequent first:", "")
+    yield from _grid(
+        ("domain", "code", "records"), [(one.domain, one.code, str(one.records)) for one in here.unmapped]
+    )
+
+
+def _who(page: ReviewPage) -> Iterator[str]:
+    yield "## Who reads the results"
+    yield ""
+    for person in page.recipients:
+        where = f" at {person.site}" if person.site else ""
+        yield f"- {person.id}: {person.role}, {person.organisation}{where}; {person.runs_left} runs left"
+    yield f"- Shown: {page.release}"
+    yield f"- Runs: {page.runs}"
+    yield f"- Valid from {page.not_before:%Y-%m-%d} to {page.not_after:%Y-%m-%d}"
+
+
+def _trust(page: ReviewPage) -> Iterator[str]:
+    yield "## Who would have to collude"
+    yield ""
+    yield page.collusion
+    yield ""
+    yield from _bullets(*page.operators)
+
+
+def _signatures(page: ReviewPage) -> Iterator[str]:
+    yield "## Hospitals"
+    yield ""
+    for standing in page.standings:
+        since = f" on {standing.since:%Y-%m-%d}" if standing.since else ""
+        reason = f": {standing.reason}" if standing.reason else ""
+        yield f"- {standing.site}: {standing.state}{since}{reason}"
+    for upload in page.uploads:
+        yield f"- upload {upload.upload_id}: {upload.state}, {upload.created_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _bullets(*lines: str) -> Iterator[str]:
+    return (f"- {line}" for line in lines if line)
+
+
+def _grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + "---|" * len(header)
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"

@@ -1,0 +1,105 @@
+"""Setting a site up, in two steps: make its keys and public entry; later pin the federation file all members
+agreed on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from governance.document import explain_validation
+from governance.federation import Federation, SiteEntry
+from governance.keys import SigningKey
+from site_connector.directory import SiteDirectory, SiteSettings, replace, write_new
+from site_connector.errors import SiteSetupError
+
+SHORTEST_PASSPHRASE = 8
+
+
+def init_site(path: Path, *, site_id: str, name: str, passphrase: bytes) -> SiteEntry:
+    """Make a new site and return its entry for the federation file.
+
+    The steward's key is encrypted with ``passphrase``; the connector's is not, since the connector starts
+    unattended. The directory appears whole or not at all.
+
+    Raises:
+        SiteSetupError: the directory exists and is not empty, a name is malformed, or the passphrase is
+            short.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise SiteSetupError(f"{path}: already exists; keys are never overwritten, choose a new directory")
+    if len(passphrase) < SHORTEST_PASSPHRASE:
+        raise SiteSetupError(f"the steward's passphrase needs at least {SHORTEST_PASSPHRASE} characters")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        entry = _fill(SiteDirectory(scratch), site_id, name, passphrase)
+        if path.exists():
+            path.rmdir()
+        os.rename(scratch, path)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    return entry
+
+
+def _fill(directory: SiteDirectory, site_id: str, name: str, passphrase: bytes) -> SiteEntry:
+    connector, steward = SigningKey.generate(), SigningKey.generate()
+    try:
+        SiteSettings(id=site_id, name=name)
+        entry = SiteEntry(id=site_id, name=name, connector_key=connector.public, steward_key=steward.public)
+    except ValidationError as error:
+        raise SiteSetupError(explain_validation("site", error)) from error
+    for folder in (directory.connector_key.parent, directory.snapshots, directory.outbox):
+        folder.mkdir(mode=0o700)
+    connector.save(directory.connector_key)
+    steward.save(directory.steward_key, passphrase)
+    settings = f"id = {json.dumps(site_id)}\nname = {json.dumps(name)}\n"
+    write_new(directory.settings_file, settings.encode(), 0o644)
+    write_new(directory.entry, entry.model_dump_json(indent=2).encode(), 0o644)
+    return entry
+
+
+def pin_federation(directory: SiteDirectory, file: Path, digest: str | None = None) -> Federation:
+    """Pin the federation file the members agreed on.
+
+    The first file is pinned as it is, or only with this ``digest`` if one is given. Another file later is
+    accepted only together with its digest, which the members pass on by another way than the file.
+
+    Raises:
+        SiteSetupError: another digest than expected, or the file lists other keys for this site.
+        governance.errors.DocumentError: the file is malformed.
+    """
+    settings = directory.settings()
+    federation = Federation.load(file)
+    pinned = directory.pin.read_text("ascii").strip() if directory.pin.exists() else None
+    expected = digest or pinned or federation.digest
+    if federation.digest != expected:
+        raise SiteSetupError(
+            f"{file}: its digest is {federation.digest}, expected {expected}; if the members agreed on this "
+            f"file, "
+            f"pin it with --pin {federation.digest}"
+        )
+    _check_own_entry(directory, federation, settings.id)
+    federation.save(directory.federation_file)
+    replace(directory.pin, f"{federation.digest}\n".encode())
+    return federation
+
+
+def _check_own_entry(directory: SiteDirectory, federation: Federation, site_id: str) -> None:
+    known = [site.id for site in federation.sites]
+    if site_id not in known:
+        raise SiteSetupError(f"federation {federation.name!r} lists sites {known}, not this one ({site_id})")
+    listed = federation.site(site_id)
+    own = SiteEntry.model_validate_json(directory.entry.read_bytes())
+    wrong = [name for name in ("connector_key", "steward_key") if getattr(listed, name) != getattr(own, name)]
+    if wrong:
+        raise SiteSetupError(
+            f"the federation file lists another {' and '.join(wrong)} for {site_id} than {directory.path} "
+            f"holds; give "
+            f"the members {directory.entry} and agree on a new file"
+        )
