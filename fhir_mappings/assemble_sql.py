@@ -47,12 +47,13 @@ WITH dated AS (SELECT *, day_of(start) AS first_day, day_of(finish) AS last_day 
 keyed AS (
   SELECT d.*, p.person_id,
     CASE WHEN d.person IS NULL THEN 'no reference to a patient'
-      WHEN p.id IS NULL THEN 'patient not in the extract' WHEN p.reason IS NOT NULL THEN 'patient was
-      rejected' WHEN d.start IS NULL THEN 'no start date' WHEN first_day IS NULL THEN 'start date not
-      readable' {_RANGE.format(day="first_day", what="start date")} END AS reason,
+      WHEN p.id IS NULL THEN 'patient not in the extract'
+      WHEN p.reason IS NOT NULL THEN 'patient was rejected'
+      WHEN d.start IS NULL THEN 'no start date' WHEN first_day IS NULL THEN 'start date not readable'
+      {_RANGE.format(day="first_day", what="start date")} END AS reason,
     CASE WHEN last_day >= first_day THEN last_day
-      WHEN d.ongoing AND d.concept IN (9201, 262) THEN (SELECT latest FROM bounds) ELSE first_day END AS
-      end_day,
+      WHEN d.ongoing AND d.concept IN (9201, 262) THEN (SELECT latest FROM bounds)
+      ELSE first_day END AS end_day,
     CAST(md5_number_lower('Encounter/' || d.id) & 9007199254740991 AS BIGINT) AS hash
   FROM dated d LEFT JOIN person_row p ON p.id = d.person)
 SELECT *, hash + row_number() OVER (PARTITION BY hash ORDER BY id) - 1 AS visit_id FROM keyed
@@ -71,31 +72,34 @@ dated AS (
     CASE WHEN e.start IS NOT NULL THEN partial(e.start) ELSE true END AS imputed,
     day_of(e.finish) AS last_day,
     CASE WHEN e.person IS NULL THEN 'no reference to a patient'
-      WHEN p.id IS NULL THEN 'patient not in the extract' WHEN p.reason IS NOT NULL THEN 'patient was
-      rejected' WHEN e.code IS NULL THEN 'medication not in the extract' END AS reason
+      WHEN p.id IS NULL THEN 'patient not in the extract'
+      WHEN p.reason IS NOT NULL THEN 'patient was rejected'
+      WHEN e.code IS NULL THEN 'medication not in the extract' END AS reason
   FROM coded e LEFT JOIN person_row p ON p.id = e.person
   LEFT JOIN (FROM visit_row WHERE reason IS NULL) v ON v.id = e.visit AND v.person = e.person),
 checked AS (
   SELECT * REPLACE (coalesce(reason, CASE
       WHEN first_day IS NULL AND coalesce(start, late) IS NULL THEN 'no date'
-      WHEN first_day IS NULL THEN 'date not readable' {_RANGE.format(day="first_day", what="date")} END) AS
-  reason) FROM dated),
+      WHEN first_day IS NULL THEN 'date not readable' {_RANGE.format(day="first_day", what="date")} END) AS reason)
+  FROM dated),
 mapped AS (
   SELECT c.*, m.n, m.vocabulary_id, m.code AS source_code, m.source_value, m.source_concept_id, m.concept_id,
     m.domain_id, m.concept_class_id,
     coalesce(c.value_concept, mv.concept_id, m.value_concept_id) AS value_as_concept,
-    coalesce(mv.source_value, c.text) AS value_text, mv.key IS NOT NULL AND mv.concept_id = 0 AS
-    value_unmapped, mu.concept_id AS unit_concept, mu.source_concept_id AS unit_source_concept,
+    coalesce(mv.source_value, c.text) AS value_text,
+    mv.key IS NOT NULL AND mv.concept_id = 0 AS value_unmapped,
+    mu.concept_id AS unit_concept, mu.source_concept_id AS unit_source_concept,
     mu.source_value AS unit_text, mr.concept_id AS route_concept, mr.source_value AS route_text,
-    c.number IS NOT NULL OR c.text IS NOT NULL OR c.value IS NOT NULL OR c.value_concept IS NOT NULL AS
-  has_value FROM checked c LEFT JOIN code_map m ON m.key = c.code
+    c.number IS NOT NULL OR c.text IS NOT NULL OR c.value IS NOT NULL OR c.value_concept IS NOT NULL AS has_value
+  FROM checked c LEFT JOIN code_map m ON m.key = c.code
   LEFT JOIN code_map mv ON mv.key = c.value AND mv.n = 1
   LEFT JOIN code_map mu ON mu.key = c.unit AND mu.n = 1
   LEFT JOIN code_map mr ON mr.key = c.route AND mr.n = 1),
 placed AS (
   SELECT *, CASE WHEN fixed OR concept_id = 0 THEN home
-    WHEN has_value AND domain_id NOT IN ('Measurement', 'Observation') THEN 'Observation' ELSE domain_id END
-  AS place FROM mapped)
+    WHEN has_value AND domain_id NOT IN ('Measurement', 'Observation') THEN 'Observation'
+    ELSE domain_id END AS place
+  FROM mapped)
 SELECT * EXCLUDE (home, type),
   CASE WHEN imputed AND type <> 32865 THEN 32882 ELSE type END AS type,
   CASE place WHEN 'Condition' THEN 'condition_occurrence' WHEN 'Drug' THEN 'drug_exposure'
@@ -104,10 +108,11 @@ SELECT * EXCLUDE (home, type),
   CASE WHEN last_day >= first_day THEN last_day END AS end_day,
   CASE WHEN imputed THEN NULL ELSE moment_of(start) END AS first_moment,
   CASE WHEN last_day >= first_day THEN moment_of(finish) END AS last_moment,
-  CASE WHEN last_day >= first_day THEN last_day WHEN days IS NOT NULL THEN first_day + days - 1
-    WHEN type = 32838 THEN first_day + {{prescription_days}} - 1 ELSE first_day END AS drug_end_day,
-  concept_class_id IN ('Clinical Finding', 'Disorder', 'Finding', 'Context-dependent', 'Situation') AS
-  is_finding
+  CASE WHEN last_day >= first_day THEN last_day
+    WHEN days IS NOT NULL THEN first_day + days - 1
+    ELSE first_day + {{prescription_days}} - 1 END AS drug_end_day,
+  concept_class_id IN ('Clinical Finding', 'Disorder', 'Finding', 'Context-dependent', 'Situation')
+    AS is_finding
 FROM placed
 """
 
@@ -115,8 +120,8 @@ DEATH = f"""
 CREATE TEMP TABLE death_row AS
 WITH dated AS (SELECT d.*, day_of(d.moment) AS day FROM stage_death d {_VALID})
 SELECT d.*, p.person_id,
-  CASE WHEN p.id IS NULL THEN 'patient not in the extract' WHEN p.reason IS NOT NULL THEN 'patient was
-  rejected'
+  CASE WHEN p.id IS NULL THEN 'patient not in the extract'
+    WHEN p.reason IS NOT NULL THEN 'patient was rejected'
     WHEN d.moment IS NULL THEN 'no date of death' WHEN d.day IS NULL THEN 'date of death not readable'
     {_RANGE.format(day="d.day", what="date of death")} END AS reason
 FROM dated d LEFT JOIN person_row p ON p.id = d.person
@@ -144,9 +149,9 @@ SELECT visit_id AS visit_occurrence_id, person_id, concept AS visit_concept_id, 
   moment_of(start) AS visit_start_datetime, end_day AS visit_end_date,
   CASE WHEN last_day >= first_day THEN moment_of(finish) END AS visit_end_datetime,
   CASE WHEN partial(start) THEN 32882 ELSE 32827 END AS visit_type_concept_id, source AS visit_source_value,
-  0 AS visit_source_concept_id, admitted AS admitted_from_concept_id, admitted_source AS
-  admitted_from_source_value, discharged AS discharged_to_concept_id, discharged_source AS
-  discharged_to_source_value
+  0 AS visit_source_concept_id, admitted AS admitted_from_concept_id,
+  admitted_source AS admitted_from_source_value, discharged AS discharged_to_concept_id,
+  discharged_source AS discharged_to_source_value
 FROM visit_row WHERE reason IS NULL ORDER BY person_id, first_day
 """
 
@@ -155,9 +160,9 @@ INSERT INTO condition_occurrence BY NAME
 SELECT {_EVENT_IDS} AS condition_occurrence_id, person_id, concept_id AS condition_concept_id,
   first_day AS condition_start_date, first_moment AS condition_start_datetime, end_day AS condition_end_date,
   last_moment AS condition_end_datetime, type AS condition_type_concept_id,
-  status AS condition_status_concept_id, visit_id AS visit_occurrence_id, source_value AS
-  condition_source_value, source_concept_id AS condition_source_concept_id, status_source AS
-  condition_status_source_value
+  status AS condition_status_concept_id, visit_id AS visit_occurrence_id,
+  source_value AS condition_source_value, source_concept_id AS condition_source_concept_id,
+  status_source AS condition_status_source_value
 {_ACCEPTED} 'condition_occurrence'
 """
 
@@ -165,11 +170,11 @@ _DRUGS = f"""
 INSERT INTO drug_exposure BY NAME
 SELECT {_EVENT_IDS} AS drug_exposure_id, person_id, concept_id AS drug_concept_id,
   first_day AS drug_exposure_start_date, first_moment AS drug_exposure_start_datetime,
-  drug_end_day AS drug_exposure_end_date, last_moment AS drug_exposure_end_datetime, end_day AS
-  verbatim_end_date, type AS drug_type_concept_id, stop AS stop_reason, refills, quantity, days AS
-  days_supply, route_concept AS route_concept_id, lot AS lot_number, visit_id AS visit_occurrence_id,
-  source_value AS drug_source_value, source_concept_id AS drug_source_concept_id, route_text AS
-  route_source_value
+  drug_end_day AS drug_exposure_end_date, last_moment AS drug_exposure_end_datetime,
+  end_day AS verbatim_end_date, type AS drug_type_concept_id, stop AS stop_reason, refills, quantity,
+  days AS days_supply, route_concept AS route_concept_id, lot AS lot_number, visit_id AS visit_occurrence_id,
+  source_value AS drug_source_value, source_concept_id AS drug_source_concept_id,
+  route_text AS route_source_value
 {_ACCEPTED} 'drug_exposure'
 """
 
@@ -186,8 +191,8 @@ _DEVICES = f"""
 INSERT INTO device_exposure BY NAME
 SELECT {_EVENT_IDS} AS device_exposure_id, person_id, concept_id AS device_concept_id,
   first_day AS device_exposure_start_date, first_moment AS device_exposure_start_datetime,
-  end_day AS device_exposure_end_date, last_moment AS device_exposure_end_datetime, type AS
-  device_type_concept_id, visit_id AS visit_occurrence_id, source_value AS device_source_value,
+  end_day AS device_exposure_end_date, last_moment AS device_exposure_end_datetime,
+  type AS device_type_concept_id, visit_id AS visit_occurrence_id, source_value AS device_source_value,
   source_concept_id AS device_source_concept_id
 {_ACCEPTED} 'device_exposure'
 """
@@ -293,8 +298,9 @@ FROM winner w LEFT JOIN verdict v USING (seq)
 """
 
 INPUTS = """
-SELECT origin, count(*), count(*) FILTER (WHERE NOT duplicate AND reason IS NULL), count(*) FILTER (WHERE
-duplicate) FROM disposition GROUP BY origin ORDER BY origin
+SELECT origin, count(*), count(*) FILTER (WHERE NOT duplicate AND reason IS NULL),
+  count(*) FILTER (WHERE duplicate)
+FROM disposition GROUP BY origin ORDER BY origin
 """
 
 _STATEMENT_NOTES = {
@@ -323,7 +329,8 @@ NOTES = (
 UNION ALL SELECT 'visit end derived', count(*) FROM visit_row
   WHERE reason IS NULL AND (last_day IS NULL OR last_day < first_day)
 UNION ALL SELECT 'death not recorded: ' || reason, count(*) FROM death_row
-  WHERE reason IS NOT NULL AND NOT EXISTS (FROM death k WHERE k.person_id = death_row.person_id) GROUP BY reason
+  WHERE reason IS NOT NULL AND NOT EXISTS (FROM death k WHERE k.person_id = death_row.person_id)
+  GROUP BY reason
 UNION ALL SELECT 'person without a period of observation', count(*) FROM person
   WHERE NOT EXISTS (FROM observation_period o WHERE o.person_id = person.person_id)
 """

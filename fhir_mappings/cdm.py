@@ -29,6 +29,7 @@ def create(path: Path | str) -> duckdb.DuckDBPyConnection:
     if str(path) != ":memory:" and Path(path).exists():
         raise ModelError(f"{path} already exists; the model is only ever created in a new file")
     connection = duckdb.connect(str(path), config=dict(OFFLINE))
+    connection.execute("SET enable_progress_bar = false")
     create_tables(connection)
     return connection
 
@@ -55,6 +56,7 @@ def connect(path: Path | str, read_only: bool = True) -> Backend:
             "is in use by another process" if locked else "is not a DuckDB database this version can read"
         )
         raise ModelError(f"{path} {reason}") from None
+    backend.con.execute("SET enable_progress_bar = false")
     missing = {"person", "observation_period", "concept"} - set(backend.list_tables())
     if missing:
         backend.disconnect()
@@ -74,6 +76,7 @@ def open_folder(folder: Path | str) -> Backend:
     if "person" not in files:
         raise SourceMissing(f"{folder} holds no person table (person.parquet or PERSON.csv)")
     backend = ibis.duckdb.connect(":memory:", **OFFLINE)
+    backend.con.execute("SET enable_progress_bar = false")
     create_tables(backend.con)
     for name, file in files.items():
         fill(backend.con, TABLES[name], file)

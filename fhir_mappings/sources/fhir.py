@@ -46,7 +46,7 @@ def load_fhir(folder: Path, database: Path, vocabulary: Path | None, profile: Pr
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Pause the cycle collector: parsed JSON has no cycles, and walking it again and again costs a quarter."""
+    """Pause the cycle collector: parsed JSON has no cycles, and walking it over and over costs a quarter."""
     enabled = gc.isenabled()
     gc.disable()
     try:
