@@ -205,8 +205,9 @@ class Tier:
     same_stage: bool
 
 
-LADDER: Final = (Tier("strict", 2, 5, True), Tier("moderate", 3, 10, True), Tier("loose", 5, 15, False))
+LADDER: Final = (Tier("strict", 2, 8, True), Tier("moderate", 4, 12, True), Tier("loose", 5, 20, False))
 STRATA: Final = 4
+MINIMUM_SUPPORT: Final = 40
 
 
 @dataclass(frozen=True)
@@ -259,13 +260,26 @@ class Similar:
             similar &= self.stage == STAGES.index(stage)
         return similar
 
+    def first_tier(self, facts: Mapping[str, object]) -> tuple[int, NDArray[np.bool_]]:
+        """Number and persons of the strictest tier with two regimens of `MINIMUM_SUPPORT` persons.
+
+        Without such a tier: the number past the last, and nobody.
+        """
+        for number, tier in enumerate(LADDER):
+            similar = self.within(facts, tier)
+            if (self.sizes(similar) >= MINIMUM_SUPPORT).sum() >= 2:
+                return number, similar
+        return len(LADDER), np.zeros(len(self.people), dtype=bool)
+
     def sizes(self, similar: NDArray[np.bool_]) -> Ints:
         """Similar persons on each regimen (regimens,)."""
         return np.bincount(self.regimen[similar], minlength=REGIMENS)
 
-    def arms(self, similar: NDArray[np.bool_], smallest: int = 20) -> dict[int, ArmTruth]:
+    def arms(self, similar: NDArray[np.bool_], smallest: int = MINIMUM_SUPPORT) -> dict[int, ArmTruth]:
         """Regimens (0-based) with at least ``smallest`` similar persons."""
-        mix = np.bincount(self.strata[similar], minlength=STRATA) / max(1, similar.sum())
+        if not similar.any():
+            return {}
+        mix = np.bincount(self.strata[similar], minlength=STRATA) / similar.sum()
         causal = self._causal(similar)
         sizes = self.sizes(similar)
         return {

@@ -69,15 +69,11 @@ def similar(full: Population) -> truth.Similar:
 
 
 def _supported(similar: truth.Similar, facts: dict[str, object]) -> dict[int, truth.ArmTruth]:
-    """Arms a study would show, from the first tier that has two of them."""
-    for tier in truth.LADDER:
-        arms = similar.arms(similar.within(facts, tier))
-        shown = {
-            arm: one for arm, one in arms.items() if one.overlap and one.effective >= 20 and one.at_tau >= K
-        }
-        if len(shown) >= 2:
-            return shown
-    return {}
+    """Arms a study would show: in the strictest tier with two arms of the smallest size, those that overlap,
+    weigh enough and are followed to the horizon."""
+    _, members = similar.first_tier(facts)
+    arms = similar.arms(members)
+    return {arm: one for arm, one in arms.items() if one.overlap and one.effective >= 20 and one.at_tau >= K}
 
 
 def test_four_in_five_patients_see_two_supported_treatments(similar: truth.Similar) -> None:
