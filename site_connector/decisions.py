@@ -6,14 +6,16 @@ from datetime import datetime
 from typing import Literal
 
 from governance.approval import SiteDecision, Withdrawal
-from governance.document import Document, utc_text
-from governance.envelope import Envelope, sign_document
+from governance.document import utc_text
+from governance.envelope import sign_document
 from governance.keys import SigningKey
 from site_connector.directory import SiteDirectory
 from site_connector.errors import DecisionRefused
 from site_connector.leaving import columns_leaving
 from site_connector.mailbox import Mailbox
 from site_connector.models import InboxItem, StudyState
+
+Decision = Literal["approve", "decline"]
 
 DECIDABLE = {
     StudyState.WAITING_FOR_US,
@@ -24,68 +26,92 @@ DECIDABLE = {
 }
 
 
-def decide(
-    directory: SiteDirectory,
-    mailbox: Mailbox,
-    which: str,
-    decision: Literal["approve", "decline"],
-    steward: SigningKey,
-    now: datetime,
-    reason: str = "",
-) -> InboxItem:
-    """Sign a decision about a study; repeating the decision in force changes nothing.
+class StewardDesk:
+    """Where a steward decides. Repeating a decision that is in force changes nothing."""
 
-    Raises:
-        UnknownStudy: no such study in the mailbox.
-        DecisionRefused: too late to decide, no dry run yet, or this hospital's data cannot serve the study.
-    """
-    item = mailbox.item(which, now)
-    site = directory.settings().id
-    ours = next(standing for standing in item.standings if standing.site == site)
-    if ours.state == ("approved" if decision == "approve" else "declined"):
-        return item
-    _check_decidable(item, decision, now)
-    said = SiteDecision(
-        study_digest=item.digest,
-        site=site,
-        decision=decision,
-        reason=reason,
-        decided_at=now,
-        columns=columns_leaving(item.study),
-    )
-    _say(directory, mailbox, item, said, steward, now, decision)
-    return mailbox.item(item.digest, now)
+    def __init__(self, directory: SiteDirectory, mailbox: Mailbox) -> None:
+        self._directory, self._mailbox = directory, mailbox
+        self._site = directory.settings().id
 
+    def approve(self, which: str, steward: SigningKey, now: datetime, *, reason: str = "") -> InboxItem:
+        """Sign that this hospital takes part.
 
-def withdraw(
-    directory: SiteDirectory,
-    mailbox: Mailbox,
-    which: str,
-    steward: SigningKey,
-    now: datetime,
-    reason: str = "",
-) -> InboxItem:
-    """End this hospital's part in a study: later runs leave it out and nodes destroy its shares. Final.
+        Raises:
+            UnknownStudy: no such study in the mailbox.
+            DecisionRefused: too late, no dry run yet, or this hospital's data cannot serve the study.
+        """
+        return self._decide(which, "approve", steward, now, reason=reason)
 
-    Raises:
-        UnknownStudy: no such study in the mailbox.
-        DecisionRefused: this hospital never approved the study.
-    """
-    item = mailbox.item(which, now)
-    site = directory.settings().id
-    ours = next(standing for standing in item.standings if standing.site == site)
-    if ours.state == "withdrawn":
-        return item
-    if ours.state != "approved":
-        raise DecisionRefused(
-            f"study {item.study.short_name} was never approved here ({ours.state}); decline it instead"
+    def decline(self, which: str, steward: SigningKey, now: datetime, *, reason: str = "") -> InboxItem:
+        """Sign that this hospital does not take part; nothing of the study runs then.
+
+        Raises:
+            UnknownStudy, DecisionRefused: see `approve`.
+        """
+        return self._decide(which, "decline", steward, now, reason=reason)
+
+    def withdraw(self, which: str, steward: SigningKey, now: datetime, *, reason: str = "") -> InboxItem:
+        """End this hospital's part: later runs leave it out and nodes destroy its shares. Final.
+
+        Raises:
+            UnknownStudy: no such study in the mailbox.
+            DecisionRefused: this hospital never approved the study.
+        """
+        item = self._mailbox.item(which, now)
+        state = self._ours(item)
+        if state == "withdrawn":
+            return item
+        if state != "approved":
+            raise DecisionRefused(
+                f"study {item.study.short_name} was never approved here ({state}); decline it instead"
+            )
+        said = Withdrawal(study_digest=item.digest, site=self._site, withdrawn_at=now, reason=reason)
+        return self._say(item, said, steward, now)
+
+    def _decide(
+        self, which: str, decision: Decision, steward: SigningKey, now: datetime, *, reason: str
+    ) -> InboxItem:
+        item = self._mailbox.item(which, now)
+        if self._ours(item) == ("approved" if decision == "approve" else "declined"):
+            return item
+        _check_decidable(item, decision)
+        said = SiteDecision(
+            study_digest=item.digest,
+            site=self._site,
+            decision=decision,
+            reason=reason,
+            decided_at=now,
+            columns=columns_leaving(item.study),
         )
-    said = Withdrawal(study_digest=item.digest, site=site, withdrawn_at=now, reason=reason)
-    _say(directory, mailbox, item, said, steward, now, "withdraw")
-    return mailbox.item(item.digest, now)
+        return self._say(item, said, steward, now)
+
+    def _ours(self, item: InboxItem) -> str:
+        return next(standing.state for standing in item.standings if standing.site == self._site)
+
+    def _say(
+        self, item: InboxItem, said: SiteDecision | Withdrawal, steward: SigningKey, now: datetime
+    ) -> InboxItem:
+        """Sign with the key that the federation lists, then mailbox and log."""
+        if steward.public != self._directory.site().steward_key:
+            raise DecisionRefused(
+                "this is not the steward's key that the federation file lists for this site"
+            )
+        envelope = sign_document(said, steward)
+        self._mailbox.post(item.digest, envelope, now)
+        with self._directory.ledger() as ledger:
+            ledger.append(
+                {
+                    "kind": said.decision if isinstance(said, SiteDecision) else "withdraw",
+                    "at": utc_text(now),
+                    "study": item.digest,
+                    "short_name": item.study.short_name,
+                    "statement": envelope.digest,
+                }
+            )
+        return self._mailbox.item(item.digest, now)
 
 
-def _check_decidable(item: InboxItem, decision: str, now: datetime) -> None:
+def _check_decidable(item: InboxItem, decision: Decision) -> None:
     name = item.study.short_name
     if item.state not in DECIDABLE:
         raise DecisionRefused(
@@ -105,30 +131,4 @@ def _check_decidable(item: InboxItem, decision: str, now: datetime) -> None:
             f"study {name} cannot be served by this hospital's data: {item.dry_run.problems[0]}. Decline it, "
             f"or mend "
             "the data and load again"
-        )
-
-
-def _say(
-    directory: SiteDirectory,
-    mailbox: Mailbox,
-    item: InboxItem,
-    said: Document,
-    steward: SigningKey,
-    now: datetime,
-    what: str,
-) -> None:
-    """Sign, check that the key is the one the federation lists, then mailbox and log."""
-    if steward.public != directory.site().steward_key:
-        raise DecisionRefused("this is not the steward's key that the federation file lists for this site")
-    envelope: Envelope = sign_document(said, steward)
-    mailbox.post(item.digest, envelope, now)
-    with directory.ledger() as ledger:
-        ledger.append(
-            {
-                "kind": what,
-                "at": utc_text(now),
-                "study": item.digest,
-                "short_name": item.study.short_name,
-                "statement": envelope.digest,
-            }
         )

@@ -37,15 +37,20 @@ class UnmappedCode(Part):
     domain: str
     code: str
     records: int
+    persons: int
 
 
 class CohortPreview(Part):
-    """One cohort on this hospital's own data. ``emptied_by``: the criterion after which nobody is left."""
+    """One cohort on this hospital's own data. ``emptied_by``: the criterion after which nobody is left, with
+    what happened in ``note`` and how many records of what it looked for there are in ``sought``.
+    """
 
     name: str
     population: int
     attrition: tuple[AttritionStep, ...]
     emptied_by: str | None = None
+    note: str = ""
+    sought: tuple[str, ...] = ()
     unmapped: tuple[UnmappedCode, ...] = ()
 
 

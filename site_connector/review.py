@@ -163,7 +163,7 @@ _KINDS = {
 def _verdicts(federation: Federation, item: InboxItem, now: datetime) -> tuple[Verdict, ...]:
     study, dry = item.study, item.dry_run
     policy = study.disclosure
-    cells = f"cells below {policy.minimum_cell} are withheld; the federation's floor is {federation.release_floor}"
+    cells = f"below {policy.minimum_cell}; the federation's floor is {federation.release_floor}"
     problems = "; ".join(dry.problems) if dry else "the connector has not run it yet"
     return (
         Verdict(what="Signed by the investigator, unchanged since", holds=True, detail=item.digest),

@@ -128,17 +128,19 @@ def _attrition(cohort: CohortOnPage) -> Iterator[str]:
     yield from ("", f"Cohort {cohort.name}; {here.population} persons in the data", "")
     yield from _grid(("step", "persons left"), [(step.label, str(step.persons)) for step in here.attrition])
     if here.emptied_by is not None:
-        yield from ("", f"**Nobody is left after: {here.emptied_by}**")
+        yield from ("", f"**Nobody is left after: {here.emptied_by}** ({here.note})", "")
+        yield from _bullets(*here.sought)
         yield from _unmapped(here)
 
 
 def _unmapped(here: CohortPreview) -> Iterator[str]:
     if not here.unmapped:
-        yield "No unmapped codes lie behind this criterion: the data do not hold such persons, or the criterion is wrong."
+        yield "No unmapped codes lie behind it: the data hold no such persons, or the criterion is wrong."
         return
     yield from ("", "Codes in the same domain that are mapped to no concept, most frequent first:", "")
     yield from _grid(
-        ("domain", "code", "records"), [(one.domain, one.code, str(one.records)) for one in here.unmapped]
+        ("domain", "code", "records", "persons"),
+        [(one.domain, one.code, str(one.records), str(one.persons)) for one in here.unmapped],
     )
 
 

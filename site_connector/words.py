@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from cohort_lang.variables import (
-    Age,
     Category,
     DayWindow,
     EventDefinition,
-    IndexYear,
     Presence,
-    Sex,
     TimeToEvent,
     Value,
     Variable,
@@ -18,22 +18,12 @@ from cohort_lang.variables import (
 
 def variable_words(variable: Variable) -> str:
     """One sentence: what is taken from each person's record, and from when."""
-    match variable:
-        case Age():
-            return "age at the index date, in whole years"
-        case Sex():
-            return "recorded sex"
-        case IndexYear():
-            return "calendar year of the index date"
-        case Presence(domain=domain, concepts=concepts, window=window):
-            return f"whether there is a {domain} record of {_concepts(concepts)} {_window(window)}"
-        case Value():
-            return _value(variable)
-        case Category():
-            return _category(variable)
-        case TimeToEvent():
-            return _time(variable)
-    raise TypeError(f"no words for a variable of kind {type(variable).__name__}")
+    return _WORDS[variable.kind](variable)
+
+
+def _presence(variable: Presence) -> str:
+    of, when = _concepts(variable.concepts), _window(variable.window)
+    return f"whether there is a {variable.domain} record of {of} {when}"
 
 
 def _value(variable: Value) -> str:
@@ -91,3 +81,14 @@ def _concepts(concepts: str | tuple[int, ...]) -> str:
 
 def _open(bound: float | None) -> str:
     return "any" if bound is None else f"{bound:g}"
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "age": lambda _: "age at the index date, in whole years",
+    "sex": lambda _: "recorded sex",
+    "index_year": lambda _: "calendar year of the index date",
+    "presence": _presence,
+    "value": _value,
+    "category": _category,
+    "time_to_event": _time,
+}

@@ -1,0 +1,63 @@
+"""A study on this hospital's own data with nothing sent: what a steward sees before deciding."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from ibis.backends.duckdb import Backend
+
+from governance.study import StudyProtocol
+from mpc_backend.analyses.base import SiteData
+from mpc_backend.tables import bucket
+from site_connector.errors import CannotEvaluate
+from site_connector.evaluation import opened, preview, site_data
+from site_connector.leaving import tables_leaving
+from site_connector.models import CohortPreview, DryRun, TableOut
+from site_connector.tables import cohort_texts, local_tables, rows_of
+
+
+def dry_run(study: StudyProtocol, database: Path, snapshot: str, now: datetime) -> DryRun:
+    """Evaluate everything an upload would, and keep only numbers of persons and rows, and what stands in the
+    way."""
+    problems: list[str] = []
+    with opened(database) as connection:
+        data, cohorts = _cohorts(connection, study, problems)
+    return DryRun(
+        snapshot=snapshot,
+        made_at=now,
+        cohorts=tuple(cohorts),
+        tables=_tables(study, data, problems),
+        problems=tuple(problems),
+    )
+
+
+def _cohorts(
+    connection: Backend, study: StudyProtocol, problems: list[str]
+) -> tuple[dict[str, SiteData], list[CohortPreview]]:
+    data: dict[str, SiteData] = {}
+    previews: list[CohortPreview] = []
+    for name, text in cohort_texts(study, None).items():
+        try:
+            data[name] = site_data(connection, name, text, study.variables)
+            previews.append(preview(connection, name, text, data[name]))
+        except CannotEvaluate as error:
+            problems.append(str(error))
+    return data, previews
+
+
+def _tables(study: StudyProtocol, data: dict[str, SiteData], problems: list[str]) -> tuple[TableOut, ...]:
+    try:
+        tables = tables_leaving(study)
+        if problems or study.feasibility is not None:
+            return tables
+        made = local_tables(study, data)
+    except CannotEvaluate as error:
+        problems.append(str(error))
+        return ()
+    return tuple(_counted(table, rows_of(made[f"{table.analysis}/{table.table}"])) for table in tables)
+
+
+def _counted(table: TableOut, rows: int) -> TableOut:
+    shared = bucket(rows) if table.level == "rows" else rows
+    return table.model_copy(update={"rows": rows, "shared_rows": shared})
