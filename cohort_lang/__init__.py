@@ -1,1 +1,55 @@
-"""Cohort definitions: text, tree, lints, prose, and their evaluation on a hospital's own database."""
+"""Cohort definitions: text, tree, lints, prose, and their evaluation on a hospital's own database.
+
+Reading, checking and explaining need no database library; ``evaluate``, ``evaluate_variables`` and
+``diagnose`` load Ibis when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cohort_lang.errors import (
+    CohortError,
+    CohortRefused,
+    CohortSyntaxError,
+    DatabaseUnreadable,
+    MissingTable,
+    UnknownConcept,
+    UnknownConceptSet,
+)
+from cohort_lang.formatting import format_cohort, format_concept_sets
+from cohort_lang.parsing import parse, parse_concept_sets
+from cohort_lang.tree import Cohort, ConceptSet
+
+if TYPE_CHECKING:
+    from cohort_lang.evaluation import CohortResult, Diagnosis, diagnose, evaluate, evaluate_variables
+
+__all__ = [
+    "Cohort",
+    "CohortError",
+    "CohortRefused",
+    "CohortResult",
+    "CohortSyntaxError",
+    "ConceptSet",
+    "DatabaseUnreadable",
+    "Diagnosis",
+    "MissingTable",
+    "UnknownConcept",
+    "UnknownConceptSet",
+    "diagnose",
+    "evaluate",
+    "evaluate_variables",
+    "format_cohort",
+    "format_concept_sets",
+    "parse",
+    "parse_concept_sets",
+]
+
+_EVALUATION = ("CohortResult", "Diagnosis", "diagnose", "evaluate", "evaluate_variables")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EVALUATION:
+        return getattr(import_module("cohort_lang.evaluation"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
