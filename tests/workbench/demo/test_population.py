@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.demo import resistance, truth
+from workbench.demo import resistance
 from workbench.demo.population import HOSPITALS, Population, make_population
+from workbench.demo.similar import marker_columns
 
 
 def test_same_seed_gives_the_same_records_and_another_seed_does_not(small: Population) -> None:
@@ -48,7 +49,7 @@ def test_records_lie_within_observation_and_before_death(full: Population) -> No
 
 
 def test_absent_markers_leave_no_record(full: Population) -> None:
-    columns = truth.marker_columns()
+    columns = marker_columns()
     tested = full.resistance[full.resistance["panel"]]
     recorded = full.results["key"].astype(str).str.startswith("marker_").sum()
     assert recorded == tested[columns].to_numpy().sum()
