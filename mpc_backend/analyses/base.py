@@ -92,7 +92,7 @@ class Analysis(ABC, Generic[P]):
         """At the site, in the clear: the columns of every table but the query, unpadded.
 
         Raises:
-            mpc_backend.errors.LocalDataError: the site's data cannot give a column (names the column, never a value).
+            mpc_backend.analyses.errors.LocalDataError: the site's data cannot give a column (names the column, never a value).
         """
 
     @abstractmethod

@@ -1,0 +1,105 @@
+"""Disclosure control on shares: what may be released is decided on exact secret counts, before anything is rounded.
+
+A *chain* is a row of counts of nested groups, such as the steps of an attrition or the cumulative events of a curve. A
+number is withheld where it is below k; and where it lies within k of the number released before it, for their difference
+would be a small group: it then merges with the next. A difference of zero counts as small unless the study allows a
+true zero. The rules hold in every *view*: the total, and the total without the persons of each hospital that also
+receives the result, because it could subtract its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import Released
+from mpc_backend.analyses.cells import MERGED, SUPPRESSED
+from mpc_backend.analyses.errors import DisclosureRefused
+from mpc_backend.operations import concatenate, floor_divide, select, stack
+from mpc_backend.values import SecretBits, SecretInt
+
+
+def require_sites(released: Released) -> None:
+    """Refuse where fewer hospitals contribute than the policy asks for; public, so nothing leaks."""
+    found, needed = len(released.sites), released.policy.minimum_sites
+    if found < needed:
+        raise DisclosureRefused(
+            f"{found} hospitals contribute ({', '.join(released.sites)}); the study needs at least {needed}"
+        )
+
+
+def total(by_site: Mapping[str, SecretInt]) -> SecretInt:
+    """The sum over hospitals; free."""
+    return sum_of(list(by_site.values()))
+
+
+def sum_of(parts: Sequence[SecretInt]) -> SecretInt:
+    """The sum of arrays of one shape; free."""
+    return stack(list(parts), axis=0).sum(axis=0)
+
+
+def views(released: Released, by_site: Mapping[str, SecretInt]) -> SecretInt:
+    """(1 + receiving hospitals, ...): the total, then the total without each hospital that receives the result."""
+    whole = total(by_site)
+    return stack([whole, *(whole - by_site[site] for site in released.receiving_sites)], axis=0)
+
+
+def at_least(counts: SecretInt, policy: DisclosurePolicy) -> SecretBits:
+    """Whether every view (first axis) of a count is large enough: (views, ...) -> (...)."""
+    enough = counts >= policy.minimum_cell
+    if policy.allow_true_zero:
+        enough = enough | (counts == 0)
+    return enough.all(axis=0)
+
+
+def chain(counts: SecretInt, policy: DisclosurePolicy) -> SecretInt:
+    """States (chains, steps) of monotone counts (views, chains, steps): RELEASED 0, SUPPRESSED 1 or MERGED 2.
+
+    One comparison of all pairs at once, then two rounds a step to follow the last released number.
+    """
+    chains, steps = counts.shape[1:]
+    large = at_least(counts, policy)
+    near = _near(counts, policy)
+    shown = [large[:, :1]]
+    blocked = large[:, :1] & near[:, 0, :]
+    for step in range(1, steps):
+        here = large[:, step : step + 1] & ~blocked[:, step : step + 1]
+        shown.append(here)
+        if step + 1 < steps:
+            blocked = blocked ^ (here & (blocked ^ near[:, step, :]))
+    released = concatenate(shown, axis=1).reshape(chains, steps)
+    withheld = ~released
+    return withheld.to_int() * SUPPRESSED + (withheld & large).to_int() * (MERGED - SUPPRESSED)
+
+
+def _near(counts: SecretInt, policy: DisclosurePolicy) -> SecretBits:
+    """Whether steps i < j are too close in some view: (views, chains, steps) -> (chains, i, j), false elsewhere."""
+    chains, steps = counts.shape[1:]
+    first, second = np.triu_indices(steps, 1)
+    gap = counts[:, :, second] - counts[:, :, first]
+    close = (gap < policy.minimum_cell) & (gap > -policy.minimum_cell)
+    if policy.allow_true_zero:
+        close = close & (gap != 0)
+    place = np.full((steps, steps), len(first), dtype=np.int64)
+    place[first, second] = np.arange(len(first))
+    anywhere = close.any(axis=0)
+    never = anywhere[:, :1] & np.zeros((chains, 1), dtype=bool)
+    return concatenate([anywhere, never], axis=1)[:, place.ravel()].reshape(chains, steps, steps)
+
+
+def rounded(counts: SecretInt, step: int) -> SecretInt:
+    """Counts to the nearest multiple of ``step``, halves up, exactly."""
+    return counts if step <= 1 else floor_divide(counts + step // 2, step) * step
+
+
+def masked(shown: SecretBits, values: SecretInt) -> SecretInt:
+    """The values where shown, else 0: what is hidden opens to a constant."""
+    return select(shown, values, values * 0)
+
+
+def release_chain(counts: SecretInt, policy: DisclosurePolicy, step: int) -> tuple[SecretInt, SecretInt]:
+    """States and rounded, masked values (chains, steps) of (views, chains, steps)."""
+    states = chain(counts, policy)
+    return states, masked(states == 0, rounded(counts[0], step))

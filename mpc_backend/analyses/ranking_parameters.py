@@ -1,0 +1,122 @@
+"""What a signed study fixes about a treatment ranking: treatments, matching with its ladder, strata, horizon."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mpc_backend.analyses.base import Parameters
+from mpc_backend.analyses.grid import ColumnName, Level, Stratum, Unit, strata_count
+
+Count = Annotated[int, Field(ge=0, le=1_000)]
+
+
+class Category(BaseModel):
+    """A variable on which similar patients agree exactly, with its declared levels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variable: ColumnName
+    levels: Annotated[tuple[Level, ...], Field(min_length=2, max_length=64)]
+
+
+class Tier(BaseModel):
+    """One rung of the relaxation ladder: who counts as similar.
+
+    At most ``max_distance`` markers differ, age differs by at most ``age_within`` years (None: any age), and the
+    variables of ``equal`` agree.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    max_distance: Count
+    age_within: Count | None = None
+    equal: tuple[ColumnName, ...] = ()
+
+
+class RankingParameters(Parameters):
+    """Parameters of ``treatment_ranking``.
+
+    ``outcome``: a time-to-event variable whose event is the failure to be delayed; its times are in ``time_unit``
+    and are taken by ceiling to ``unit``; ``tau`` counts ``unit``s. ``period``: bands of the index year, always
+    adjusted for; ``strata``: further declared covariates. ``capacity``: most rows over all hospitals, padding
+    included; up to 65,535 the counts travel in 16-bit words.
+    """
+
+    mode: Literal["neighbours"] = "neighbours"
+    treatment: ColumnName
+    treatments: Annotated[tuple[Level, ...], Field(min_length=2, max_length=2_000)]
+    outcome: ColumnName
+    time_unit: Unit = "day"
+    unit: Unit = "month"
+    tau: Annotated[int, Field(ge=1, le=400)]
+    markers: Annotated[tuple[ColumnName, ...], Field(max_length=512)] = ()
+    age: ColumnName | None = None
+    equal: Annotated[tuple[Category, ...], Field(max_length=16)] = ()
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=8)]
+    period: Stratum
+    strata: Annotated[tuple[Stratum, ...], Field(max_length=4)] = ()
+    minimum_support: Annotated[int, Field(ge=20, le=10_000)] = 20
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    capacity: Annotated[int, Field(ge=1_024, le=2**30)] = 65_535
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RankingParameters:
+        _distinct("treatments", self.treatments)
+        _distinct("markers", self.markers)
+        _distinct("equal", tuple(category.variable for category in self.equal))
+        if self.period.cuts is None:
+            raise ValueError("period: give cuts of the index year; it is always adjusted for")
+        if self.strata_count > 64:
+            raise ValueError(f"strata: {self.strata_count} cells; at most 64 can carry any comparison")
+        self._check_tiers()
+        return self
+
+    def _check_tiers(self) -> None:
+        known = {category.variable for category in self.equal}
+        for tier in self.tiers:
+            if not set(tier.equal) <= known:
+                raise ValueError(
+                    f"tier {tier.name!r} matches on {sorted(set(tier.equal) - known)}, not in equal"
+                )
+            if tier.age_within is not None and self.age is None:
+                raise ValueError(f"tier {tier.name!r} has an age caliper, but no age variable is declared")
+        for strict, loose in itertools.pairwise(self.tiers):
+            if not _relaxes(strict, loose):
+                raise ValueError(f"tier {loose.name!r} must relax {strict.name!r} in every criterion")
+
+    @property
+    def all_strata(self) -> tuple[Stratum, ...]:
+        """The period bands first, then the declared strata."""
+        return (self.period, *self.strata)
+
+    @property
+    def strata_count(self) -> int:
+        """Number of adjustment cells."""
+        return strata_count(self.all_strata)
+
+    @property
+    def ring(self) -> Literal[16, 32]:
+        """Word size of the counts: public, from ``capacity`` alone."""
+        return 16 if self.capacity < 2**16 else 32
+
+    @property
+    def levels_width(self) -> int:
+        """Width of all one-hot levels of the equality variables together."""
+        return sum(len(category.levels) for category in self.equal)
+
+
+def _distinct(what: str, values: tuple[str, ...]) -> None:
+    if len(set(values)) != len(values):
+        raise ValueError(f"{what}: names must be distinct")
+
+
+def _relaxes(strict: Tier, loose: Tier) -> bool:
+    """Whether everybody similar under ``strict`` is similar under ``loose``."""
+    ages = loose.age_within is None or (
+        strict.age_within is not None and strict.age_within <= loose.age_within
+    )
+    return ages and strict.max_distance <= loose.max_distance and set(loose.equal) <= set(strict.equal)

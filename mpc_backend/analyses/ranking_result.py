@@ -1,0 +1,227 @@
+"""What a physician reads: the typed result of a treatment ranking, made from released numbers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from mpc_backend.analyses.base import Result, Suppressed
+from mpc_backend.analyses.grid import strata_labels
+from mpc_backend.analyses.ranking_intervals import Arms, not_ruled_out, shrunken
+from mpc_backend.analyses.ranking_parameters import RankingParameters
+
+SHOWN, FEW, NO_OVERLAP, SHORT = 0, 1, 2, 3
+FEW_FAILURES = 10
+REASONS = {
+    FEW: "too few comparable patients",
+    NO_OVERLAP: "no overlap: no comparable patient on it in some stratum",
+    SHORT: "follow-up too short",
+}
+NOT_DISTINGUISHABLE = "no treatment distinguishable"
+WARNING = "Research use only. Not a medical device; not for choosing treatment."
+OBSERVATIONAL = "Observational; not a trial."
+
+
+class ArmEstimate(BaseModel):
+    """One supported treatment. Times in the study's unit; ``size`` a band of comparable patients.
+
+    ``shrunken`` orders the list; ``estimate`` is the standardised restricted mean itself.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    treatment: str
+    estimate: float
+    standard_error: float
+    lower: float
+    upper: float
+    shrunken: float
+    size: tuple[int, int]
+    effective_size: int
+    fewer_than_ten_failures: bool
+    cannot_be_ruled_out: bool
+
+
+class HiddenArm(BaseModel):
+    """A treatment without a number, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    treatment: str
+    reason: str
+
+
+class RankingResult(Result):
+    """The ranking for one patient. ``total``: a band of comparable patients over all treatments, or None."""
+
+    kind: Literal["treatment_ranking"] = "treatment_ranking"
+    measure: str
+    unit: str
+    tau: int
+    alpha: float
+    tier: str | None
+    relaxed: list[str]
+    arms: list[ArmEstimate]
+    hidden: list[HiddenArm]
+    hidden_count: int
+    total: tuple[int, int] | None
+    cannot_be_ruled_out: list[str]
+    verdict: str
+    not_matched_on: list[str] = []
+    cannot_receive: list[str] = []
+    adjusted_for: list[str]
+    release: str
+
+    def without(self, treatments: Sequence[str]) -> RankingResult:
+        """The same answer after setting aside treatments this patient cannot receive; nothing new is released."""
+        unknown = (
+            set(treatments) - {arm.treatment for arm in self.arms} - {arm.treatment for arm in self.hidden}
+        )
+        if unknown:
+            raise ValueError(f"not among the study's treatments: {', '.join(sorted(unknown))}")
+        arms = ranked([arm for arm in self.arms if arm.treatment not in treatments], self.tau, self.alpha)
+        return self.model_copy(
+            update={"arms": arms, "cannot_receive": sorted(treatments), **conclusion(arms)}
+        )
+
+    @property
+    def treatments(self) -> list[str]:
+        """Every treatment of the study."""
+        return [arm.treatment for arm in self.arms] + [arm.treatment for arm in self.hidden]
+
+
+@dataclass(frozen=True)
+class OpenedRanking:
+    """Released numbers (arms,): ``state`` as the constants above, times in units of the grid, ``size`` and ``total``
+    the lower ends of bands of ``band`` persons; ``total`` None where it is withheld; ``tier`` past the last: none."""
+
+    tier: int
+    state: NDArray[np.int64]
+    estimate: NDArray[np.float64]
+    standard_error: NDArray[np.float64]
+    information: NDArray[np.int64]
+    few: NDArray[np.bool_]
+    size: NDArray[np.int64]
+    total: int | None
+    band: int
+
+
+def ranking_result(parameters: RankingParameters, opened: OpenedRanking, release: str) -> RankingResult:
+    """The result a physician reads, from released numbers."""
+    shown = np.flatnonzero(opened.state == SHOWN)
+    arms = ranked([_arm(parameters, opened, int(index)) for index in shown], parameters.tau, parameters.alpha)
+    hidden = [
+        HiddenArm(treatment=parameters.treatments[index], reason=REASONS[int(opened.state[index])])
+        for index in np.flatnonzero(opened.state != SHOWN)
+    ]
+    found = opened.tier < len(parameters.tiers)
+    return RankingResult(
+        measure=f"standardised restricted mean time to {parameters.outcome}, {parameters.tau} {parameters.unit}s",
+        unit=parameters.unit,
+        tau=parameters.tau,
+        alpha=parameters.alpha,
+        tier=parameters.tiers[opened.tier].name if found else None,
+        relaxed=relaxations(parameters, opened.tier) if found else [],
+        arms=arms,
+        hidden=hidden,
+        hidden_count=len(hidden),
+        total=None if opened.total is None else (opened.total, opened.total + opened.band - 1),
+        adjusted_for=list(strata_labels(parameters.all_strata)),
+        suppressed=_suppressed(hidden, opened.total),
+        notes=[WARNING, OBSERVATIONAL, *_notes(arms, found)],
+        release=release,
+        **conclusion(arms),
+    )
+
+
+def _arm(parameters: RankingParameters, opened: OpenedRanking, index: int) -> ArmEstimate:
+    size = int(opened.size[index])
+    return ArmEstimate(
+        treatment=parameters.treatments[index],
+        estimate=float(opened.estimate[index]),
+        standard_error=float(opened.standard_error[index]),
+        lower=0.0,
+        upper=0.0,
+        shrunken=0.0,
+        size=(size, size + opened.band - 1),
+        effective_size=int(opened.information[index]),
+        fewer_than_ten_failures=bool(opened.few[index]),
+        cannot_be_ruled_out=True,
+    )
+
+
+def ranked(arms: Sequence[ArmEstimate], tau: int, alpha: float) -> list[ArmEstimate]:
+    """Intervals, the set that cannot be ruled out as best and shrunken values; best shrunken value first."""
+    if not arms:
+        return []
+    numbers = Arms(
+        np.array([arm.estimate for arm in arms]) / tau,
+        np.array([arm.standard_error for arm in arms]) / tau,
+        np.array([arm.effective_size for arm in arms], dtype=np.float64),
+        np.array([arm.fewer_than_ten_failures for arm in arms]),
+    )
+    lower, upper = numbers.interval(1.959963984540054)
+    best, drawn = not_ruled_out(numbers, alpha), shrunken(numbers)
+    complete = [
+        arm.model_copy(
+            update={
+                "lower": float(lower[index] * tau),
+                "upper": float(upper[index] * tau),
+                "shrunken": float(drawn[index] * tau),
+                "cannot_be_ruled_out": bool(best[index]),
+            }
+        )
+        for index, arm in enumerate(arms)
+    ]
+    return sorted(complete, key=lambda arm: (-arm.shrunken, -arm.estimate, arm.treatment))
+
+
+def conclusion(arms: Sequence[ArmEstimate]) -> dict[str, Any]:
+    """The set that cannot be ruled out as best, and the sentence that says what it means."""
+    best = [arm.treatment for arm in arms if arm.cannot_be_ruled_out]
+    if len(arms) < 2:
+        verdict = "fewer than two treatments can be compared for this patient"
+    elif len(best) == len(arms):
+        verdict = NOT_DISTINGUISHABLE
+    else:
+        verdict = f"{len(best)} of {len(arms)} comparable treatments cannot be ruled out as best"
+    return {"cannot_be_ruled_out": best, "verdict": verdict}
+
+
+def relaxations(parameters: RankingParameters, tier: int) -> list[str]:
+    """What the tier relaxes against the strictest one, in words."""
+    strict, used = parameters.tiers[0], parameters.tiers[tier]
+    words = []
+    if used.max_distance != strict.max_distance:
+        words.append(f"up to {used.max_distance} markers may differ instead of {strict.max_distance}")
+    if used.age_within != strict.age_within:
+        within = "any age" if used.age_within is None else f"age within {used.age_within} years"
+        words.append(f"{within} instead of within {strict.age_within} years")
+    words += [f"{name} need not agree" for name in strict.equal if name not in used.equal]
+    return words
+
+
+def _suppressed(hidden: Sequence[HiddenArm], total: int | None) -> list[Suppressed]:
+    withheld = [Suppressed(what=arm.treatment, why=arm.reason) for arm in hidden]
+    if total is None:
+        why = (
+            "exactly one treatment is withheld; the total would disclose it"
+            if len(hidden) == 1
+            else "too few"
+        )
+        withheld.append(Suppressed(what="total of comparable patients", why=why))
+    return withheld
+
+
+def _notes(arms: Sequence[ArmEstimate], found: bool) -> list[str]:
+    if not found:
+        return ["No tier of the study's ladder has two treatments with enough comparable patients."]
+    notes = ["History judged per hospital; persons may be counted at more than one."]
+    if any(arm.fewer_than_ten_failures for arm in arms):
+        notes.append("Fewer than 10 failures on some treatments: their intervals are exact and wide.")
+    return notes

@@ -1,0 +1,76 @@
+"""Every kind of analysis by name, and the parameters of a study checked against its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from cohort_lang import parse
+from governance.study import StudyProtocol
+from mpc_backend.analyses.base import Analysis, Parameters
+from mpc_backend.analyses.cohort_count import CohortCount
+from mpc_backend.analyses.errors import ParametersRefused
+from mpc_backend.analyses.survival import Survival
+from mpc_backend.analyses.treatment_ranking import TreatmentRanking
+
+KINDS: dict[str, Analysis[Any]] = {
+    each.kind: each for each in (CohortCount(), Survival(), TreatmentRanking())
+}
+
+
+def analysis(kind: str) -> Analysis[Any]:
+    """The analysis of a kind.
+
+    Raises:
+        ParametersRefused: there is none; names those there are.
+    """
+    if kind not in KINDS:
+        raise ParametersRefused(f"no analysis of kind {kind!r}; kinds: {', '.join(sorted(KINDS))}")
+    return KINDS[kind]
+
+
+def parse_parameters(kind: str, parameters: Mapping[str, Any]) -> Parameters:
+    """The typed parameters of an analysis.
+
+    Raises:
+        ParametersRefused: unknown kind, unknown names, or values out of range, each by its path.
+    """
+    try:
+        return analysis(kind).parameters.model_validate(dict(parameters))
+    except ValidationError as error:
+        faults = "; ".join(f"{_path(fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        raise ParametersRefused(f"parameters of {kind}: {faults}") from error
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "as a whole"
+
+
+def resolve(
+    study: StudyProtocol, analysis_id: str, run_parameters: Mapping[str, Any] | None = None
+) -> tuple[Analysis[Any], Parameters]:
+    """An analysis of a study and its complete parameters, for every party the same.
+
+    A cohort count takes its steps from the cohort: the study's, or in a feasibility study the run request's.
+
+    Raises:
+        governance.errors.UnknownAnalysis: the study names no such analysis.
+        ParametersRefused: its parameters are at fault.
+        cohort_lang.CohortSyntaxError: the cohort's text does not parse.
+    """
+    entry = study.analysis(analysis_id)
+    found = analysis(entry.kind)
+    given = dict(entry.parameters)
+    if isinstance(found, CohortCount) and not given.get("steps"):
+        text = study.cohorts[entry.cohort] if entry.cohort else str((run_parameters or {}).get("cohort", ""))
+        given["steps"] = list(steps_of(text))
+    return found, parse_parameters(entry.kind, given)
+
+
+def steps_of(text: str) -> tuple[str, ...]:
+    """The attrition labels of a cohort, as its evaluation names them: the entry event, each rule, the study period."""
+    cohort = parse(text)
+    period = ("Study period",) if cohort.period is not None else ()
+    return ("Entry event", *(rule.label for rule in cohort.rules), *period)

@@ -1,0 +1,72 @@
+"""Survival by arm over all hospitals: Kaplan-Meier standardised over strata, restricted means, medians, log-rank tests.
+
+Hospitals share counts of events and censorings by arm, stratum and time, and their own part of each log-rank test, which
+is stratified by hospital. Medians, restricted means and tests are computed on the full secret tables and opened once,
+rounded; a released curve is for display. See docs/analyses/survival.md.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData
+from mpc_backend.analyses.disclosure import require_sites, sum_of
+from mpc_backend.analyses.survival_parameters import SurvivalParameters
+from mpc_backend.analyses.survival_released import exact_result, released_result
+from mpc_backend.analyses.survival_result import SurvivalResult
+from mpc_backend.analyses.survival_secret import SurvivalTables, released_outputs
+from mpc_backend.analyses.survival_tables import life_table_spec, local_tables, tests_spec
+from mpc_backend.session import Session
+from mpc_backend.tables import Arrays, TableSpec
+from mpc_backend.values import SecretFixed, SecretInt
+
+
+class Survival(Analysis[SurvivalParameters]):
+    """See the module's docstring."""
+
+    kind: ClassVar[str] = "survival"
+    parameters = SurvivalParameters
+
+    def tables(self, parameters: SurvivalParameters) -> tuple[TableSpec, ...]:
+        return life_table_spec(parameters), tests_spec(parameters)
+
+    def local(self, parameters: SurvivalParameters, site: SiteData) -> dict[str, Arrays]:
+        return local_tables(parameters, site)
+
+    def compute(
+        self, session: Session, parameters: SurvivalParameters, released: Released, inputs: Inputs
+    ) -> Outputs:
+        require_sites(released)
+        tables = _gathered(parameters, inputs)
+        if released.policy.release == "exact":
+            return {
+                "events": sum_of(list(tables.events.values())),
+                "censored": sum_of(list(tables.censored.values())),
+                "score": tables.score,
+                "variance": tables.variance,
+            }
+        return released_outputs(session, parameters, released, tables)
+
+    def finish(self, parameters: SurvivalParameters, released: Released, opened: Opened) -> SurvivalResult:
+        if released.policy.release == "exact":
+            return exact_result(parameters, released.policy, opened)
+        return released_result(parameters, released.policy, opened)
+
+
+def _gathered(parameters: SurvivalParameters, inputs: Inputs) -> SurvivalTables:
+    """Counts by hospital in the shape (arms, strata, bins), tests summed over hospitals."""
+    shape = (len(parameters.arms), parameters.strata_count, parameters.bins)
+    counts: dict[str, dict[str, SecretInt]] = {"events": {}, "censored": {}}
+    for site, columns in inputs["life_table"].items():
+        for name, found in counts.items():
+            value = columns[name]
+            assert isinstance(value, SecretInt)
+            found[site] = value.reshape(shape)
+    parts: dict[str, SecretFixed] = {}
+    for columns in inputs["tests"].values():
+        for name in ("score", "variance"):
+            part = columns[name]
+            assert isinstance(part, SecretFixed)
+            flat = part.reshape(len(parameters.tests), -1)
+            parts[name] = parts[name] + flat if name in parts else flat
+    return SurvivalTables(counts["events"], counts["censored"], parts["score"], parts["variance"])

@@ -1,0 +1,198 @@
+"""A survival result from opened outputs, in the clear at the recipient."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses import life_table as km
+from mpc_backend.analyses import survival_exact as exact
+from mpc_backend.analyses.base import Opened, Suppressed
+from mpc_backend.analyses.cells import Cell, HiddenCount, cells
+from mpc_backend.analyses.secret_tests import CHI2_DECIMALS
+from mpc_backend.analyses.survival_parameters import SurvivalParameters
+from mpc_backend.analyses.survival_result import (
+    ArmSurvival,
+    Curve,
+    CurvePoint,
+    Median,
+    RestrictedMean,
+    SurvivalResult,
+    TableRow,
+    Test,
+    number,
+    p_value,
+)
+from mpc_backend.analyses.survival_secret import (
+    CURVE_DECIMALS,
+    ERROR_DECIMALS,
+    FEW,
+    NO_OVERLAP,
+    SHORT,
+    SHOWN,
+    SMALLEST_ROUNDING,
+    mean_decimals,
+)
+
+DISPLAY = "for display: steps are merged until each has at least {k} events, and cut where fewer than {k} are at risk"
+NOTE = "History judged per hospital; persons may be counted at more than one."
+UNADJUSTED = "Crude comparison: not adjusted for anything."
+
+
+def exact_result(parameters: SurvivalParameters, policy: DisclosurePolicy, opened: Opened) -> SurvivalResult:
+    """Everything from the full tables."""
+    arms = exact.exact_arms(parameters, policy, *exact.opened_tables(parameters, opened))
+    tests = exact.exact_tests(parameters, np.asarray(opened["score"]), np.asarray(opened["variance"]))
+    return _result(parameters, policy, arms, tests, [])
+
+
+def released_result(
+    parameters: SurvivalParameters, policy: DisclosurePolicy, opened: Opened
+) -> SurvivalResult:
+    """From rounded and masked outputs."""
+    arms = [_arm(parameters, policy, opened, index) for index in range(len(parameters.arms))]
+    tests = {name: _test(parameters, opened, index) for index, name in enumerate(parameters.tests)}
+    return _result(parameters, policy, arms, tests, _withheld(parameters, policy, arms, tests))
+
+
+def _result(
+    parameters: SurvivalParameters,
+    policy: DisclosurePolicy,
+    arms: list[ArmSurvival],
+    tests: dict[str, Test | None],
+    withheld: list[Suppressed],
+) -> SurvivalResult:
+    adjusted = f", {exact.ADJUSTED}" if parameters.standardised else ""
+    notes = [NOTE] + ([] if parameters.standardised or len(arms) < 2 else [UNADJUSTED])
+    if policy.release != "exact":
+        notes.append("Curves are " + DISPLAY.format(k=policy.minimum_cell) + ".")
+    return SurvivalResult(
+        estimand=f"time to {parameters.outcome} by {parameters.arm}, restricted at "
+        f"{parameters.restricted_at} {parameters.unit}s{adjusted}",
+        unit=parameters.unit,
+        horizon=parameters.horizon,
+        confidence=parameters.confidence,
+        arms=arms,
+        rmst_contrasts=exact.contrasts(arms, parameters.confidence),
+        suppressed=withheld,
+        notes=notes,
+        release=policy.footnote(),
+        **tests,
+    )
+
+
+def _arm(parameters: SurvivalParameters, policy: DisclosurePolicy, opened: Opened, index: int) -> ArmSurvival:
+    arms, times = len(parameters.arms), parameters.table_times
+    risk, events, censored = _table_cells(policy, opened, index)
+    last = len(times) - 1 if times[-1] == parameters.horizon else len(times)
+    main = exact.ADJUSTED if parameters.standardised else exact.CRUDE
+    return ArmSurvival(
+        arm=parameters.arms[index],
+        n=risk[0],
+        events=events[0],
+        curve=_curve(parameters, policy, opened, index, index, main),
+        crude=_curve(parameters, policy, opened, index, arms + index, exact.CRUDE)
+        if parameters.standardised
+        else None,
+        table=[
+            TableRow(
+                time=time,
+                at_risk=risk[place + 1],
+                events=events[last - place],
+                censored=censored[last - place],
+            )
+            for place, time in enumerate(times)
+        ],
+    )
+
+
+def _table_cells(policy: DisclosurePolicy, opened: Opened, index: int) -> list[list[Cell]]:
+    """At risk (everybody first), then events and censorings (latest time first) of one arm."""
+    step = max(policy.rounding, SMALLEST_ROUNDING)
+    states, values = (
+        np.asarray(opened[name][index], dtype=np.int64) for name in ("table_state", "table_value")
+    )
+    return [cells(row, found, policy, step) for row, found in zip(states, values, strict=True)]
+
+
+def _why(state: int, policy: DisclosurePolicy) -> str | None:
+    return {
+        SHOWN: None,
+        FEW: f"fewer than {policy.minimum_cell} persons",
+        NO_OVERLAP: "no overlap: no person in some stratum",
+        SHORT: "follow-up too short",
+    }[state]
+
+
+def _curve(
+    parameters: SurvivalParameters, policy: DisclosurePolicy, opened: Opened, arm: int, row: int, label: str
+) -> Curve:
+    state = int(opened["state"][arm])
+    followed = int(opened["followed"][arm])
+    tau, places = parameters.restricted_at, mean_decimals(parameters.restricted_at)
+    rmst = None
+    if state == SHOWN:
+        estimate, error = opened["mean"][row] / 10.0**places, opened["mean_error"][row] / 10.0 ** (places + 1)
+        rmst = RestrictedMean(tau=tau, estimate=float(estimate), se=float(error))
+    return Curve(
+        label=f"{label}; {DISPLAY.format(k=policy.minimum_cell)}",
+        steps=_steps(parameters, opened, arm, row) if state not in (FEW, NO_OVERLAP) else [],
+        cut_at=parameters.display_times[followed - 1] if followed else None,
+        median=_median(parameters, opened, row) if state not in (FEW, NO_OVERLAP) else None,
+        rmst=rmst,
+        why_not=_why(state, policy),
+    )
+
+
+def _steps(parameters: SurvivalParameters, opened: Opened, arm: int, row: int) -> list[CurvePoint]:
+    where = np.flatnonzero(np.asarray(opened["step"][arm], dtype=bool))
+    height = np.asarray(opened["height"][row])[where] / 10.0**CURVE_DECIMALS
+    error = np.asarray(opened["error"][row])[where] / 10.0**ERROR_DECIMALS
+    safe = np.where(height > 0, height, 1.0)
+    lower, upper = km.log_log_interval(height, (error / safe) ** 2, parameters.confidence)
+    points = [CurvePoint(time=0, estimate=1.0, se=0.0, lower=None, upper=None)]
+    return points + [
+        CurvePoint(
+            time=parameters.display_times[place], estimate=float(height[i]),
+            se=float(error[i]) if height[i] > 0 else None, lower=number(lower[i]), upper=number(upper[i]),
+        )
+        for i, place in enumerate(where)
+    ]  # fmt: skip
+
+
+def _median(parameters: SurvivalParameters, opened: Opened, row: int) -> Median:
+    twice = np.asarray(opened["median"], dtype=np.int64)[:, row]
+    estimate, lower, upper = (
+        None if value >= 2 * parameters.bins else float(value) / 2 for value in (int(v) for v in twice)
+    )
+    return Median(estimate=estimate, lower=lower, upper=upper)
+
+
+def _test(parameters: SurvivalParameters, opened: Opened, index: int) -> Test | None:
+    if len(parameters.arms) < 2 or not bool(opened["test_shown"][index]) or int(opened["df"][index]) == 0:
+        return None
+    name = parameters.tests[index]
+    chi2, df = float(opened["chi2"][index]) / 10.0**CHI2_DECIMALS, int(opened["df"][index])
+    rho = parameters.rho if name == "weighted_log_rank" else 0.0
+    return Test(chi2=chi2, df=df, p=p_value(chi2, df), rho=rho, stratified_by=exact.stratified_by(name))
+
+
+def _withheld(
+    parameters: SurvivalParameters,
+    policy: DisclosurePolicy,
+    arms: list[ArmSurvival],
+    tests: dict[str, Test | None],
+) -> list[Suppressed]:
+    found = []
+    for arm in arms:
+        found += [
+            Suppressed(what=f"{arm.arm}: {what}", why=count.why)
+            for what, count in (("persons", arm.n), ("events", arm.events))
+            if isinstance(count, HiddenCount)
+        ]
+        if arm.curve.why_not:
+            found.append(Suppressed(what=f"{arm.arm}: restricted mean", why=arm.curve.why_not))
+    if len(arms) > 1:
+        why = f"an arm has fewer than {policy.minimum_cell} persons or there are fewer than {policy.minimum_cell} events"
+        found += [Suppressed(what=name, why=why) for name, test in tests.items() if test is None]
+    return found
