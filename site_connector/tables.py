@@ -11,8 +11,9 @@ from ibis.backends.duckdb import Backend
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 from mpc_backend.analyses.base import SiteData
+from mpc_backend.analyses.registry import resolve
 from mpc_backend.errors import EngineError
-from mpc_backend.planned import PlannedTable, resolve
+from mpc_backend.planned import PlannedTable
 from mpc_backend.tables import Arrays, bucket
 from site_connector.errors import CannotEvaluate
 from site_connector.evaluation import site_data
@@ -55,7 +56,7 @@ def local_tables(
     for entry in study.analyses if run is None else (study.analysis(run.analysis),):
         cohort = entry.cohort or RUN_COHORT
         try:
-            chosen, parameters = resolve(study, entry, run)
+            chosen, parameters = resolve(study, entry.id, run.parameters if run else None)
             made = chosen.local(parameters, data[cohort])
         except EngineError as error:
             raise CannotEvaluate(f"analysis {entry.id}: {error}") from error

@@ -1,0 +1,290 @@
+"""``tessera site``: set a hospital's side up, load data, run the connector, review and sign studies."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from cohort_lang.errors import CohortError
+from fhir_mappings.errors import LoadFailed, MappingError
+from governance.errors import GovernanceError
+from governance.federation import Federation
+from governance.keys import SigningKey
+from mpc_backend.errors import EngineError
+from site_connector.decisions import StewardDesk
+from site_connector.directory import SiteDirectory
+from site_connector.errors import SiteError, SiteSetupError
+from site_connector.loading import Extract, Kind, load
+from site_connector.mailbox import Mailbox
+from site_connector.models import InboxItem
+from site_connector.quality import quality
+from site_connector.review import review_page
+from site_connector.review_text import review_markdown
+from site_connector.setup import init_site, pin_federation
+
+REFUSED, FAILED = 2, 3
+
+site_app = typer.Typer(
+    name="site",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A hospital's side: load data, run the connector, review and sign studies.",
+)
+
+F = TypeVar("F", bound=Callable[..., None])
+Site = Annotated[Path, typer.Argument(metavar="DIR", help="The site's directory.")]
+Study = Annotated[
+    str, typer.Argument(metavar="STUDY", help="Short name, digest, or at least 6 digits of the digest.")
+]
+Passphrase = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with the steward's passphrase; otherwise TESSERA_STEWARD_PASSPHRASE, otherwise asked.",
+        envvar="TESSERA_STEWARD_PASSPHRASE_FILE",
+    ),
+]
+Reason = Annotated[str, typer.Option(help="Why, in words; signed with the decision.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def told(command: F) -> F:
+    """One line and the right exit status for everything this software refuses or fails at."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except (SiteError, GovernanceError, MappingError, CohortError, EngineError) as error:
+            typer.echo(f"tessera site: {error}", err=True)
+            raise typer.Exit(_status(error)) from error
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _status(error: Exception) -> int:
+    status = getattr(error, "exit_code", FAILED if isinstance(error, LoadFailed) else REFUSED)
+    return int(status)
+
+
+def now() -> datetime:
+    """The connector's clock."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[SiteDirectory, Federation, Mailbox]]:
+    """A site that is set up, and its mailbox."""
+    directory = SiteDirectory(path)
+    federation = directory.federation()
+    with Mailbox(directory.mailbox, federation, directory.settings().id) as mailbox:
+        yield directory, federation, mailbox
+
+
+@site_app.command("init")
+@told
+def init(
+    path: Site,
+    *,
+    site_id: Annotated[
+        str | None, typer.Option("--id", help="The site's name in the federation file.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The hospital's name, as people read it.")] = None,
+    federation: Annotated[
+        Path | None, typer.Option(help="Second step: the federation file all members agreed on.")
+    ] = None,
+    pin: Annotated[
+        str | None, typer.Option(help="Its digest, as the members passed it on by another way than the file.")
+    ] = None,
+    passphrase_file: Passphrase = None,
+) -> None:
+    """Set a site up in two steps.
+
+    First `init DIR --id ID --name NAME` makes keys and prints the public entry for the federation file. When
+    the members agreed on that file, `init DIR --federation FILE` pins it.
+    """
+    if site_id is not None and name is not None and federation is None:
+        entry = init_site(
+            path, site_id=site_id, name=name, passphrase=_passphrase(passphrase_file, confirm=True)
+        )
+        typer.echo(entry.model_dump_json(indent=2))
+        typer.echo(
+            f"Keys made in {path}/keys. Give the entry above ({path}/entry.json) to the federation, then run "
+            f"`tessera site init {path} --federation FILE`.",
+            err=True,
+        )
+    elif federation is not None and site_id is None and name is None:
+        pinned = pin_federation(SiteDirectory(path), federation, pin)
+        typer.echo(f"Pinned federation {pinned.name}, version {pinned.version}: {pinned.digest}")
+    else:
+        raise SiteSetupError(
+            "give --id and --name to make a site, or --federation to pin the federation file"
+        )
+
+
+@site_app.command("load")
+@told
+def load_command(
+    path: Site,
+    *,
+    fhir: Annotated[Path | None, typer.Option(help="Folder of FHIR R4 bulk NDJSON.")] = None,
+    omop: Annotated[Path | None, typer.Option(help="Folder of OMOP CDM 5.4 tables, Parquet or CSV.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Folder of CSV files (or one file); needs a mapping.")
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="Mapping file of a CSV extract (TOML).")] = None,
+    profile: Annotated[Path | None, typer.Option(help="The site's profile (TOML).")] = None,
+    vocabulary: Annotated[Path | None, typer.Option(help="Folder of an Athena vocabulary export.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load an extract into the common model, replacing what was loaded before, and print what happened to
+    it."""
+    given: list[tuple[Kind, Path]] = []
+    given += [("fhir", fhir)] if fhir else []
+    given += [("omop", omop)] if omop else []
+    given += [("csv", csv)] if csv else []
+    if len(given) != 1:
+        raise SiteSetupError("give exactly one of --fhir, --omop and --csv")
+    kind, source = given[0]
+    report = load(SiteDirectory(path), Extract(kind, source, profile, vocabulary, mapping), now())
+    typer.echo(report.model_dump_json(indent=2) if as_json else report.text())
+
+
+@site_app.command("quality")
+@told
+def quality_command(path: Site, as_json: AsJson = False) -> None:
+    """Print a short report on the quality of the loaded data."""
+    report = quality(SiteDirectory(path).loaded_database())
+    typer.echo(report.model_dump_json(indent=2) if as_json else report.text())
+
+
+@site_app.command("inbox")
+@told
+def inbox(path: Site, as_json: AsJson = False) -> None:
+    """List the studies this hospital was asked to take part in."""
+    with opened(path) as (_, _, mailbox):
+        items, status = mailbox.inbox(now()), mailbox.status()
+    if as_json:
+        typer.echo(json.dumps([_summary(item) for item in items], indent=2))
+        return
+    for item in items:
+        typer.echo(f"{item.digest[:12]}  {item.study.short_name:24}  {item.state.value}")
+        if item.note:
+            typer.echo(f"{'':14}{item.note}")
+    if not items:
+        typer.echo("No studies yet.")
+    if status.last_round is None:
+        typer.echo(f"The connector never ran here; start it with `tessera site serve {path}`.", err=True)
+    for contact in status.nodes:
+        if contact.problem:
+            typer.echo(f"{contact.node}: {contact.problem}", err=True)
+
+
+@site_app.command("review")
+@told
+def review(path: Site, study: Study, as_json: AsJson = False) -> None:
+    """Print the page to read before signing (Markdown)."""
+    with opened(path) as (directory, federation, mailbox):
+        item = mailbox.item(study, now())
+        page = review_page(federation, directory.settings().id, item, mailbox.spent(item.digest), now())
+    typer.echo(page.model_dump_json(indent=2) if as_json else review_markdown(page))
+
+
+@site_app.command("approve")
+@told
+def approve(path: Site, study: Study, reason: Reason = "", passphrase_file: Passphrase = None) -> None:
+    """Sign that this hospital takes part in a study."""
+    with opened(path) as (directory, _, mailbox):
+        desk = StewardDesk(directory, mailbox)
+        _decided(desk.approve(study, _steward(directory, passphrase_file), now(), reason=reason))
+
+
+@site_app.command("decline")
+@told
+def decline(path: Site, study: Study, reason: Reason = "", passphrase_file: Passphrase = None) -> None:
+    """Sign that this hospital does not take part in a study; it cannot run then."""
+    with opened(path) as (directory, _, mailbox):
+        desk = StewardDesk(directory, mailbox)
+        _decided(desk.decline(study, _steward(directory, passphrase_file), now(), reason=reason))
+
+
+@site_app.command("withdraw")
+@told
+def withdraw(path: Site, study: Study, reason: Reason = "", passphrase_file: Passphrase = None) -> None:
+    """End this hospital's part in a study: later runs leave it out, its shares are destroyed. Final."""
+    with opened(path) as (directory, _, mailbox):
+        desk = StewardDesk(directory, mailbox)
+        _decided(desk.withdraw(study, _steward(directory, passphrase_file), now(), reason=reason))
+
+
+@site_app.command("ledger")
+@told
+def ledger(path: Site, as_json: AsJson = False) -> None:
+    """Print what was loaded, decided and sent, and the root of the log."""
+    directory = SiteDirectory(path)
+    directory.settings()
+    with directory.ledger() as log:
+        entries, size, root = log.entries(), log.size, log.root()
+    if as_json:
+        typer.echo(json.dumps({"size": size, "root": root, "entries": entries}, indent=2))
+        return
+    for position, entry in enumerate(entries):
+        facts = " ".join(
+            f"{key}={_short(value)}" for key, value in entry.items() if key not in {"at", "kind"}
+        )
+        typer.echo(f"{position:5}  {entry.get('at', '')}  {entry.get('kind', ''):18}  {facts}")
+    typer.echo(f"{size} entries, root {root}")
+
+
+def _decided(item: InboxItem) -> None:
+    typer.echo(
+        f"{item.study.short_name}: {item.state.value}. The connector passes the decision on to all nodes."
+    )
+
+
+def _summary(item: InboxItem) -> dict[str, object]:
+    return {
+        "digest": item.digest,
+        "short_name": item.study.short_name,
+        "title": item.study.title,
+        "state": item.state.value,
+        "received_at": item.received_at.isoformat(),
+        "sites": {one.site: one.state for one in item.standings},
+        "uploads": [one.model_dump(mode="json") for one in item.uploads],
+        "note": item.note,
+    }
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:12] if len(text) == 64 and all(letter in "0123456789abcdef" for letter in text) else text
+
+
+def _steward(directory: SiteDirectory, passphrase_file: Path | None) -> SigningKey:
+    return directory.steward(_passphrase(passphrase_file, confirm=False))
+
+
+def _passphrase(file: Path | None, *, confirm: bool) -> bytes:
+    """From a file, the environment, or the keyboard; never from an argument, which other users could see."""
+    if file is not None:
+        try:
+            return file.read_text("utf-8").rstrip("\r\n").encode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SiteSetupError(f"{file}: cannot read the passphrase") from error
+    given = os.environ.get("TESSERA_STEWARD_PASSPHRASE")
+    if given is not None:
+        return given.encode()
+    if not sys.stdin.isatty():
+        raise SiteSetupError(
+            "no passphrase: give --passphrase-file or TESSERA_STEWARD_PASSPHRASE, or run in a terminal"
+        )
+    return str(typer.prompt("Steward's passphrase", hide_input=True, confirmation_prompt=confirm)).encode()
