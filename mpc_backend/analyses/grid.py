@@ -127,7 +127,7 @@ def level_codes(frame: pd.DataFrame, name: str, levels: Sequence[str]) -> Ints:
     """The position of each row's text among ``levels``, shape (rows,); -1 where missing or not declared."""
     text = column(frame, name).map(level_text, na_action="ignore")
     lookup = {level: code for code, level in enumerate(levels)}
-    return text.map(lookup).fillna(-1).to_numpy(dtype=np.int64)
+    return np.asarray(text.map(lookup).fillna(-1).to_numpy(dtype=np.int64), dtype=np.int64)
 
 
 def level_text(value: object) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from mpc_backend.analyses.base import Analysis, Opened, Parameters, Released, Result, SiteData
 from mpc_backend.analyses.errors import InputsRefused
 from mpc_backend.session import Session
-from mpc_backend.tables import Arrays, TableSpec, bucket
+from mpc_backend.tables import Array, Arrays, TableSpec, bucket
 from mpc_backend.testing import World
 
 SiteTables = Mapping[str, Mapping[str, Arrays]]
@@ -37,10 +37,14 @@ def padded(spec: TableSpec, columns: Arrays) -> Arrays:
         if rows != spec.rows:
             raise InputsRefused(f"table {spec.name} has {rows} rows, expected {spec.rows}")
         return columns
-    fill = bucket(rows) - rows
-    return {
-        name: np.pad(values, [(0, fill)] + [(0, 0)] * (values.ndim - 1)) for name, values in columns.items()
-    }
+    ready: Arrays = {name: _filled(values, bucket(rows)) for name, values in columns.items()}
+    return ready
+
+
+def _filled(values: Array, rows: int) -> Array:
+    """The column with zero rows appended up to ``rows``."""
+    empty = np.zeros((rows - len(values), *values.shape[1:]), dtype=values.dtype)
+    return np.concatenate([values, empty])
 
 
 def shared_inputs(

@@ -73,7 +73,7 @@ def not_ruled_out(arms: Arms, alpha: float) -> NDArray[np.bool_]:
     lower, upper = arms.interval(critical)
     difference = arms.mean[None, :] - arms.mean[:, None]
     margin = (arms.mean - lower)[None, :] ** 2 + (upper - arms.mean)[:, None] ** 2
-    return ~(difference > np.sqrt(margin)).any(axis=1)
+    return np.asarray(~(difference > np.sqrt(margin)).any(axis=1))
 
 
 def shrunken(arms: Arms) -> Floats:

@@ -72,8 +72,8 @@ class RankingResult(Result):
     total: tuple[int, int] | None
     cannot_be_ruled_out: list[str]
     verdict: str
-    not_matched_on: list[str] = []
-    cannot_receive: list[str] = []
+    not_matched_on: tuple[str, ...] = ()
+    cannot_receive: tuple[str, ...] = ()
     adjusted_for: list[str]
     release: str
 
@@ -86,7 +86,7 @@ class RankingResult(Result):
             raise ValueError(f"not among the study's treatments: {', '.join(sorted(unknown))}")
         arms = ranked([arm for arm in self.arms if arm.treatment not in treatments], self.tau, self.alpha)
         return self.model_copy(
-            update={"arms": arms, "cannot_receive": sorted(treatments), **conclusion(arms)}
+            update={"arms": arms, "cannot_receive": tuple(sorted(treatments)), **conclusion(arms)}
         )
 
     @property

@@ -141,9 +141,9 @@ def fact_names(parameters: RankingParameters) -> tuple[str, ...]:
     return (*parameters.markers, *(category.variable for category in parameters.equal), *ages)
 
 
-def missing_facts(parameters: RankingParameters, facts: Mapping[str, object]) -> list[str]:
+def missing_facts(parameters: RankingParameters, facts: Mapping[str, object]) -> tuple[str, ...]:
     """The variables dropped from matching because the patient's fact is missing, for the answer to say so."""
-    return [name for name in fact_names(parameters) if facts.get(name) is None]
+    return tuple(name for name in fact_names(parameters) if facts.get(name) is None)
 
 
 def check_fact_names(parameters: RankingParameters, facts: Mapping[str, object]) -> None:
@@ -169,7 +169,8 @@ def _level_row(facts: Mapping[str, object], name: str, levels: tuple[str, ...]) 
         return np.ones(len(levels), dtype=np.int64)
     if str(value) not in levels:
         raise InputsRefused(f"{name}: not a declared level; levels: {', '.join(levels)}")
-    return one_hot(np.array([levels.index(str(value))]), len(levels))[0]
+    row: Ints = one_hot(np.array([levels.index(str(value))]), len(levels))[0]
+    return row
 
 
 def _age(facts: Mapping[str, object], name: str) -> int | None:

@@ -38,10 +38,11 @@ def parse_parameters(kind: str, parameters: Mapping[str, Any]) -> Parameters:
         ParametersRefused: unknown kind, unknown names, or values out of range, each by its path.
     """
     try:
-        return analysis(kind).parameters.model_validate(dict(parameters))
+        parsed: Parameters = analysis(kind).parameters.model_validate(dict(parameters))
     except ValidationError as error:
         faults = "; ".join(f"{_path(fault['loc'])}: {fault['msg']}" for fault in error.errors())
         raise ParametersRefused(f"parameters of {kind}: {faults}") from error
+    return parsed
 
 
 def _path(location: tuple[int | str, ...]) -> str:

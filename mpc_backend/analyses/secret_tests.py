@@ -12,8 +12,8 @@ from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 SCALE = 30
 SCORE_SCALE = 20
 VARIANCE_BITS = 46
-ERROR_BITS = 34
-"""Variances below 2^25 and their roots below 2^13, at SCORE_SCALE: enough for 10^8 persons."""
+ROOT_SCALE = 17
+"""Variances below 2^25 at SCORE_SCALE, their roots below 2^13 at ROOT_SCALE: enough for 10^8 persons."""
 CHI2_DECIMALS = 3
 SMALLEST_PIVOT = 2.0**-10
 """A pivot of the correlation matrix below this is a linear dependence: the arm adds no degree of freedom."""
@@ -41,7 +41,7 @@ def chi_square(score: SecretFixed, variance: SecretFixed, arms: int) -> tuple[Se
     tests, kept = score.shape[0], arms - 1
     squares = variance.reshape(tests, arms, arms)[:, :kept, :kept]
     diagonal = squares[:, np.arange(kept), np.arange(kept)].with_bits(VARIANCE_BITS)
-    inverse = reciprocal(sqrt(diagonal, SCORE_SCALE).with_bits(ERROR_BITS), SCALE)
+    inverse = reciprocal(sqrt(diagonal, ROOT_SCALE).with_bits(ROOT_SCALE + 14), SCALE)
     z = (score[:, :kept] * inverse).rescaled(SCORE_SCALE)
     if kept == 1:
         alive = diagonal[:, 0] > 0

@@ -50,7 +50,8 @@ def _close(parameters: RankingParameters, people: Mapping[str, Columns], patient
     distance = parts @ combine + base + penalty * uses.sum(axis=0)
     largest = penalty * (len(parameters.equal) + 1)
     limits = np.array([min(tier.max_distance, penalty - 1) for tier in parameters.tiers])
-    return distance.with_bits(largest.bit_length() + 1) <= limits
+    close: SecretBits = distance.with_bits(largest.bit_length() + 1) <= limits
+    return close
 
 
 def _wanted(parameters: RankingParameters, patient: Columns) -> tuple[SecretInt, SecretInt]:

@@ -84,7 +84,7 @@ class SurvivalParameters(Parameters):
     def display_times(self) -> tuple[int, ...]:
         """The times at which a step of a released curve may fall: at most `DISPLAY_POINTS`, evenly, up to the horizon."""
         step = -(-self.horizon // DISPLAY_POINTS)
-        return tuple(range(step, self.horizon, step)) + (self.horizon,)
+        return (*range(step, self.horizon, step), self.horizon)
 
     @property
     def table_times(self) -> tuple[int, ...]:

@@ -77,7 +77,9 @@ def _result(
         suppressed=withheld,
         notes=notes,
         release=policy.footnote(),
-        **tests,
+        log_rank=tests.get("log_rank"),
+        stratified_log_rank=tests.get("stratified_log_rank"),
+        weighted_log_rank=tests.get("weighted_log_rank"),
     )
 
 

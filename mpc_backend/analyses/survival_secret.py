@@ -264,7 +264,7 @@ def mean_decimals(tau: int) -> int:
 def median_step(horizon: int) -> int:
     """Released medians are multiples of this: 1, 2 or 5 times a power of ten, at least 1/150 of the horizon."""
     least = horizon / 150
-    power = 10 ** max(0, math.floor(math.log10(max(least, 1))))
+    power = int(10 ** max(0, math.floor(math.log10(max(least, 1)))))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= min(least, 10 * power))
 
 

@@ -42,6 +42,7 @@ from mpc_backend.tables import Arrays, TableSpec
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 INFORMATION_STEP = 5
+SPREAD_SCALE = 28
 PERSONS_SCALE = 10
 PERSONS_ROUNDING = 2.0**-7
 """Added before rounding down, so that a whole number stays itself."""
@@ -227,9 +228,12 @@ def _times(parameters: RankingParameters, means: Means) -> dict[str, SecretInt]:
 
 
 def _information(complete: SecretInt, share: SecretFixed) -> SecretInt:
-    """Effective number of persons followed completely, 1 / sum_g w_g^2 / c_g, rounded down; (treatments, strata) -> (treatments,)."""
-    spread = weighted_variance(reciprocal(complete, VARIANCE_SCALE), share).with_bits(VARIANCE_SCALE + 2)
-    persons = (reciprocal(spread, PERSONS_SCALE) + PERSONS_ROUNDING).floor()
+    """Effective number of persons followed completely, 1 / sum_g w_g^2 / c_g, rounded down (treatments,).
+
+    ``complete``: persons c_g followed to tau or to their event (treatments, strata).
+    """
+    spread = weighted_variance(reciprocal(complete, VARIANCE_SCALE), share).rescaled(SPREAD_SCALE)
+    persons = (reciprocal(spread.with_bits(SPREAD_SCALE + 2), PERSONS_SCALE) + PERSONS_ROUNDING).floor()
     return floor_divide(persons.with_bits(32), INFORMATION_STEP) * INFORMATION_STEP
 
 
