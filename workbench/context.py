@@ -9,7 +9,12 @@ from functools import lru_cache
 
 from sqlalchemy import Engine
 
-from workbench.accounts import Accounts
+from governance.federation import Federation
+from workbench.accounts import Accounts, SignIn
+from workbench.drafts import Drafts
+from workbench.identities import Identity, load_identity
+from workbench.jobs import Jobs
+from workbench.network import Network, pinned_federation
 from workbench.settings import SETTINGS_VARIABLE, WorkbenchSettings, settings_from_environment
 from workbench.store import open_store
 
@@ -21,6 +26,22 @@ class Workbench:
     settings: WorkbenchSettings
     engine: Engine
     accounts: Accounts
+    drafts: Drafts
+    jobs: Jobs
+    network: Network
+
+    @property
+    def federation(self) -> Federation:
+        """The agreed federation file."""
+        return self.network.federation
+
+    def identity(self, person: SignIn) -> Identity:
+        """The keys of a signed-in person."""
+        return load_identity(self.settings.identities / person.account)
+
+    def my_key(self, person: SignIn) -> str:
+        """The person's verification key, by which studies name them."""
+        return self.identity(person).signing.public
 
 
 def open_workbench(settings: WorkbenchSettings) -> Workbench:
@@ -32,7 +53,8 @@ def open_workbench(settings: WorkbenchSettings) -> Workbench:
         lock_after=settings.lock_after,
         lock_for=timedelta(minutes=settings.lock_minutes),
     )
-    return Workbench(settings, engine, accounts)
+    network = Network(pinned_federation(settings))
+    return Workbench(settings, engine, accounts, Drafts(engine), Jobs(engine), network)
 
 
 def workbench() -> Workbench:

@@ -69,6 +69,7 @@ class DraftRow(Base):
     __tablename__ = "drafts"
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     account: Mapped[str] = mapped_column(ForeignKey("accounts.name"), index=True)
+    kind: Mapped[str] = mapped_column(String(20), default="study")
     title: Mapped[str] = mapped_column(String(200))
     text: Mapped[str] = mapped_column(Text)
     updated_at: Mapped[datetime]

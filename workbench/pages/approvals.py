@@ -1,5 +1,58 @@
+"""The steward's inbox: studies that wait for this hospital first, then the others."""
+
+from __future__ import annotations
+
 import streamlit as st
+
+from site_connector.models import InboxItem, StudyState
+from workbench.parts.shell import page_person
+from workbench.parts.sitemap import page
+from workbench.steward import connector_problem, hospital_of
+from workbench.store import now
+
+COLOURS = {
+    StudyState.WAITING_FOR_US: "orange",
+    StudyState.ACTIVE: "green",
+    StudyState.DECLINED: "red",
+    StudyState.WITHDRAWN: "red",
+}
+POLL_SECONDS = 3
 
 
 def render() -> None:
-    st.title("approvals")
+    """Draw the page."""
+    page_person("steward")
+    st.title("Approvals")
+    _inbox()
+
+
+@st.fragment(run_every=POLL_SECONDS)
+def _inbox() -> None:
+    bench, _ = page_person("steward")
+    items, status = hospital_of(bench.settings).inbox(now())
+    problem = connector_problem(status, now())
+    if problem:
+        st.warning(problem)
+    if not items:
+        st.info(
+            "No study has reached this hospital yet. When a researcher submits one that names this hospital, it "
+            "appears here; nothing leaves before you sign."
+        )
+        return
+    waiting = [item for item in items if item.state is StudyState.WAITING_FOR_US]
+    st.caption(f"{len(waiting)} waiting for your decision, {len(items)} in all")
+    for item in [*waiting, *(item for item in items if item not in waiting)]:
+        _card(item)
+
+
+def _card(item: InboxItem) -> None:
+    with st.container(border=True):
+        left, middle, right = st.columns([5, 2, 1], vertical_alignment="center")
+        signed = sum(one.state == "approved" for one in item.standings)
+        left.markdown(
+            f"**{item.study.title}**  \n{item.study.investigator.organisation} · received "
+            f"{item.received_at:%Y-%m-%d %H:%M} UTC · {signed} of {len(item.standings)} hospitals signed"
+        )
+        middle.badge(item.state.value, color=COLOURS.get(item.state, "gray"))
+        if right.button("Review", key=f"review-{item.digest}", width="stretch"):
+            st.switch_page(page("review"), query_params={"study": item.digest})

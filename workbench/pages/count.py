@@ -1,5 +1,115 @@
+"""Count patients under a standing feasibility study: write a cohort, read it in words, count, see what is
+left.
+"""
+
+from __future__ import annotations
+
 import streamlit as st
+
+from mpc_backend.analyses.cohort_count import CountResult
+from workbench.accounts import SignIn
+from workbench.consortium import StudyView
+from workbench.context import Workbench
+from workbench.pages.result import show_count
+from workbench.pages.study import show_missing
+from workbench.parts.cohort_text import CohortReading, read_cohort, starting_text
+from workbench.parts.job_page import watch
+from workbench.parts.shell import page_person
+from workbench.runs import start_run
+from workbench.store import JobRow
 
 
 def render() -> None:
-    st.title("count")
+    """Draw the page."""
+    bench, person = page_person("researcher")
+    st.title("Count patients")
+    view = _chosen(bench, person)
+    editor, answer = st.columns([1, 1], gap="large")
+    with editor:
+        text, reading = _editor(bench, person, view)
+    with answer:
+        _answer(bench, person, view, text, reading)
+
+
+def _chosen(bench: Workbench, person: SignIn) -> StudyView | None:
+    """The feasibility study to count under; the first approved one unless another is picked."""
+    snapshot = bench.network.snapshot
+    views = snapshot.concerning(bench.my_key(person)) if snapshot else []
+    standing = [view for view in views if view.study.feasibility is not None]
+    standing.sort(key=lambda view: view.state != "approved")
+    if not standing:
+        if snapshot is None:
+            show_missing(bench)
+        else:
+            st.info(
+                "Counting needs a standing feasibility study that names you and that every hospital signed. Write "
+                "one under Studies (there is a worked example); until then cohorts can be written and checked here."
+            )
+        return None
+    if len(standing) == 1:
+        return standing[0]
+    return st.selectbox("Feasibility study", standing, format_func=lambda view: view.study.title)
+
+
+def _editor(bench: Workbench, person: SignIn, view: StudyView | None) -> tuple[str, CohortReading]:
+    bounds = view.study.feasibility.concept_sets if view and view.study.feasibility else None
+    kept = bench.drafts.kept_cohort(person.account)
+    start = (
+        kept
+        if kept is not None
+        else starting_text(bounds or 'concept set "type 2 diabetes": 201826 and descendants')
+    )
+    text = st.text_area("Cohort definition", start, height=380, key="cohort")
+    if text != kept:
+        bench.drafts.keep_cohort(person.account, text)
+    reading = read_cohort(text, bounds)
+    if reading.problem is not None:
+        st.error(reading.problem)
+    for found in reading.lints:
+        st.warning(found)
+    if bounds:
+        with st.expander("Concept sets this study allows"):
+            st.code(bounds, language=None)
+    return text, reading
+
+
+def _answer(
+    bench: Workbench, person: SignIn, view: StudyView | None, text: str, reading: CohortReading
+) -> None:
+    words, count = st.tabs(["In words", "Count"])
+    with words:
+        st.markdown(reading.words or "Nothing to read yet: the definition has an error.")
+    with count:
+        if view is None:
+            st.info("No approved feasibility study to count under.")
+            return
+        _count(bench, person, view, text, reading)
+
+
+def _count(bench: Workbench, person: SignIn, view: StudyView, text: str, reading: CohortReading) -> None:
+    left = view.runs_left(bench.my_key(person))
+    entry = view.study.analyses[0]
+    blocked = reading.problem is not None or view.state != "approved" or left == 0
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button("Count patients", type="primary", disabled=blocked)
+        st.caption(f"{left} counts left · {view.state}")
+    if pressed:
+        job = start_run(bench, person, view, entry, parameters={"cohort": text})
+        st.query_params["job"] = job
+        st.rerun()
+    identifier = st.query_params.get("job") or _last(bench, person, view)
+    if identifier is None:
+        st.caption("Each count is a run at the nodes and uses one of the counts every hospital signed for.")
+        return
+    if bench.jobs.get(identifier, person.account).public.get("cohort") != text:
+        st.badge("edited since last count", color="orange", icon=":material/edit:")
+    watch(bench, person, identifier, lambda job: _show(bench, job))
+
+
+def _last(bench: Workbench, person: SignIn, view: StudyView) -> str | None:
+    jobs = bench.jobs.listing(person.account, view.digest)
+    return jobs[0].id if jobs else None
+
+
+def _show(bench: Workbench, job: JobRow) -> None:
+    show_count(bench, job, CountResult.model_validate(job.result))

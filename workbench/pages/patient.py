@@ -1,5 +1,106 @@
+"""One patient's facts, typed by the physician: kept in this session's memory, shared as noise, never
+written.
+"""
+
+from __future__ import annotations
+
 import streamlit as st
+
+from governance.study import StudyAnalysis
+from mpc_backend.analyses.ranking_parameters import RankingParameters
+from workbench.accounts import SignIn
+from workbench.consortium import StudyView
+from workbench.context import Workbench
+from workbench.parts.patient_form import Question, completeness, facts, questions
+from workbench.parts.ranking import WARNING
+from workbench.parts.shell import page_person
+from workbench.parts.sitemap import page
+from workbench.runs import can_run, start_run
+
+PER_ROW = 4
 
 
 def render() -> None:
-    st.title("patient")
+    """Draw the page."""
+    bench, person = page_person("physician")
+    st.warning(f"**{WARNING}**")
+    st.title("This patient")
+    offered = _offered(bench, person)
+    if not offered:
+        _nothing(bench)
+        return
+    view, entry = offered[0]
+    if len(offered) > 1:
+        view, entry = st.selectbox("Study", offered, format_func=lambda one: one[0].study.title)
+    st.markdown(f"**{view.study.title}**")
+    st.caption(view.study.purpose.description)
+    refusal = can_run(view, entry, bench.my_key(person), "physician")
+    if refusal is not None:
+        st.info(refusal)
+        return
+    _form(bench, person, view, entry)
+
+
+def _offered(bench: Workbench, person: SignIn) -> list[tuple[StudyView, StudyAnalysis]]:
+    """Rankings of studies that name this physician, approved ones first."""
+    snapshot = bench.network.snapshot
+    views = snapshot.concerning(bench.my_key(person)) if snapshot else []
+    found = [(view, one) for view in views for one in view.study.analyses if one.kind == "treatment_ranking"]
+    return sorted(found, key=lambda pair: pair[0].state != "approved")
+
+
+def _nothing(bench: Workbench) -> None:
+    if bench.network.snapshot is None:
+        st.skeleton(height=160)
+        st.caption("Asking the nodes …")
+        return
+    st.info(
+        "No study names you as a physician who may ask. Your hospital's data steward knows which are planned."
+    )
+
+
+def _form(bench: Workbench, person: SignIn, view: StudyView, entry: StudyAnalysis) -> None:
+    parameters = RankingParameters.model_validate(entry.parameters)
+    asked = questions(parameters)
+    left = view.runs_left(bench.my_key(person))
+    with st.form("patient", border=True):
+        answers = _answers(asked)
+        set_aside = st.multiselect(
+            "Treatments this patient cannot receive (before you see any result)", parameters.treatments
+        )
+        st.caption(
+            "What you enter stays in this computer's memory until you leave. It is split into shares that are "
+            "noise to every node, never stored, and never opened. Facts that are not known can stay empty."
+        )
+        sent = st.form_submit_button("Find comparable patients", type="primary", disabled=left == 0)
+    st.caption(f"{left} questions left under this study.")
+    if sent:
+        known = facts(asked, answers)
+        job = start_run(bench, person, view, entry, facts=known, set_aside=set_aside)
+        st.switch_page(page("evidence"), query_params={"job": job})
+
+
+def _answers(asked: list[Question]) -> dict[str, object]:
+    answers: dict[str, object] = {}
+    others = [one for one in asked if one.kind != "marker"]
+    markers = [one for one in asked if one.kind == "marker"]
+    for group, heading in ((others, ""), (markers, "Markers")):
+        if heading and group:
+            st.markdown(f"**{heading}**")
+        for start in range(0, len(group), PER_ROW):
+            for column, question in zip(st.columns(PER_ROW), group[start : start + PER_ROW], strict=False):
+                with column:
+                    answers[question.name] = _ask(question)
+    return answers
+
+
+def _ask(question: Question) -> object:
+    key = f"fact-{question.name}"
+    if question.kind == "age":
+        return st.number_input(question.label, min_value=0, max_value=127, value=None, step=1, key=key)
+    return st.selectbox(question.label, question.options, key=key)
+
+
+def missing_warning(asked: list[Question], known: dict[str, object]) -> str | None:
+    """What the match will do without."""
+    return completeness(asked, known)

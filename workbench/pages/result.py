@@ -1,5 +1,123 @@
+"""The answer of a run: counts with attrition, or survival curves with their table; provenance; downloads."""
+
+from __future__ import annotations
+
 import streamlit as st
+
+from mpc_backend.analyses.cohort_count import CountResult
+from mpc_backend.analyses.survival_result import SurvivalResult
+from workbench.accounts import SignIn
+from workbench.context import Workbench
+from workbench.parts import attrition, survival
+from workbench.parts.job_page import show_receipt, watch
+from workbench.parts.shell import page_person
+from workbench.parts.sitemap import page
+from workbench.store import JobRow
 
 
 def render() -> None:
-    st.title("result")
+    """Draw the page."""
+    bench, person = page_person("researcher")
+    identifier = st.query_params.get("job")
+    if identifier is None:
+        st.title("Result")
+        st.info("Results are listed with their study.")
+        st.page_link(page("studies"), label="Go to Studies")
+        return
+    job = bench.jobs.get(identifier, person.account)
+    st.title(title_of(bench, job))
+    st.page_link(page("study"), label="Back to the study", query_params={"id": job.study_digest})
+    watch(bench, person, identifier, lambda done: _draw(bench, person, done))
+
+
+def title_of(bench: Workbench, job: JobRow) -> str:
+    """The study's title, or the analysis' id while the study is not seen."""
+    view = bench.network.snapshot.study(job.study_digest) if bench.network.snapshot else None
+    return view.study.title if view else job.analysis
+
+
+def _draw(bench: Workbench, person: SignIn, job: JobRow) -> None:
+    if job.kind == "cohort_count":
+        show_count(bench, job, CountResult.model_validate(job.result))
+    elif job.kind == "survival":
+        _survival(bench, job, SurvivalResult.model_validate(job.result))
+    else:
+        st.json(job.result)
+
+
+def show_count(bench: Workbench, job: JobRow, result: CountResult) -> None:
+    """A count: the sentence, the attrition as a chart and as a table, provenance."""
+    st.markdown(f"#### {attrition.headline(result)}")
+    chart, table, provenance = st.tabs(["Attrition", "Table", "Provenance"])
+    with chart:
+        if result.steps:
+            st.altair_chart(
+                attrition.attrition_chart(result), alt="Patients left after each step; see the table."
+            )
+    with table:
+        st.table(attrition.attrition_table(result))
+        st.download_button(
+            "Download CSV",
+            attrition.csv_table(result).to_csv(index=False),
+            file_name="attrition.csv",
+            mime="text/csv",
+        )
+    with provenance:
+        show_receipt(bench, job)
+    footnote(result.release, result.notes)
+
+
+def _survival(bench: Workbench, job: JobRow, result: SurvivalResult) -> None:
+    st.markdown(f"#### {survival.headline(result)}")
+    st.caption(result.estimand)
+    curve, numbers, table, provenance = st.tabs(
+        ["Curves", "Numbers and tests", "At-risk table", "Provenance"]
+    )
+    with curve:
+        _curves(result)
+    with numbers:
+        _numbers(result)
+    with table:
+        st.table(survival.at_risk_frame(result), hide_index=True)
+    with provenance:
+        show_receipt(bench, job)
+    footnote(result.release, result.notes)
+
+
+def _curves(result: SurvivalResult) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        crude = survival.has_crude(result) and st.toggle(
+            "Crude curves (not adjusted; for comparison only)", key="crude"
+        )
+        band = st.toggle("95% band", value=True, key="band")
+        failures = st.toggle("Cumulative incidence", key="failures")
+    if crude:
+        st.warning("Crude curves: differences may come from who got which treatment.")
+    chart = survival.km_chart(result, crude=bool(crude), band=band, failures=failures)
+    st.altair_chart(chart, width="content", alt="Kaplan-Meier curves by group; the tables hold the numbers.")
+    for said in [line for arm in result.arms for line in survival.notes(arm)]:
+        st.caption(said)
+    frame = survival.curve_frame(result, crude=bool(crude))
+    with st.container(horizontal=True):
+        st.download_button("Curve (CSV)", frame.to_csv(index=False), file_name="curve.csv", mime="text/csv")
+        at_risk = survival.at_risk_frame(result).to_csv(index=False)
+        st.download_button("At-risk table (CSV)", at_risk, file_name="at_risk.csv", mime="text/csv")
+        whole = result.model_dump_json(indent=1)
+        st.download_button("Everything (JSON)", whole, file_name="survival.json", mime="application/json")
+
+
+def _numbers(result: SurvivalResult) -> None:
+    st.table(survival.summary_table(result))
+    if survival.has_crude(result):
+        st.caption("Crude, for comparison only:")
+        st.table(survival.summary_table(result, crude=True))
+    tests = survival.tests_table(result)
+    if len(tests):
+        st.table(tests)
+
+
+def footnote(release: str, notes: list[str]) -> None:
+    """The line under every result."""
+    st.caption(f"{release} Computed on secret shares by independent nodes; none saw a patient.")
+    for note in notes:
+        st.caption(note)

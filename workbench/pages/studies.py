@@ -1,5 +1,92 @@
+"""Studies: one's drafts, the studies one takes part in, and worked examples to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
 import streamlit as st
+
+from workbench.accounts import SignIn
+from workbench.consortium import StudyView
+from workbench.context import Workbench
+from workbench.examples import Example, examples
+from workbench.parts.shell import page_person
+from workbench.parts.sitemap import page
+from workbench.parts.states import show
+from workbench.parts.study_list import COLOURS, approvals, network_state
+from workbench.store import DraftRow, now
+from workbench.study_check import template
 
 
 def render() -> None:
-    st.title("studies")
+    """Draw the page."""
+    bench, person = page_person("researcher")
+    heading, button = st.columns([4, 1], vertical_alignment="bottom")
+    heading.title("Studies")
+    if button.button("New study", type="primary", width="stretch"):
+        _begin(bench, person, "New study", template(now(), bench.federation))
+    snapshot = bench.network.snapshot
+    state = network_state(snapshot, now())
+    if state is not None:
+        show(state)
+    drafts = bench.drafts.listing(person.account)
+    views = snapshot.concerning(bench.my_key(person)) if snapshot else []
+    chosen = st.pills("Show", _filters(drafts, views), label_visibility="collapsed", key="filter")
+    for draft in drafts:
+        if draft.submitted_digest is None and chosen in (None, "draft"):
+            _draft_card(draft)
+    for view in views:
+        if chosen in (None, view.state):
+            _study_card(view)
+    _examples(bench, person, empty=not drafts and not views)
+
+
+def _filters(drafts: list[DraftRow], views: list[StudyView]) -> list[str]:
+    states = ["draft"] if any(draft.submitted_digest is None for draft in drafts) else []
+    return [*states, *dict.fromkeys(view.state for view in views)]
+
+
+def _draft_card(draft: DraftRow) -> None:
+    with st.container(border=True):
+        left, middle, right = st.columns([5, 2, 1], vertical_alignment="center")
+        left.markdown(f"**{draft.title}**  \nlast changed {draft.updated_at:%Y-%m-%d %H:%M} UTC")
+        middle.badge("draft", color="blue")
+        if right.button("Open", key=f"draft-{draft.id}", width="stretch"):
+            st.switch_page(page("draft"), query_params={"id": draft.id})
+
+
+def _study_card(view: StudyView) -> None:
+    with st.container(border=True):
+        left, middle, right = st.columns([5, 2, 1], vertical_alignment="center")
+        left.markdown(f"**{view.study.title}**  \n`{view.study.short_name}` · {approvals(view)}")
+        middle.badge(view.state, color=COLOURS[view.state])
+        if right.button("Open", key=f"study-{view.digest}", width="stretch"):
+            st.switch_page(page("study"), query_params={"id": view.digest})
+
+
+def _examples(bench: Workbench, person: SignIn, *, empty: bool) -> None:
+    found = examples(bench.settings.examples_dir)
+    if not found:
+        return
+    if empty:
+        st.info(
+            "A study fixes a question, the patients it is about and what may be released, before anyone "
+            "sees a number. Every hospital signs it. Start from one of these worked examples."
+        )
+    with st.expander("Worked examples", expanded=empty):
+        for place, column in enumerate(st.columns(min(3, len(found)))):
+            with column:
+                _example(bench, person, found[place])
+
+
+def _example(bench: Workbench, person: SignIn, example: Example) -> None:
+    with st.container(border=True):
+        st.markdown(f"**{example.title}**")
+        st.caption(example.description)
+        if st.button("Copy as draft", key=f"example-{example.path.stem}"):
+            _begin(bench, person, example.title, Path(example.path).read_text(encoding="utf-8"))
+
+
+def _begin(bench: Workbench, person: SignIn, title: str, text: str) -> None:
+    identifier = bench.drafts.create(person.account, title, text)
+    st.switch_page(page("draft"), query_params={"id": identifier})

@@ -1,5 +1,97 @@
+"""One study: how far the signatures are, its analyses with their runs, the study in words and as a
+document.
+"""
+
+from __future__ import annotations
+
 import streamlit as st
+
+from governance.study import StudyAnalysis
+from workbench.accounts import SignIn
+from workbench.consortium import StudyView
+from workbench.context import Workbench
+from workbench.parts.shell import page_person
+from workbench.parts.sitemap import page
+from workbench.parts.states import show
+from workbench.parts.study_list import COLOURS, approval_table, network_state
+from workbench.runs import can_run, start_run
+from workbench.store import JobRow, now
+from workbench.study_words import analysis_words, explain_study
 
 
 def render() -> None:
-    st.title("study")
+    """Draw the page."""
+    bench, person = page_person("researcher")
+    snapshot = bench.network.snapshot
+    view = snapshot.study(st.query_params.get("id", "")) if snapshot else None
+    if view is None:
+        st.title("Study")
+        show_missing(bench)
+        return
+    st.title(view.study.title)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(view.state, color=COLOURS[view.state])
+        st.caption(f"`{view.study.short_name}` · {view.digest[:16]}…")
+    state = network_state(snapshot, now())
+    if state is not None:
+        show(state)
+    if view.why:
+        st.warning(view.why)
+    runs, signatures, words, document = st.tabs(["Analyses and runs", "Signatures", "In words", "Document"])
+    with runs:
+        _runs(bench, person, view)
+    with signatures:
+        st.table(approval_table(view))
+    with words:
+        st.markdown(explain_study(view.study, bench.federation))
+    with document:
+        st.download_button(
+            "Download as YAML",
+            view.study.to_yaml(),
+            file_name=f"{view.study.short_name}.yaml",
+            mime="text/yaml",
+        )
+        st.code(view.study.to_yaml(), language="yaml", height=480)
+
+
+def show_missing(bench: Workbench) -> None:
+    """What to say when a study is not among those seen: still loading, or not there."""
+    if bench.network.snapshot is None:
+        st.skeleton(height=120)
+        st.caption("Asking the nodes …")
+        return
+    st.info("No node offers a study with this address. A study just submitted appears within a few seconds.")
+    st.page_link(page("studies"), label="Go to Studies")
+
+
+def _runs(bench: Workbench, person: SignIn, view: StudyView) -> None:
+    jobs = bench.jobs.listing(person.account, view.digest)
+    for entry in view.study.analyses:
+        with st.container(border=True):
+            _analysis(bench, person, view, entry, [job for job in jobs if job.analysis == entry.id])
+
+
+def _analysis(
+    bench: Workbench, person: SignIn, view: StudyView, entry: StudyAnalysis, jobs: list[JobRow]
+) -> None:
+    words, action = st.columns([5, 1], vertical_alignment="center")
+    words.markdown(analysis_words(view.study, entry))
+    refusal = can_run(view, entry, bench.my_key(person), "researcher")
+    if refusal is None:
+        left = view.runs_left(bench.my_key(person))
+        if action.button("Run", key=f"run-{entry.id}", type="primary", width="stretch", disabled=left == 0):
+            job = start_run(bench, person, view, entry)
+            st.switch_page(page("result"), query_params={"job": job})
+        action.caption(f"{left} runs left")
+    else:
+        words.caption(refusal)
+    for job in jobs[:5]:
+        _run_row(job)
+
+
+def _run_row(job: JobRow) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(job.state, color=COLOURS[job.state])
+        st.page_link(
+            page("result"), label=f"asked {job.created_at:%Y-%m-%d %H:%M} UTC", query_params={"job": job.id}
+        )

@@ -12,6 +12,7 @@ from workbench.context import Workbench, workbench
 from workbench.errors import PageDenied
 
 ICON = Path(str(files("workbench").joinpath("assets/icon.png")))
+STYLE = Path(str(files("workbench").joinpath("assets/style.css")))
 LOGO = Path(str(files("workbench").joinpath("assets/logo.svg")))
 
 
@@ -26,6 +27,11 @@ def show_signed_out() -> None:
     st.title("Signed out")
     st.info("Your sign-in ended. Drafts and runs are kept.")
     st.markdown("[Sign in again](/sign-out)")
+
+
+def style() -> None:
+    """Spacing, type sizes and the print view; from this origin alone."""
+    st.html(STYLE)
 
 
 def sidebar(bench: Workbench, person: SignIn) -> None:

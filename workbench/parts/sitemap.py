@@ -66,24 +66,39 @@ def refusal(entry: Entry, settings: WorkbenchSettings, person: SignIn) -> str | 
 
 
 def pages_for(settings: WorkbenchSettings, person: SignIn) -> dict[str, list[StreamlitPage]]:
-    """Streamlit's pages by section. A page that is not for this person explains why when its address is
-    opened.
-    """
+    """Streamlit's pages by section. A page that is not for this person says why when it is opened."""
     sections: dict[str, list[StreamlitPage]] = {}
-    default_given = False
+    allowed = [entry for entry in SITEMAP if entry.menu and refusal(entry, settings, person) is None]
     for entry in SITEMAP:
         reason = refusal(entry, settings, person)
-        shown = reason is None and entry.menu
-        page = st.Page(
-            partial(_denied, entry.title, reason) if reason else _renderer(entry.module),
-            title=entry.title,
-            url_path=entry.path,
-            visibility="visible" if shown else "hidden",
-            default=shown and not default_given,
-        )
-        default_given = default_given or shown
-        sections.setdefault(SECTIONS[entry.role], []).append(page)
+        made = _page(entry, hidden=entry not in allowed, reason=reason)
+        sections.setdefault(SECTIONS[entry.role], []).append(made)
+    # Streamlit's default page loses its own address, so the default is one that only leads on.
+    start = st.Page(
+        partial(_start, allowed[0] if allowed else None), title="Start", default=True, visibility="hidden"
+    )
+    sections.setdefault("", []).append(start)
     return sections
+
+
+def page(path: str) -> StreamlitPage:
+    """The page with this address, to link or switch to."""
+    return _page(next(entry for entry in SITEMAP if entry.path == path), hidden=True, reason=None)
+
+
+def _page(entry: Entry, *, hidden: bool, reason: str | None) -> StreamlitPage:
+    render = partial(_denied, entry.title, reason) if reason else _renderer(entry.module)
+    return st.Page(
+        render, title=entry.title, url_path=entry.path, visibility="hidden" if hidden else "visible"
+    )
+
+
+def _start(entry: Entry | None) -> None:
+    if entry is None:
+        st.title("No pages")
+        st.info("Your roles have no page at this workbench. Ask its administrator.")
+        return
+    st.switch_page(page(entry.path))
 
 
 def _renderer(module: str) -> Callable[[], None]:

@@ -1,0 +1,202 @@
+"""What pages show, as pure functions of typed results: hidden is a word, the first line a sentence."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from mpc_backend.analyses.cells import ReleasedCount
+from mpc_backend.analyses.cohort_count import CountResult, Step
+from mpc_backend.analyses.ranking_parameters import Category, RankingParameters, Tier
+from tests.workbench.samples import HIDDEN, MERGED, estimate, shown
+from tests.workbench.samples import ranking as ranking_sample
+from tests.workbench.samples import survival as survival_sample
+from workbench.frames import table_of
+from workbench.parts import attrition, ranking, survival
+from workbench.parts.cells import band_text, cell_text, share_text
+from workbench.parts.patient_form import UNKNOWN, completeness, facts, questions
+from workbench.parts.states import State, describe, hidden_text, not_approved, partial
+
+
+def count(last: object = HIDDEN) -> CountResult:
+    steps = [
+        Step(label="Entry event", count=shown(1930)),
+        Step(label="18 years or older", count=MERGED),
+        Step(label="metformin", count=last),
+    ]
+    return CountResult(population=shown(48210), steps=steps, count=last, release="…")
+
+
+# ---- counts
+
+
+def test_hidden_is_never_zero_or_blank() -> None:
+    texts = [cell_text(HIDDEN), cell_text(MERGED), band_text(HIDDEN), hidden_text(10)]
+    assert all("hidden" in text for text in texts)
+    assert "fewer than 10" in band_text(HIDDEN)
+    table = attrition.attrition_table(count())
+    assert list(table["Patients left"]) == ["~48,210", "~1,930", "as above (hidden)", "hidden"]
+    assert list(attrition.csv_table(count())["persons"]) == [48210, 1930, "hidden", "hidden"]
+    assert table_of(count())["persons"].isna().tolist() == [False, False, True, True]
+
+
+def test_a_true_zero_that_may_be_shown_is_shown() -> None:
+    zero = ReleasedCount(value=0, band=(0, 0))
+    assert cell_text(zero) == "0"
+    assert attrition.headline(count(zero)).startswith("0 patients")
+
+
+def test_shares_come_from_shown_numbers_only() -> None:
+    assert share_text(shown(410), shown(1930)) == "21%"
+    assert share_text(HIDDEN, shown(1930)) == "–"
+    assert share_text(shown(0), ReleasedCount(value=0, band=(0, 0))) == "–"
+
+
+def test_the_attrition_chart_draws_hidden_steps_as_stubs_with_the_word() -> None:
+    drawn = attrition.attrition_chart(count()).to_dict()
+    (rows,) = drawn["datasets"].values()
+    hidden = [row for row in rows if row["hidden"]]
+    assert [row["text"] for row in hidden] == ["as above (hidden)", "hidden"]
+    assert all(0 < row["length"] < 1930 * 0.05 for row in hidden)
+
+
+# ---- survival
+
+
+def test_curves_start_at_one_and_end_where_they_may_be_shown() -> None:
+    frame = survival.curve_frame(survival_sample())
+    for arm, end in (("sulfonylurea", 60), ("DPP-4 inhibitor", 51)):
+        rows = frame[frame["arm"] == arm]
+        assert (rows.iloc[0]["time"], rows.iloc[0]["estimate"]) == (0, 1.0)
+        assert rows["time"].max() == end
+        assert rows["time"].is_monotonic_increasing
+    month = frame[(frame["arm"] == "sulfonylurea") & (frame["time"] == 30)].iloc[0]
+    assert month["estimate"] == pytest.approx(math.exp(-0.018 * 30))
+
+
+def test_the_km_chart_tells_arms_apart_by_colour_and_dash_and_shares_the_time_axis() -> None:
+    drawn = survival.km_chart(survival_sample()).to_dict()
+    line = next(layer for layer in drawn["vconcat"][0]["layer"] if layer["mark"]["type"] == "line")
+    assert line["mark"]["interpolate"] == "step-after"
+    colours = line["encoding"]["color"]["scale"]["range"]
+    dashes = [tuple(dash) for dash in line["encoding"]["strokeDash"]["scale"]["range"]]
+    assert len(set(colours)) == len(set(dashes)) == 2
+    assert drawn["resolve"]["scale"]["x"] == "shared"
+    texts = [row["text"] for rows in drawn["datasets"].values() for row in rows if "text" in row]
+    assert "hidden" in texts
+    assert not any(text.startswith("0") for text in texts)
+
+
+def test_cumulative_incidence_turns_curve_and_limits_over() -> None:
+    rows = survival.km_chart(survival_sample(), failures=True).to_dict()["datasets"]
+    curve = next(rows for rows in rows.values() if "estimate" in rows[0])
+    step = next(row for row in curve if row["time"] == 30 and row["arm"] == "sulfonylurea")
+    assert step["estimate"] == pytest.approx(1 - math.exp(-0.018 * 30))
+    assert step["lower"] <= step["estimate"] <= step["upper"]
+
+
+def test_the_survival_headline_is_a_sentence_with_its_interval() -> None:
+    result = survival_sample()
+    assert "5.3 more months" in survival.headline(result)
+    assert "3.1 to 7.5" in survival.headline(result)
+    unclear = result.rmst_contrasts[0].model_copy(update={"lower": -1.0})
+    assert "includes no difference" in survival.headline(
+        result.model_copy(update={"rmst_contrasts": [unclear]})
+    )
+    assert survival.median_text(result.arms[0].curve) == "39 (30 to not reached)"
+
+
+# ---- ranking
+
+
+@pytest.mark.parametrize(
+    ("arms", "words"),
+    [
+        (
+            [estimate("a", 20, best=True), estimate("b", 19, best=True)],
+            "No clear difference among the 2 treatments",
+        ),
+        ([estimate("a", 20, best=True), estimate("b", 9, best=False)], "a did better than the other 1"),
+        ([estimate("a", 20, best=True)], "nothing can be compared"),
+    ],
+)
+def test_the_ranking_headline_never_names_a_bare_winner(arms: list, words: str) -> None:
+    assert words in ranking.headline(ranking_sample(*arms))
+
+
+def test_without_a_tier_nothing_is_compared() -> None:
+    result = ranking_sample(tier=None).model_copy(update={"arms": []})
+    assert "No comparison is possible" in ranking.headline(result)
+    assert "ladder" in ranking.basis(result)
+
+
+def test_hidden_treatments_are_counted_by_reason() -> None:
+    words = ranking.hidden_sentence(ranking_sample(hidden=97))
+    assert words == "97 treatments show no number: 96 too few comparable patients; 1 follow-up too short."
+
+
+def test_a_withheld_total_is_said_to_be_withheld() -> None:
+    result = ranking_sample().model_copy(update={"total": None})
+    assert "withheld" in ranking.basis(result)
+
+
+def test_the_arm_table_shows_intervals_bands_and_few_failures() -> None:
+    table = ranking.arm_table(ranking_sample())
+    assert table.loc["regimen 052", "Failures"] == "fewer than 10"
+    assert table.loc["regimen 014", "Comparable patients"] == "40 to 49"
+    assert table.loc["regimen 014"].iloc[1] == "21.4 (19.4 to 23.4)"
+
+
+# ---- the physician's form
+
+
+def parameters() -> RankingParameters:
+    return RankingParameters(
+        treatment="regimen",
+        treatments=("a", "b"),
+        outcome="failure",
+        tau=24,
+        markers=("marker_01", "marker_02"),
+        age="age",
+        equal=(Category(variable="stage", levels=("A", "B")),),
+        tiers=(Tier(name="strict", max_distance=1, age_within=5, equal=("stage",)),),
+        period={"variable": "index_year", "cuts": [2015]},
+    )
+
+
+def test_the_form_asks_what_the_study_matches_on_and_unknown_facts_are_left_out() -> None:
+    asked = questions(parameters())
+    assert [one.name for one in asked] == ["age", "stage", "marker_01", "marker_02"]
+    answers = {"age": 61, "stage": UNKNOWN, "marker_01": "present", "marker_02": "absent"}
+    assert facts(asked, answers) == {"age": 61, "marker_01": 1, "marker_02": 0}
+    assert completeness(asked, facts(asked, answers)) == "Comparable patients will be found without: Stage."
+    assert completeness(asked, {one.name: 1 for one in asked}) is None
+
+
+# ---- states
+
+
+def test_states_name_who_is_missing() -> None:
+    assert partial(["node-c"], 4).text == "3 of 4 answered; not reachable: node-c."
+    state = not_approved(["north"], ["west"])
+    assert state == State(
+        "warning", "This study may not run. Waiting for the signature of north. Declined by west."
+    )
+
+
+def test_an_unexpected_error_shows_a_reference_and_logs_no_value(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise ZeroDivisionError("patient aged 61")
+    except ZeroDivisionError as error:
+        state = describe(error)
+    assert "reference" in state.text
+    assert "61" not in state.text + caplog.text
+    assert "test_parts.py" in caplog.text
+
+
+def test_the_survival_table_for_notebooks_is_numeric() -> None:
+    frame = table_of(survival_sample())
+    assert set(frame["curve"]) == {"main", "crude"}
+    assert pd.api.types.is_float_dtype(frame["estimate"])

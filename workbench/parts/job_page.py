@@ -1,0 +1,84 @@
+"""What the result pages share: watch a job until it ends, then read its answer; receipt and downloads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from governance.errors import GovernanceError
+from governance.receipt import Receipt, VerifiedReceipt, verify_receipt
+from workbench.accounts import SignIn
+from workbench.context import Workbench
+from workbench.jobs import FAILED, UNFINISHED
+from workbench.parts.progress import POLL_SECONDS, show_progress
+from workbench.parts.states import State, show
+from workbench.store import JobRow, now
+
+
+def watch(bench: Workbench, person: SignIn, identifier: str, draw: Callable[[JobRow], None]) -> None:
+    """Draw a job: its progress while it runs (polled by one fragment), its answer through ``draw`` once
+    done.
+    """
+    job = bench.jobs.get(identifier, person.account)
+    if job.state in UNFINISHED:
+
+        @st.fragment(run_every=POLL_SECONDS)
+        def poll() -> None:
+            seen = bench.jobs.get(identifier, person.account)
+            if seen.state not in UNFINISHED:
+                st.rerun(scope="app")
+            show_progress(seen, now())
+
+        poll()
+    elif job.state == FAILED:
+        show(State("error", f"No answer: {job.error}"))
+        st.caption("Nothing was released. Runs that were begun count against the study's number of runs.")
+    else:
+        draw(job)
+
+
+def receipt_of(job: JobRow) -> Receipt | None:
+    """The receipt that came with a job's answer."""
+    return None if job.receipt is None else Receipt.model_validate(job.receipt)
+
+
+def show_receipt(bench: Workbench, job: JobRow) -> None:
+    """The provenance tab: the receipt checked here and now, and how to check it elsewhere."""
+    receipt = receipt_of(job)
+    if receipt is None:
+        st.info("This answer came without a receipt.")
+        return
+    try:
+        verified = verify_receipt(bench.federation, receipt)
+    except GovernanceError as error:
+        st.error(f"The receipt does not hold: {error}")
+        return
+    st.success(f"Verified: {len(verified.nodes)} independent nodes attest the same run.")
+    st.table(receipt_table(verified))
+    st.download_button(
+        "Download receipt", receipt_json(job), file_name="receipt.json", mime="application/json"
+    )
+    st.caption("Anyone can check it offline: `tessera verify receipt.json --federation federation.json`.")
+
+
+def receipt_json(job: JobRow) -> str:
+    """The receipt as a file."""
+    return json.dumps(job.receipt, indent=1)
+
+
+def receipt_table(verified: VerifiedReceipt) -> pd.DataFrame:
+    """What the nodes attest, one row per fact."""
+    facts = {
+        "Study": verified.study_digest,
+        "Run": verified.run_id,
+        "Analysis": verified.analysis,
+        "Sealed to": verified.recipient,
+        "Software": verified.software,
+        "Runs charged so far": str(verified.budget_spent),
+        "Attested by": ", ".join(verified.nodes),
+        **{f"Input of {site}": digest for site, digest in verified.inputs.items()},
+    }
+    return pd.DataFrame({"Fact": list(facts), "Value": list(facts.values())}).set_index("Fact")

@@ -1,0 +1,132 @@
+"""What a physician reads of a treatment ranking: a sentence first, then arms with their uncertainty."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
+
+WARNING = "Research use only. Not a medical device; not for choosing treatment."
+BEST, OTHER = "cannot be ruled out as best", "worse than the best"
+COLOURS = {BEST: "#0072B2", OTHER: "#8a949c"}
+
+
+def headline(result: RankingResult) -> str:
+    """The first line: what can be said, and never a bare winner."""
+    if result.tier is None or not result.arms:
+        return "No comparison is possible: too few comparable patients on any two treatments."
+    if len(result.arms) == 1:
+        return f"Only {result.arms[0].treatment} has enough comparable patients; nothing can be compared."
+    best = result.cannot_be_ruled_out
+    if len(best) == len(result.arms):
+        return f"No clear difference among the {len(best)} treatments with enough comparable patients."
+    if len(best) == 1:
+        others = len(result.arms) - 1
+        return f"Among comparable patients {best[0]} did better than the other {others} treatments."
+    named = f"{', '.join(best[:-1])} and {best[-1]}" if len(best) <= 4 else f"{len(best)} treatments"
+    return f"No clear difference among {named}; the other {len(result.arms) - len(best)} did worse."
+
+
+def basis(result: RankingResult) -> str:
+    """How many comparable patients, found how; what was relaxed is named."""
+    if result.tier is None:
+        return "No step of the study's ladder, from strict to loose, gives two treatments enough patients."
+    count = "a withheld number of" if result.total is None else f"about {band(result.total)}"
+    relaxed = f" Relaxed for this patient: {'; '.join(result.relaxed)}." if result.relaxed else ""
+    return f"Among {count} comparable patients, matched as “{result.tier}”.{relaxed}"
+
+
+def band(size: tuple[int, int]) -> str:
+    """A banded number of patients."""
+    return f"{size[0]:,} to {size[1]:,}" if size[0] else f"up to {size[1]:,}"
+
+
+def arm_table(result: RankingResult) -> pd.DataFrame:
+    """One row per supported treatment, best shrunken value first; index: the treatment."""
+    unit = f"{result.unit}s"
+    reference = result.arms[0].estimate if result.arms else 0.0
+    rows = [
+        {
+            "Treatment": arm.treatment,
+            "Comparable patients": band(arm.size),
+            f"Mean {unit} without failure (95% interval)": interval(arm),
+            "Drawn to the mean": f"{arm.shrunken:.1f}",
+            f"Difference to the first ({unit})": "reference"
+            if place == 0
+            else f"{arm.estimate - reference:+.1f}",
+            "Reading": BEST if arm.cannot_be_ruled_out else OTHER,
+            "Failures": "fewer than 10" if arm.fewer_than_ten_failures else "10 or more",
+        }
+        for place, arm in enumerate(result.arms)
+    ]
+    return pd.DataFrame(rows).set_index("Treatment") if rows else pd.DataFrame()
+
+
+def interval(arm: ArmEstimate) -> str:
+    """Estimate with its interval."""
+    return f"{arm.estimate:.1f} ({arm.lower:.1f} to {arm.upper:.1f})"
+
+
+def hidden_sentence(result: RankingResult) -> str:
+    """How many treatments show no number, by reason."""
+    if not result.hidden_count:
+        return "No treatment is withheld."
+    reasons = pd.Series([arm.reason for arm in result.hidden]).value_counts()
+    parts = [f"{count} {reason}" for reason, count in reasons.items()]
+    return f"{result.hidden_count} treatments show no number: {'; '.join(parts)}."
+
+
+def arm_chart(result: RankingResult) -> alt.LayerChart:
+    """Intervals of the supported treatments, in the order of the table."""
+    frame = pd.DataFrame(
+        {
+            "treatment": [arm.treatment for arm in result.arms],
+            "estimate": [arm.estimate for arm in result.arms],
+            "lower": [arm.lower for arm in result.arms],
+            "upper": [arm.upper for arm in result.arms],
+            "reading": [BEST if arm.cannot_be_ruled_out else OTHER for arm in result.arms],
+        }
+    )
+    scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
+    base = alt.Chart(frame).encode(
+        y=alt.Y("treatment:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)),
+        color=alt.Color(
+            "reading:N", scale=scale, legend=alt.Legend(title=None, orient="top", labelLimit=300)
+        ),
+        tooltip=[
+            alt.Tooltip("treatment:N", title="Treatment"),
+            alt.Tooltip("estimate:Q", format=".1f", title="Estimate"),
+            alt.Tooltip("lower:Q", format=".1f", title="95% from"),
+            alt.Tooltip("upper:Q", format=".1f", title="to"),
+        ],
+    )
+    title = f"Mean {result.unit}s without failure, first {result.tau} {result.unit}s"
+    lines = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X("lower:Q", title=title, scale=alt.Scale(zero=False)), x2="upper:Q"
+    )
+    shape = alt.Shape(
+        "reading:N", scale=alt.Scale(domain=list(COLOURS), range=["circle", "diamond"]), legend=None
+    )
+    points = base.mark_point(filled=True, size=80, opacity=1).encode(x="estimate:Q", shape=shape)
+    return (lines + points).properties(height=alt.Step(24))
+
+
+def caveats(result: RankingResult) -> list[str]:
+    """What the reader must know beside the numbers; the warning itself heads the page."""
+    said = [note for note in result.notes if note != WARNING]
+    if result.adjusted_for and any(result.adjusted_for):
+        said.append(
+            f"Treatments are compared within {len(result.adjusted_for)} strata of {stratum_names(result)}."
+        )
+    if result.not_matched_on:
+        said.append(f"Not matched on, since missing for this patient: {', '.join(result.not_matched_on)}.")
+    if result.cannot_receive:
+        said.append(f"Set aside as not possible for this patient: {', '.join(result.cannot_receive)}.")
+    return said
+
+
+def stratum_names(result: RankingResult) -> str:
+    """The covariates of the strata, from their labels."""
+    names = [part.split(" ")[0] for part in result.adjusted_for[0].split(", ")]
+    return " and ".join(dict.fromkeys(names))

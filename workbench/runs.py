@@ -1,0 +1,85 @@
+"""Starting a run from a page: who may, and the work a job does until the answer is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from governance.errors import UnknownRequester
+from governance.study import StudyAnalysis
+from mpc_backend.analyses.ranking_result import RankingResult
+from workbench.accounts import SignIn
+from workbench.client import Answer, Client
+from workbench.consortium import StudyView
+from workbench.context import Workbench
+from workbench.jobs import Outcome, Reporter, Request
+from workbench.store import JobRow
+
+Role = Literal["researcher", "physician"]
+WITH_QUERY = ("treatment_ranking",)
+
+
+def can_run(view: StudyView, entry: StudyAnalysis, key: str, role: Role) -> str | None:
+    """Why this person may not run this analysis now, or None if they may."""
+    if entry.kind in WITH_QUERY and role != "physician":
+        return "Asked by physicians, for one patient, at the workbench inside their hospital."
+    if entry.cohort is None and view.study.feasibility is not None:
+        return "Counts cohorts you write: open “Count patients”."
+    try:
+        recipient = view.study.recipient(key)
+    except UnknownRequester:
+        return "You are not among the study's recipients."
+    if recipient.role != role:
+        return f"The study names you as {recipient.role}, not as {role}."
+    return None if view.state == "approved" else f"The study is {view.state}."
+
+
+def start_run(
+    bench: Workbench,
+    person: SignIn,
+    view: StudyView,
+    entry: StudyAnalysis,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    facts: Mapping[str, object] | None = None,
+    set_aside: Sequence[str] = (),
+) -> str:
+    """Begin a job that asks for the run and waits for it; returns the job's id at once.
+
+    ``facts``: a patient's, held by the worker's memory alone. ``set_aside``: treatments this patient cannot
+    receive, taken out of the answer before anyone reads it.
+    """
+    client = bench.client(person)
+    given = dict(parameters or {})
+
+    def work(report: Reporter) -> Outcome:
+        answer = client.study(view.digest).run(entry.id, parameters=given, facts=facts, progress=report)
+        return outcome(answer, set_aside)
+
+    request = Request(
+        account=person.account,
+        role="physician" if facts is not None else "researcher",
+        study_digest=view.digest,
+        analysis=entry.id,
+        kind=entry.kind,
+        public=given,
+    )
+    return bench.jobs.start(request, work)
+
+
+def resume(client: Client, job: JobRow, jobs: Any) -> None:
+    """Wait again for a run that was under way when the workbench stopped."""
+
+    def work(report: Reporter) -> Outcome:
+        return outcome(client.study(job.study_digest).wait(str(job.run_id), job.analysis, job.public, report))
+
+    jobs.resume(job.id, work)
+
+
+def outcome(answer: Answer, set_aside: Sequence[str] = ()) -> Outcome:
+    """A finished run as a job keeps it."""
+    result = answer.result
+    if set_aside and isinstance(result, RankingResult):
+        result = result.without(set_aside)
+    receipt = answer.receipt.model_dump(mode="json") if answer.receipt is not None else None
+    return Outcome(result.model_dump(mode="json"), receipt)

@@ -1,0 +1,178 @@
+"""A draft becomes a study: what is still to be filled in, what is wrong, and what to think about before
+signing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import yaml
+
+from cohort_lang import CohortError, lint, parse
+from governance.approval import check_study
+from governance.errors import GovernanceError
+from governance.federation import Federation
+from governance.study import Purpose, StudyProtocol
+from mpc_backend.analyses.errors import AnalysisError
+from mpc_backend.analyses.registry import parse_parameters
+from workbench.drafts import default_validity
+from workbench.errors import DraftError
+from workbench.identities import Identity
+
+PLACEHOLDER = "FILLED IN"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found in a study. ``error``: it cannot be submitted; ``lint``: allowed, worth a thought."""
+
+    level: Literal["error", "lint"]
+    where: str
+    text: str
+
+
+def complete_study(text: str, federation: Federation, identity: Identity) -> StudyProtocol:
+    """Read a draft, putting in what the workbench knows: federation, protocol, the investigator's own keys.
+
+    Raises:
+        DraftError: a recipient's keys are still to be filled in, or the draft is no mapping.
+        governance.errors.DocumentError: a field at fault, by path.
+    """
+    try:
+        draft = yaml.safe_load(text)
+    except yaml.YAMLError:
+        draft = {}  # the next line refuses it, with the place
+    if not isinstance(draft, dict):
+        return StudyProtocol.from_yaml(text)
+    return StudyProtocol.from_yaml(text, **_known(draft, federation, identity))
+
+
+def _known(draft: Mapping[str, Any], federation: Federation, identity: Identity) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    for name, value in {"federation": federation.digest, "protocol": federation.protocol}.items():
+        if _open(draft.get(name)):
+            known[name] = value
+    investigator = draft.get("investigator")
+    if isinstance(investigator, dict) and _open(investigator.get("key")):
+        known["investigator"] = {**investigator, "key": identity.signing.public}
+    if isinstance(draft.get("recipients"), list):
+        known["recipients"] = [_recipient(entry, identity) for entry in draft["recipients"]]
+    return known
+
+
+def _recipient(entry: Any, identity: Identity) -> Any:
+    if not isinstance(entry, dict) or not (
+        _open(entry.get("signing_key")) or _open(entry.get("sealing_key"))
+    ):
+        return entry
+    if entry.get("role") != "researcher":
+        raise DraftError(
+            f"recipient {entry.get('id')!r}: put in the public keys the hospital gave for its physician; "
+            "`tessera workbench users add` prints them there"
+        )
+    return {**entry, "signing_key": identity.signing.public, "sealing_key": identity.sealing.public}
+
+
+def _open(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.startswith(PLACEHOLDER))
+
+
+def check(study: StudyProtocol, federation: Federation | None = None) -> list[Finding]:
+    """Everything the parties would refuse, and the lints of every cohort. Empty: ready to submit."""
+    found = _against_federation(study, federation)
+    for name, text in study.cohorts.items():
+        found += check_cohort(f"cohorts.{name}", text)
+    for entry in study.analyses:
+        try:
+            parse_parameters(entry.kind, entry.parameters)
+        except AnalysisError as error:
+            found.append(Finding("error", f"analyses.{entry.id}", str(error)))
+    return found
+
+
+def _against_federation(study: StudyProtocol, federation: Federation | None) -> list[Finding]:
+    if federation is None:
+        return []
+    try:
+        check_study(federation, study)
+    except GovernanceError as error:
+        return [Finding("error", "federation", str(error))]
+    return []
+
+
+def check_cohort(where: str, text: str) -> list[Finding]:
+    """Errors and lints of one cohort definition."""
+    try:
+        cohort = parse(text)
+    except CohortError as error:
+        return [Finding("error", where, str(error))]
+    return [Finding("lint", where, str(found)) for found in lint(cohort, None)]
+
+
+def template(moment: datetime, federation: Federation | None = None) -> str:
+    """A study to start from; every field that has to be thought about is there."""
+    sites = [site.id for site in federation.sites] if federation else ["north", "south", "west"]
+    minimum = min(3, len(sites))
+    head = {
+        "tessera": "study/1",
+        "title": "What this study asks, in one line",
+        "short_name": "my-study",
+        "purpose": {
+            "use": Purpose.SCIENTIFIC_RESEARCH.value,
+            "description": "Why the question matters and what will be done with the answer.",
+            "legal_basis": "The permit or law this use of health data rests on.",
+            "ethics_reference": "Number of the ethics board's vote.",
+        },
+        "investigator": {
+            "role": "principal investigator",
+            "organisation": "Your organisation",
+            "key": f"{PLACEHOLDER} on submission",
+        },
+        "federation": federation.digest if federation else f"{PLACEHOLDER} on submission",
+        "protocol": "rep4",
+        "sites": sites,
+        "cohorts": {"patients": COHORT},
+        "analyses": [{"id": "attrition", "kind": "cohort_count", "cohort": "patients", "parameters": {}}],
+        "disclosure": {"minimum_cell": 10, "rounding": 10, "minimum_sites": minimum},
+        "recipients": [
+            {
+                "id": "researcher",
+                "role": "researcher",
+                "organisation": "Your organisation",
+                "signing_key": f"{PLACEHOLDER} on submission",
+                "sealing_key": f"{PLACEHOLDER} on submission",
+            }
+        ],
+        "budget": {"runs": 10},
+        "validity": default_validity(moment),
+    }
+    return yaml.dump(head, Dumper=_Blocks, sort_keys=False, allow_unicode=True, width=100)
+
+
+COHORT = """cohort "Adults with type 2 diabetes"
+
+concept set "type 2 diabetes": 201826 and descendants
+
+enter on first condition of "type 2 diabetes"
+  with 365 days of prior observation
+
+require "18 years or older": age 18 or more
+
+exit at end of observation
+keep first entry per person
+"""
+
+
+class _Blocks(yaml.SafeDumper):
+    """YAML that writes texts of several lines as blocks."""
+
+
+_Blocks.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)

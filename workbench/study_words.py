@@ -1,0 +1,172 @@
+"""A study in plain clinical English: the page a steward, an ethics board and a physician can read and
+print.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cohort_lang import CohortError, explain, parse
+from governance.federation import Federation
+from governance.study import Recipient, StudyAnalysis, StudyProtocol
+from mpc_backend.analyses.registry import parse_parameters
+from mpc_backend.planned import planned_tables
+from mpc_backend.tables import TableSpec
+from site_connector.review import PURPOSES
+from site_connector.words import variable_words
+
+LEVELS = {
+    "aggregate": "sums over the hospital's patients",
+    "rows": "one row per patient, without name, number or date",
+    "query": "the facts of one patient, brought by the physician's own computer",
+}
+
+
+def explain_study(study: StudyProtocol, federation: Federation | None = None) -> str:
+    """The whole study as Markdown."""
+    parts = [
+        f"# {study.title}",
+        purpose_words(study),
+        *(f"## Who is studied: {name}\n\n{cohort_words(text)}" for name, text in study.cohorts.items()),
+        "## What is taken from each patient\n\n" + variables_words(study) if study.variables else "",
+        "## What is computed\n\n" + "\n".join(f"* {analysis_words(study, one)}" for one in study.analyses),
+        "## What leaves each hospital\n\n" + leaving_words(study),
+        "## What may be shown\n\n" + release_words(study),
+        "## Who receives it\n\n" + "\n".join(f"* {recipient_words(one)}" for one in study.recipients),
+        "## Who would have to collude\n\n" + collusion_words(study, federation),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def purpose_words(study: StudyProtocol) -> str:
+    """Purpose, basis, time and number of runs."""
+    purpose, valid = study.purpose, study.validity
+    lines = {
+        "Use": PURPOSES[purpose.use],
+        "Legal basis": purpose.legal_basis.strip(),
+        "Ethics": purpose.ethics_reference.strip(),
+        "Asked by": f"{study.investigator.role}, {study.investigator.organisation}",
+        "Hospitals": ", ".join(study.sites),
+        "Valid": f"{valid.not_before:%d %B %Y} to {valid.not_after:%d %B %Y}, at most {runs_words(study)}",
+    }
+    listed = "\n".join(f"* **{name}:** {text}" for name, text in lines.items())
+    synthetic = "\n\n**The study declares its data synthetic.**" if study.synthetic_data else ""
+    return f"{purpose.description.strip()}\n\n{listed}{synthetic}"
+
+
+def runs_words(study: StudyProtocol) -> str:
+    """The run budget in words."""
+    runs, each = study.budget.runs, study.budget.runs_per_requester
+    if study.feasibility is not None:
+        runs = min(runs, study.feasibility.max_counts)
+    return f"{runs} runs" + (f", {each} for each recipient" if each else "")
+
+
+def cohort_words(text: str) -> str:
+    """A cohort in clinical English, or why it cannot be read."""
+    try:
+        return explain(parse(text))
+    except CohortError as error:
+        return f"This definition cannot be read: {error}"
+
+
+def variables_words(study: StudyProtocol) -> str:
+    """One line a variable; a numbered series (markers) is told by its first one."""
+    series: dict[str, list[str]] = {}
+    for name in study.variables:
+        series.setdefault(re.sub(r"_?\d+$", "", name), []).append(name)
+    return "\n".join(f"* {_series_words(study, names)}" for names in series.values())
+
+
+def _series_words(study: StudyProtocol, names: list[str]) -> str:
+    words = variable_words(study.variables[names[0]])
+    if len(names) == 1:
+        return f"**{_readable(names[0])}**: {words}"
+    return f"**{_readable(names[0])} to {_readable(names[-1])}** ({len(names)} variables), the first: {words}"
+
+
+def _readable(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def analysis_words(study: StudyProtocol, entry: StudyAnalysis) -> str:
+    """One analysis: its kind, its cohort, and what it reports."""
+    on = f" in “{entry.cohort}”" if entry.cohort else " of cohorts that a recipient writes within the bounds"
+    match entry.kind:
+        case "cohort_count":
+            return f"**{entry.id}**: the number of patients{on}, and how many are left after each step."
+        case "survival":
+            said = parse_parameters(entry.kind, entry.parameters)
+            return (
+                f"**{entry.id}**: time to {said.outcome.replace('_', ' ')}{on} for {_listed(said.arms)}, "
+                f"over {said.horizon} {said.unit}s: Kaplan-Meier curves, at-risk table, log-rank test."
+            )
+        case "treatment_ranking":
+            said = parse_parameters(entry.kind, entry.parameters)
+            return (
+                f"**{entry.id}**: for one patient whose facts stay secret, the mean time without "
+                f"{said.outcome.replace('_', ' ')} over {said.tau} {said.unit}s on {len(said.treatments)} "
+                f"treatments, among similar patients{on}, matched from “{said.tiers[0].name}” to "
+                f"“{said.tiers[-1].name}”."
+            )
+    return f"**{entry.id}**: {entry.kind.replace('_', ' ')}{on}."
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def leaving_tables(study: StudyProtocol) -> list[tuple[str, TableSpec]]:
+    """(analysis id, table) for every table a hospital shares; a query comes from the physician instead, and a
+    feasibility study's tables follow from each cohort that is counted.
+    """
+    if study.feasibility is not None:
+        return []
+    return [(one.analysis, one.spec) for one in planned_tables(study) if one.spec.level != "query"]
+
+
+def leaving_words(study: StudyProtocol) -> str:
+    """Which columns leave, as shares, and in which shape."""
+    if study.feasibility is not None:
+        return "For each cohort that is counted: one number for each of its criteria, as secret shares."
+    lines = [
+        f"* for **{entry}**, table “{spec.name}”: {LEVELS[spec.level]}; columns {columns_words(spec)}"
+        for entry, spec in leaving_tables(study)
+    ]
+    tail = (
+        "\nEverything leaves as secret shares: each computing node receives numbers that are noise to it. "
+        "The number of rows is padded, so that nodes learn only a range."
+    )
+    return "\n".join(lines) + "\n" + tail
+
+
+def columns_words(spec: TableSpec) -> str:
+    """The columns of a table by name, wide ones with their width."""
+    widths = [(column.name, column.width) for column in spec.columns]
+    return ", ".join(name if width == 1 else f"{name} ({width} places)" for name, width in widths)
+
+
+def release_words(study: StudyProtocol) -> str:
+    """The disclosure policy in words."""
+    policy = study.disclosure
+    if policy.release == "exact":
+        return "Exact numbers: the study declares its data synthetic."
+    return f"{policy.footnote()} Nothing is computed with fewer than {policy.minimum_sites} hospitals."
+
+
+def recipient_words(recipient: Recipient) -> str:
+    """A recipient in words."""
+    at = f" at hospital {recipient.site}" if recipient.site else ""
+    return f"{recipient.id}: {recipient.role}, {recipient.organisation}{at}"
+
+
+def collusion_words(study: StudyProtocol, federation: Federation | None) -> str:
+    """Who could break the promise, said plainly."""
+    if federation is None:
+        who = "two of the four node operators"
+    else:
+        who = f"two of these node operators: {', '.join(node.organisation for node in federation.nodes)}"
+    return (
+        f"To see the hospital's values, {who} would have to put their shares together. One of them alone "
+        "learns nothing, and if one of them cheats the run stops without a result."
+    )
