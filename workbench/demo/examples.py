@@ -1,0 +1,21 @@
+"""Where the study files, cohort texts and the CSV mapping of the demonstration lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import workbench
+from workbench.errors import SettingsError
+
+
+def examples_folder() -> Path:
+    """The folder ``examples``: beside the packages in a checkout, inside ``workbench`` when installed.
+
+    Raises:
+        SettingsError: it is in neither place.
+    """
+    package = Path(workbench.__file__).resolve().parent
+    for folder in (package.parent / "examples", package / "examples"):
+        if (folder / "ranking.yaml").is_file():
+            return folder
+    raise SettingsError(f"the folder 'examples' is neither beside {package} nor in it; install again")
