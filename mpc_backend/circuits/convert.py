@@ -1,0 +1,86 @@
+"""Between bits and rings, and from a ring to a wider one. All exact.
+
+Each uses that a shared value is the sum of two halves known to some nodes, who bring in non-linear functions of their
+half as fresh shares (Mohassel and Rindal, CCS 2018, ePrint 2018/403; for four nodes ePrint 2020/1330).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpc_backend.circuits.carry import carry_out, plane_inputs
+from mpc_backend.kernels.arrays import Words, WordType, ring_bits
+from mpc_backend.kernels.planes import packed, unpacked, word_count
+from mpc_backend.protocols.base import JointInput, Protocol
+
+
+def pack_shares(values: Words) -> Words:
+    """XOR shares with one bit per element (c, n) -> packed (c, words)."""
+    return np.stack([packed(component) for component in values])
+
+
+def unpack_shares(words: Words, n: int) -> Words:
+    """Packed XOR shares (c, words) -> one uint8 per bit (c, n)."""
+    return np.stack([unpacked(component, n) for component in words])
+
+
+def bits_to_ring(protocol: Protocol, words: Words, n: int, dtype: WordType) -> Words:
+    """n packed bits (c, words) -> the same 0/1 values in a ring (c, n): u + v - 2 u v of the XOR halves. Two rounds."""
+    halves = protocol.halves(words, xor=True)
+    u, v = protocol.joint_input(
+        [
+            JointInput(
+                half, None if known is None else unpacked(known, n, dtype.type), (n,), dtype, xor=False
+            )
+            for half, known in enumerate(halves)
+        ]
+    )
+    product = protocol.multiply(u, v)
+    product += product
+    return u + v - product
+
+
+def shifted_halves(protocol: Protocol, x: Words, offset: int) -> tuple[Words | None, Words | None]:
+    """The halves of x + offset."""
+    first, second = protocol.halves(x, xor=False)
+    return (None if first is None else first + x.dtype.type(offset)), second
+
+
+def half_input(half: int, values: Words | None, n: int, dtype: WordType) -> JointInput:
+    """n ring elements known to one half."""
+    return JointInput(
+        half, None if values is None else values.astype(dtype, copy=False), (n,), dtype, xor=False
+    )
+
+
+def top_bit_or(protocol: Protocol, u: Words, v: Words) -> Words:
+    """OR of two shared bits in the ring."""
+    return u + v - protocol.multiply(u, v)
+
+
+def widen(protocol: Protocol, x: Words, bits: int, dtype: WordType) -> Words:
+    """x (c, n) of ``bits`` signed bits, into a wider ring, exactly.
+
+    With one bit to spare (bits < ring), x + 2^(r-2) = h0 + h1 - 2^r w lies below 2^(r-1), so the wrap w is the OR of the
+    halves' top bits: two rounds. Otherwise w is the carry of the whole addition.
+    """
+    ring, n = ring_bits(x), x.shape[1]
+    spare = bits < ring
+    offset = 1 << (ring - 2 if spare else ring - 1)
+    halves = shifted_halves(protocol, x, offset)
+    inputs = [half_input(half, values, n, dtype) for half, values in enumerate(halves)]
+    if spare:
+        tops = [None if values is None else values >> values.dtype.type(ring - 1) for values in halves]
+        inputs += [half_input(half, values, n, dtype) for half, values in enumerate(tops)]
+        first, second, top_first, top_second = protocol.joint_input(inputs)
+        wrap = top_bit_or(protocol, top_first, top_second)
+    else:
+        first, second, a, b = protocol.joint_input(inputs + plane_inputs(halves, n, ring))
+        wrap = bits_to_ring(protocol, carry_out(protocol, a, b), n, dtype)
+    wrapped = first + second - (wrap << dtype.type(ring))
+    return protocol.add_constant(wrapped, np.negative(np.full((), offset, dtype)))
+
+
+def empty_words(protocol: Protocol, n: int) -> Words:
+    """Shares of n packed zero bits."""
+    return np.zeros((protocol.components, word_count(n)), np.uint64)

@@ -1,0 +1,65 @@
+"""Division by a power of two, probabilistic and exact.
+
+For |x| < 2^(r-2) in a ring of r bits, x + 2^(r-2) = h0 + h1 - 2^r w with w the OR of the halves' top bits, so
+
+    floor(h0 / 2^f) + floor(h1 / 2^f) - 2^(r-f) w - 2^(r-2-f)
+
+is floor(x / 2^f) or one less: no failure of the wrap (Dalskov, Escudero, Keller, ePrint 2019/131, section 3.2.2). The one
+less is the missing carry of the low f bits, which depends on a mask some node knows (Li et al., USENIX Security 2023), so
+probabilistic truncation is for values that are never opened nor compared with a threshold; `floor_shift` adds that carry.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpc_backend.circuits.carry import carry_out, plane_inputs
+from mpc_backend.circuits.convert import bits_to_ring, half_input, shifted_halves, top_bit_or
+from mpc_backend.kernels.arrays import Words, ring_bits
+from mpc_backend.protocols.base import JointInput, Protocol
+
+
+def _parts(halves: tuple[Words | None, Words | None], n: int, f: int, template: Words) -> list[JointInput]:
+    ring, word = ring_bits(template), template.dtype.type
+    inputs = []
+    for shift in (f, ring - 1):
+        for half, values in enumerate(halves):
+            inputs.append(
+                half_input(half, None if values is None else values >> word(shift), n, template.dtype)
+            )
+    return inputs
+
+
+def _combine(protocol: Protocol, parts: list[Words], f: int) -> Words:
+    first, second, top_first, top_second = parts
+    ring, word = ring_bits(first), first.dtype.type
+    wrap = top_bit_or(protocol, top_first, top_second)
+    shifted = first + second - (wrap << word(ring - f))
+    return protocol.add_constant(shifted, np.negative(np.full((), 1 << (ring - 2 - f), first.dtype)))
+
+
+def truncate(protocol: Protocol, x: Words, f: int) -> Words:
+    """x (c, n), |x| < 2^(r-2) -> floor(x / 2^f) or one less (never opened, never compared). Two rounds."""
+    if f == 0:
+        return x
+    _check_shift(x, f)
+    halves = shifted_halves(protocol, x, 1 << (ring_bits(x) - 2))
+    parts = protocol.joint_input(_parts(halves, x.shape[1], f, x))
+    return _combine(protocol, parts, f)
+
+
+def floor_shift(protocol: Protocol, x: Words, f: int) -> Words:
+    """x (c, n), |x| < 2^(r-2) -> exactly floor(x / 2^f). 5 + ceil(log2 f) rounds."""
+    if f == 0:
+        return x
+    _check_shift(x, f)
+    n = x.shape[1]
+    halves = shifted_halves(protocol, x, 1 << (ring_bits(x) - 2))
+    *parts, a, b = protocol.joint_input(_parts(halves, n, f, x) + plane_inputs(halves, n, f))
+    carry = bits_to_ring(protocol, carry_out(protocol, a, b), n, x.dtype)
+    return _combine(protocol, parts, f) + carry
+
+
+def _check_shift(x: Words, f: int) -> None:
+    if not 0 < f <= ring_bits(x) - 2:
+        raise ValueError(f"a shift of {f} bits does not go with a ring of {ring_bits(x)}")

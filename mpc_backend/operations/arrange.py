@@ -1,0 +1,120 @@
+"""Joining, choosing and shuffling secret arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from mpc_backend.circuits.convert import pack_shares
+from mpc_backend.kernels.arrays import Words
+from mpc_backend.values import SecretBits, SecretFixed, SecretInt, SecretValue
+from mpc_backend.values.base import checked_axis
+from mpc_backend.values.numbers import SecretNumber
+
+V = TypeVar("V", bound=SecretValue)
+
+
+def concatenate(parts: Sequence[V], axis: int = 0) -> V:
+    """Join secret arrays of one kind, ring and scale along an axis; free.
+
+    Raises:
+        ValueError: no parts, or parts of different kinds, rings or scales.
+    """
+    if not parts:
+        raise ValueError("concatenate needs at least one array")
+    at = checked_axis(parts[0].ndim, axis)
+    assert at is not None
+    return _joined(parts, lambda arrays: np.concatenate(arrays, axis=at + 1))
+
+
+def stack(parts: Sequence[V], axis: int = 0) -> V:
+    """Join secret arrays of one shape along a new axis; free. Raises ValueError as `concatenate`."""
+    if not parts:
+        raise ValueError("stack needs at least one array")
+    at = checked_axis(parts[0].ndim + 1, axis)
+    assert at is not None
+    return _joined(parts, lambda arrays: np.stack(arrays, axis=at + 1))
+
+
+def _joined(parts, join):  # type: ignore[no-untyped-def]
+    first = parts[0]
+    if any(type(part) is not type(first) for part in parts):
+        raise ValueError(f"cannot join {', '.join(sorted({type(part).__name__ for part in parts}))}")
+    if isinstance(first, SecretBits):
+        return SecretBits.from_unpacked(first.protocol, join([part.unpacked for part in parts]))
+    if any(part.ring != first.ring for part in parts):
+        raise ValueError(f"cannot join arrays of rings {sorted({part.ring for part in parts})}: widen first")
+    if isinstance(first, SecretFixed) and any(part.scale != first.scale for part in parts):
+        raise ValueError(f"cannot join arrays of scales {sorted({part.scale for part in parts})}")
+    return first.like(join([part.shares for part in parts]), max(part.bits for part in parts))
+
+
+def select(condition: SecretBits, a: V, b: V) -> V:
+    """Elementwise ``a`` where the condition holds, else ``b`` (numpy.where with a secret condition).
+
+    Three rounds; one for bits. ``b`` may be public (or ``a``, not both).
+    """
+    if isinstance(a, SecretBits) or isinstance(b, SecretBits):
+        either = a if isinstance(a, SecretBits) else b
+        if isinstance(either, SecretBits) and _is_bits(a) and _is_bits(b):
+            return b ^ (condition & (a ^ b))  # type: ignore[operator]
+    difference = a - b  # type: ignore[operator]
+    chosen = b + difference * condition
+    bits = max(part.bits for part in (a, b, difference) if isinstance(part, SecretNumber))
+    if isinstance(a, SecretNumber) and isinstance(b, SecretNumber):
+        bits = max(a.bits, b.bits)
+    return chosen.with_bits(bits)  # type: ignore[no-any-return]
+
+
+def _is_bits(value: object) -> bool:
+    return isinstance(value, SecretBits) or np.asarray(value).dtype.kind == "b"
+
+
+def shuffle(columns: Sequence[SecretValue]) -> list[SecretValue]:
+    """Permute the rows of several columns of one length by one permutation that nobody knows.
+
+    Columns are (n,) or (n, ...); each row moves as a whole. Reveals nothing but n and the widths. Four messages deep.
+
+    Raises:
+        ValueError: no columns, or different lengths.
+    """
+    lengths = {column.shape[0] for column in columns}
+    if len(lengths) != 1:
+        raise ValueError(f"shuffle needs columns of one length, found {sorted(lengths)}")
+    tables, places = _tables(columns)
+    shuffled = columns[0].protocol.shuffle(tables)
+    return [
+        _column(column, shuffled[t][:, :, first:last])
+        for column, (t, first, last) in zip(columns, places, strict=True)
+    ]
+
+
+def _rows(column: SecretValue) -> Words:
+    shares = column.unpacked if isinstance(column, SecretBits) else column.shares  # type: ignore[attr-defined]
+    return shares.reshape(shares.shape[0], column.shape[0], -1)  # type: ignore[no-any-return]
+
+
+def _tables(columns: Sequence[SecretValue]) -> tuple[list[tuple[Words, bool]], list[tuple[int, int, int]]]:
+    """Columns of one word type side by side, so that a row is contiguous; and where each column lies."""
+    kinds: dict[tuple[str, bool], list[Words]] = {}
+    slots = []
+    for column in columns:
+        rows, xor = _rows(column), isinstance(column, SecretBits)
+        members = kinds.setdefault((rows.dtype.str, xor), [])
+        first = sum(member.shape[2] for member in members)
+        members.append(rows)
+        slots.append(((rows.dtype.str, xor), first, first + rows.shape[2]))
+    order = list(kinds)
+    tables = [(np.concatenate(members, axis=2), kind[1]) for kind, members in kinds.items()]
+    return tables, [(order.index(kind), first, last) for kind, first, last in slots]
+
+
+def _column(template: SecretValue, rows: Words) -> SecretValue:
+    shares = rows.reshape(rows.shape[0], *template.shape)
+    if isinstance(template, SecretBits):
+        return SecretBits(template.protocol, pack_shares(shares.reshape(shares.shape[0], -1)), template.shape)
+    if isinstance(template, SecretInt | SecretFixed):
+        return template.like(np.ascontiguousarray(shares), template.bits)
+    raise TypeError(f"{type(template).__name__} cannot be shuffled")

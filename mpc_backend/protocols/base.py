@@ -1,0 +1,119 @@
+"""The smallest set of operations a protocol must have; everything else is built from them.
+
+Shares of an array of shape s at one node are one array (components, *s): how many components, and which shares they are,
+is the protocol's affair. Whatever is linear (adding, summing, indexing, multiplying by public integers) is done on that
+array directly, componentwise, in the ring of its word type (or with XOR for bits, packed 64 to a word).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mpc_backend.kernels.arrays import Indices, Words, WordType
+from mpc_backend.transport.base import Transport
+
+NONE: Indices = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class JointInput:
+    """One value that the nodes of one half know in common and bring in as fresh shares.
+
+    ``values`` is None at nodes outside that half; ``shape`` and ``dtype`` are public; ``xor``: share over XOR.
+    """
+
+    half: int
+    values: Words | None
+    shape: tuple[int, ...]
+    dtype: WordType
+    xor: bool
+
+
+class Protocol(ABC):
+    """One node's part of a protocol run over a transport.
+
+    All nodes call the same methods in the same order with the same shapes; that order numbers the steps from which
+    randomness is drawn. Every method may raise ProtocolAbort.
+    """
+
+    name: ClassVar[str]
+    nodes: ClassVar[int]
+    components: ClassVar[int]
+
+    def __init__(self, index: int, transport: Transport) -> None:
+        self.index, self.transport = index, transport
+
+    @property
+    @abstractmethod
+    def public_component(self) -> int | None:
+        """The component of this node that carries public constants; None if it holds none of that share."""
+
+    def constant(self, values: Words) -> Words:
+        """Shares of a public array (in either domain): the array itself in one share, zero in the others."""
+        shares = np.zeros((self.components, *values.shape), values.dtype)
+        if self.public_component is not None:
+            shares[self.public_component] = values
+        return shares
+
+    def add_constant(self, x: Words, values: Words) -> Words:
+        """x + a public array (broadcast to x), in the ring."""
+        out = x.copy()
+        if self.public_component is not None:
+            out[self.public_component] += values
+        return out
+
+    def xor_constant(self, x: Words, values: Words) -> Words:
+        """x XOR a public array (broadcast to x)."""
+        out = x.copy()
+        if self.public_component is not None:
+            out[self.public_component] ^= values
+        return out
+
+    @abstractmethod
+    def multiply(self, x: Words, y: Words) -> Words:
+        """Elementwise product in the ring of two shared arrays of one shape. One round."""
+
+    @abstractmethod
+    def matmul(self, x: Words, y: Words) -> Words:
+        """(c, n, k) times (c, k, m) -> (c, n, m) in the ring; traffic counts outputs, not terms. One round."""
+
+    @abstractmethod
+    def dot(self, x: Words, y: Words) -> Words:
+        """Sum of products over the last axis: (c, ..., k), (c, ..., k) -> (c, ...). Traffic counts outputs. One round."""
+
+    @abstractmethod
+    def and_rows(self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE) -> Words:
+        """Packed bits: out[r] = x[rows[0, r]] AND y[rows[1, r]] XOR z[rows[2, r]] (rows[2, r] = -1: no z). One round.
+
+        x, y, z: (c, any, w) uint64; rows: (3, R); keep: (K,) rows of z that follow unchanged -> (c, R + K, w).
+        """
+
+    def and_(self, x: Words, y: Words) -> Words:
+        """AND of packed bits of one shape (c, w)."""
+        rows = np.array([[0], [0], [-1]], np.int64)
+        return self.and_rows(x[:, None], y[:, None], x[:, None], rows)[:, 0]
+
+    @abstractmethod
+    def halves(self, x: Words, xor: bool) -> tuple[Words | None, Words | None]:
+        """Write x = h0 + h1 (or h0 XOR h1), each half known in full to some nodes: what this node knows of either."""
+
+    @abstractmethod
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
+        """Fresh shares of values known to the nodes of a half, all in one round."""
+
+    @abstractmethod
+    def shuffle(self, tables: Sequence[tuple[Words, bool]]) -> list[Words]:
+        """Permute the rows of shared tables (c, n, w) by one permutation that no node knows; True marks XOR shares."""
+
+    @abstractmethod
+    def verify(self) -> None:
+        """The barrier: returns only if every message so far was checked and every node says so."""
+
+    @abstractmethod
+    def reveal(self, values: Sequence[tuple[Words, bool]]) -> list[Words]:
+        """Plaintext of shared arrays, checked; True marks XOR shares. Only `mpc_backend.session.open_values` may call this."""

@@ -1,0 +1,59 @@
+"""One node that holds everything in the clear: the same programs on plain words, for tests and comparison.
+
+Not a protocol a federation can name: it protects nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from mpc_backend.kernels.arrays import Indices, Words
+from mpc_backend.kernels.matrices import matrix_product
+from mpc_backend.protocols.base import NONE, JointInput, Protocol
+
+
+class Plain(Protocol):
+    """Cleartext with the semantics of shares: one component, which is the value itself."""
+
+    name: ClassVar[str] = "plain"
+    nodes: ClassVar[int] = 1
+    components: ClassVar[int] = 1
+
+    @property
+    def public_component(self) -> int | None:
+        return 0
+
+    def multiply(self, x: Words, y: Words) -> Words:
+        return x * y
+
+    def matmul(self, x: Words, y: Words) -> Words:
+        return matrix_product(x[0], y[0].T)[None]
+
+    def dot(self, x: Words, y: Words) -> Words:
+        return np.sum(x * y, axis=-1, dtype=x.dtype)
+
+    def and_rows(self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE) -> Words:
+        out = x[:, rows[0]] & y[:, rows[1]]
+        plus = rows[2] >= 0
+        out[:, plus] ^= z[:, rows[2][plus]]
+        return np.concatenate((out, z[:, keep]), axis=1)
+
+    def halves(self, x: Words, xor: bool) -> tuple[Words | None, Words | None]:
+        return x[0], np.zeros_like(x[0])
+
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
+        return [np.array(entry.values, entry.dtype).reshape(1, *entry.shape) for entry in inputs]
+
+    def shuffle(self, tables: Sequence[tuple[Words, bool]]) -> list[Words]:
+        order = np.random.default_rng(secrets.randbits(128)).permutation(tables[0][0].shape[1])
+        return [table[:, order] for table, _ in tables]
+
+    def verify(self) -> None:
+        """Nothing to check."""
+
+    def reveal(self, values: Sequence[tuple[Words, bool]]) -> list[Words]:
+        return [value[0].copy() for value, _ in values]

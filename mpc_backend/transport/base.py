@@ -1,0 +1,71 @@
+"""What a protocol needs from the network: ordered, private, authenticated byte messages between the nodes of one job."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Traffic:
+    """What one node has sent in one job: payload bytes and messages, and rounds in which it waited for others."""
+
+    bytes_sent: int = 0
+    messages: int = 0
+    rounds: int = 0
+    trace: list[tuple[int, int, int]] | None = field(default=None)
+    """When a list: (round, receiver, length) of every message, for tests that it does not depend on data."""
+
+    def count(self, receiver: int, length: int) -> None:
+        """Record one message."""
+        self.bytes_sent += length
+        self.messages += 1
+        if self.trace is not None:
+            self.trace.append((self.rounds, receiver, length))
+
+
+class Transport(ABC):
+    """One node's end of one job.
+
+    Implementations deliver messages of an ordered pair of nodes in order, exactly once, and detect a missing, repeated or
+    reordered one (by a sequence number under authentication). They are used by one thread.
+    """
+
+    def __init__(self, index: int, nodes: int) -> None:
+        self.index, self.nodes = index, nodes
+        self.traffic = Traffic()
+
+    @property
+    def peers(self) -> tuple[int, ...]:
+        """The other nodes."""
+        return tuple(peer for peer in range(self.nodes) if peer != self.index)
+
+    def send(self, peer: int, payload: bytes | bytearray | memoryview) -> None:
+        """Queue one message and return at once: never waits for the receiver to receive.
+
+        The payload must not be changed afterwards.
+        """
+        self.traffic.count(peer, len(payload))
+        self.deliver(peer, payload)
+
+    @abstractmethod
+    def deliver(self, peer: int, payload: bytes | bytearray | memoryview) -> None:
+        """Queue one message (called by `send`)."""
+
+    @abstractmethod
+    def receive(self, peer: int) -> bytes | bytearray | memoryview:
+        """The next message from a peer.
+
+        Raises:
+            PeerLost: nothing came within the deadline, or the connection is gone.
+            PeerAborted: another node ended the job.
+            ProtocolAbort: the message is out of sequence.
+        """
+
+    @abstractmethod
+    def abort(self, reason: str) -> None:
+        """Tell every other node that this job is over; their pending and later `receive` raise PeerAborted."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the job after it ended in order."""
