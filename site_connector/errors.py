@@ -8,7 +8,9 @@
     ├── CannotEvaluate       this hospital's data cannot give what the study asks for                exit 2
     ├── AlreadyUploaded      a study uploads once                                                    exit 2
     ├── ConnectorBusy        another connector already serves this directory                         exit 2
-    ├── NodesUnreachable     a node did not answer; the work waits and is taken up again             exit 3
+    ├── NodeRefused          a node says no; its reason is passed on                                 exit 2
+    ├── NodeDown             a node did not answer                                                   exit 3
+    ├── NodesUnreachable     what was to be sent is kept, since a node did not take it yet           exit 3
     └── MailboxError         the mailbox file cannot be read or written                              exit 3
 
 Messages carry ids, digests, names of columns and criteria; never a value, a share, a key or a passphrase.
@@ -52,8 +54,18 @@ class ConnectorBusy(SiteError):
     """Another connector already serves this directory."""
 
 
+class NodeRefused(SiteError):
+    """A node says no; its reason is passed on."""
+
+
+class NodeDown(SiteError):
+    """A node did not answer."""
+
+    exit_code = 3
+
+
 class NodesUnreachable(SiteError):
-    """At least one node did not answer; what was to be sent is kept and sent again."""
+    """What was to be sent is kept, since a node did not take it yet; it is sent again."""
 
     exit_code = 3
 

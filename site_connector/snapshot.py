@@ -51,6 +51,12 @@ def release(directory: SiteDirectory, name: str) -> None:
     (directory.snapshots / f"{name}.duckdb").unlink(missing_ok=True)
 
 
+def thaw(directory: SiteDirectory, name: str) -> None:
+    """Undo a freeze from which nothing left."""
+    release(directory, name)
+    (directory.snapshots / f"{name}.json").unlink(missing_ok=True)
+
+
 def _link(source: Path, target: Path) -> None:
     scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:

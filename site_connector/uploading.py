@@ -26,11 +26,12 @@ from governance.study import StudyProtocol
 from mpc_backend.planned import PlannedTable
 from mpc_backend.tables import Arrays
 from site_connector.directory import SiteDirectory, write_new
+from site_connector.errors import SiteError
 from site_connector.evaluation import opened
 from site_connector.leaving import planned
 from site_connector.mailbox import Mailbox
 from site_connector.sealing import SealedUpload, seal_upload
-from site_connector.snapshot import Snapshot, freeze, release
+from site_connector.snapshot import Snapshot, freeze, release, thaw
 from site_connector.tables import evaluate_cohorts, local_tables, padded, rows_of
 
 
@@ -55,25 +56,34 @@ class Uploader:
         self._mailbox.check_not_uploaded(study.digest, run_id)
         name = run_id or study.digest
         snapshot = freeze(self._directory, name)
-        tables = planned(study, run)
-        columns = self._columns(study, run, snapshot, tables)
-        sealed = seal_upload(self._federation, study, self._settings.id, tables, columns)
+        try:
+            tables = planned(study, run)
+            columns = self._columns(study, run, snapshot, tables)
+            sealed = seal_upload(self._federation, study, self._settings.id, tables, columns)
+        except SiteError:
+            thaw(self._directory, name)
+            raise
         shapes = [_shape(table, columns[table.name]) for table in tables]
         manifest = self._manifest(study, run_id, now, snapshot, shapes, sealed)
         self._keep(sealed)
+        self.log("upload sealed", now, manifest)
         self._mailbox.add_upload(sealed.upload_id, study.digest, run_id, manifest, now)
-        self._log("upload sealed", now, manifest)
         if run is not None:
             release(self._directory, name)
         return sealed.upload_id
 
     def clean(self) -> None:
-        """Remove what a crash left behind: sealed files that no upload in the mailbox refers to."""
-        self._directory.outbox.mkdir(mode=0o700, exist_ok=True)
-        waiting = {one.upload_id for one in self._mailbox.uploads() if one.state == "prepared"}
+        """Remove what a crash left behind: sealed files and snapshots that no upload in the mailbox refers
+        to."""
+        uploads = self._mailbox.uploads()
+        waiting = {one.upload_id for one in uploads if one.state == "prepared"}
         for folder in self._directory.outbox.iterdir():
             if folder.name not in waiting:
                 shutil.rmtree(folder)
+        used = {one.run or one.study for one in uploads}
+        for record in self._directory.snapshots.glob("*.json"):
+            if record.stem not in used:
+                thaw(self._directory, record.stem)
 
     def package(self, upload_id: str, node: str) -> bytes:
         """The sealed package for one node."""
@@ -128,7 +138,8 @@ class Uploader:
             write_new(scratch / node, package)
         os.replace(scratch, self._directory.outbox / sealed.upload_id)
 
-    def _log(self, kind: str, now: datetime, manifest: Envelope) -> None:
+    def log(self, kind: str, now: datetime, manifest: Envelope) -> None:
+        """Append what happened to an upload to the site's ledger."""
         said = UploadManifest.from_canonical(manifest.body)
         with self._directory.ledger() as ledger:
             ledger.append(

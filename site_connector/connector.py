@@ -1,0 +1,243 @@
+"""The connector's loop. It listens on no port: each round it calls the nodes, and hands over what people
+signed.
+
+A round: take in what nodes hold, make dry runs, deliver statements, finish uploads under way, start new ones.
+Every step can be repeated; a round that is cut short is taken up by the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from threading import Event
+
+import structlog
+
+from governance.approval import check_approved, read_statements
+from governance.envelope import Envelope, peek_document
+from governance.errors import DocumentError, GovernanceError, NotPermitted
+from governance.federation import Federation
+from governance.run_request import RunRequest, check_run_request
+from governance.study import StudyProtocol
+from site_connector.directory import SiteDirectory
+from site_connector.dry_run import dry_run
+from site_connector.errors import (
+    AlreadyUploaded,
+    CannotEvaluate,
+    DecisionRefused,
+    NoData,
+    NodeDown,
+    NodeRefused,
+    NodesUnreachable,
+)
+from site_connector.intake import Intake
+from site_connector.leaving import columns_leaving
+from site_connector.loading import last_report
+from site_connector.mailbox import Mailbox
+from site_connector.models import Upload
+from site_connector.nodes import NodeLink
+from site_connector.uploading import Uploader
+
+log = structlog.get_logger()
+
+
+class Connector:
+    """One hospital's connector; at most one at a time works in a directory."""
+
+    def __init__(
+        self,
+        directory: SiteDirectory,
+        federation: Federation,
+        mailbox: Mailbox,
+        nodes: Sequence[NodeLink],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._directory, self._federation, self._mailbox = directory, federation, mailbox
+        self._nodes, self._clock = nodes, clock
+        self._site = directory.settings().id
+        self._intake = Intake(federation, self._site, mailbox)
+        self._uploader = Uploader(directory, federation, mailbox, directory.connector())
+        self._uploader.clean()
+        self._snapshot = ""
+        self._failed: dict[str, str] = {}
+
+    def serve(self, stop: Event, pause: float) -> None:
+        """Round after round until ``stop`` is set."""
+        log.info("connector started", site=self._site, federation=self._federation.digest)
+        while not stop.is_set():
+            self.round()
+            stop.wait(pause)
+        log.info("connector stopped", site=self._site)
+
+    def round(self) -> None:
+        """One round; a node that does not answer is noted and met again in the next."""
+        now = self._clock()
+        for node in self._nodes:
+            self._try(node, partial(self._intake.take, node, now))
+        self._make_dry_runs(now)
+        self._deliver_statements(now)
+        self._finish_uploads(now)
+        for study in list(self._intake.studies.values()):
+            self._serve_study(study, now)
+        self._mailbox.put_round(self._clock())
+
+    def upload(self, study: StudyProtocol) -> Upload:
+        """Upload one approved study now, as the loop would.
+
+        Raises:
+            AlreadyUploaded: it has been uploaded.
+            governance.errors.NotPermitted: not approved, out of date, withdrawn.
+            CannotEvaluate, NoData: see `Uploader.prepare`.
+            NodesUnreachable: sealed and kept, but a node does not have it yet.
+        """
+        now = self._clock()
+        self._mailbox.check_not_uploaded(study.digest, None)
+        self._check_permitted(study, now)
+        upload_id = self._uploader.prepare(study, None, now)
+        self._finish_uploads(now)
+        done = next(one for one in self._mailbox.uploads(study.digest) if one.upload_id == upload_id)
+        if done.state != "delivered":
+            missing = [node.id for node in self._federation.nodes if node.id not in done.delivered_to]
+            raise NodesUnreachable(
+                f"upload {upload_id} is sealed, but {', '.join(missing)} did not take it; `tessera site "
+                f"serve` sends it "
+                "again"
+            )
+        return done
+
+    # ---- the steps of a round
+
+    def _make_dry_runs(self, now: datetime) -> None:
+        """A dry run for every study that has none on the data now in place."""
+        try:
+            self._snapshot = snapshot = last_report(self._directory).snapshot
+        except NoData as error:
+            for digest in self._intake.studies:
+                self._mailbox.put_note(digest, str(error))
+            return
+        for study, made_on in self._mailbox.studies():
+            if made_on != snapshot and not self._mailbox.uploads(study.digest):
+                found = dry_run(study, self._directory.loaded_database(), snapshot, now)
+                self._mailbox.put_dry_run(study.digest, found)
+                self._mailbox.put_note(study.digest, "")
+                log.info("dry run made", study=study.digest, problems=len(found.problems))
+
+    def _deliver_statements(self, now: datetime) -> None:
+        by_id = {node.node: node for node in self._nodes}
+        for digest, envelope, lacking in self._mailbox.pending():
+            for name in lacking:
+                if self._try(by_id[name], partial(by_id[name].post_statement, digest, envelope)):
+                    self._mailbox.mark_delivered(envelope.digest, name, now)
+
+    def _finish_uploads(self, now: datetime) -> None:
+        for upload in self._mailbox.uploads():
+            if upload.state == "prepared":
+                self._send(upload, now)
+
+    def _send(self, upload: Upload, now: datetime) -> None:
+        manifest = self._mailbox.manifest(upload.upload_id)
+        have = set(upload.delivered_to)
+        for node in self._nodes:
+            if node.node in have:
+                continue
+            package = self._uploader.package(upload.upload_id, node.node)
+            if self._try(node, partial(node.upload, manifest, package), upload.study):
+                self._mailbox.mark_delivered(upload.upload_id, node.node, now)
+                have.add(node.node)
+        if len(have) == len(self._nodes):
+            self._uploader.log("upload delivered", now, manifest)
+            self._uploader.finish(upload.upload_id)
+            self._mailbox.put_note(upload.study, "")
+            log.info("upload delivered", study=upload.study, upload=upload.upload_id)
+
+    def _serve_study(self, study: StudyProtocol, now: datetime) -> None:
+        """Upload what an approved study asks for and does not have yet; what failed waits for other data."""
+        if self._failed.get(study.digest) == self._snapshot:
+            return
+        try:
+            if study.feasibility is not None:
+                self._serve_runs(study, now)
+            elif not self._mailbox.uploads(study.digest):
+                self._check_permitted(study, now)
+                self._uploader.prepare(study, None, now)
+                self._finish_uploads(now)
+        except NotPermitted:
+            return
+        except (CannotEvaluate, NoData, DecisionRefused) as error:
+            self._failed[study.digest] = self._snapshot
+            self._mailbox.put_note(study.digest, str(error))
+            log.warning("study cannot be served", study=study.digest, why=str(error))
+
+    def _serve_runs(self, study: StudyProtocol, now: datetime) -> None:
+        """Answer each new, signed run request of a feasibility study that keeps within its bounds."""
+        self._check_permitted(study, now)
+        known = self._mailbox.known_runs(study.digest)
+        for run_id, envelope in self._open_runs(study).items():
+            if run_id in known:
+                continue
+            request = peek_document(envelope, RunRequest)
+            refused = self._answer(study, request, envelope, now)
+            self._mailbox.put_run(request, now, refused)
+            if refused:
+                log.warning("run refused", study=study.digest, run=run_id, why=refused)
+        self._finish_uploads(now)
+
+    def _answer(self, study: StudyProtocol, request: RunRequest, envelope: Envelope, now: datetime) -> str:
+        """Upload for one run; why not, if not."""
+        try:
+            spent = self._mailbox.spent(study.digest)
+            check_run_request(self._federation, study, envelope, now, spent)
+            self._uploader.prepare(study, request, now)
+        except AlreadyUploaded:
+            return ""
+        except (GovernanceError, CannotEvaluate) as error:
+            return str(error)
+        return ""
+
+    def _open_runs(self, study: StudyProtocol) -> dict[str, Envelope]:
+        """Requests that wait for uploads at any node, by run id."""
+        found: dict[str, Envelope] = {}
+        for node in self._nodes:
+            self._try(node, partial(self._collect_runs, node, study, found))
+        return found
+
+    def _collect_runs(self, node: NodeLink, study: StudyProtocol, found: dict[str, Envelope]) -> None:
+        for envelope in node.open_runs(study.digest):
+            try:
+                found[peek_document(envelope, RunRequest).run_id] = envelope
+            except DocumentError as error:
+                log.warning("refused what a node holds", node=node.node, why=str(error))
+
+    # ---- checks and notes
+
+    def _check_permitted(self, study: StudyProtocol, now: datetime) -> None:
+        """All signatures again, this site among those that contribute, and the columns those the steward
+        saw."""
+        envelopes = self._mailbox.statements(study.digest)
+        standing = check_approved(self._federation, study, envelopes, now)
+        if self._site not in standing.sites:
+            raise NotPermitted(f"{self._site} has withdrawn from study {study.short_name}")
+        seen = read_statements(self._federation, study, envelopes).decisions[self._site].columns
+        if seen != columns_leaving(study):
+            raise DecisionRefused(
+                f"study {study.short_name}: the columns to be shared are not those the steward approved; "
+                f"approve anew "
+                "after the software was updated"
+            )
+
+    def _try(self, node: NodeLink, call: Callable[[], None], study: str | None = None) -> bool:
+        """Call one node; note how it went. A refusal concerns a study, silence concerns the node."""
+        try:
+            call()
+        except NodeDown as error:
+            self._mailbox.put_contact(node.node, self._clock(), str(error))
+            log.warning("node did not answer", node=node.node, why=str(error))
+            return False
+        except NodeRefused as error:
+            log.warning("node refused", node=node.node, why=str(error))
+            if study is not None:
+                self._mailbox.put_note(study, f"{node.node}: {error}")
+            return False
+        self._mailbox.put_contact(node.node, self._clock())
+        return True
