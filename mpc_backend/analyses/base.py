@@ -53,6 +53,14 @@ class SiteData:
     population: int = 0
 
 
+def shaped(spec: TableSpec, columns: Arrays) -> Arrays:
+    """Columns in the shape in which they are shared: (rows,) where the declared width is 1."""
+    narrow = {column.name for column in spec.columns if column.width == 1}
+    return {
+        name: values.reshape(len(values)) if name in narrow else values for name, values in columns.items()
+    }
+
+
 class Suppressed(BaseModel):
     """One thing that was withheld, and why, in words a reader of the result understands."""
 

@@ -42,7 +42,9 @@ def life_table(events: NDArray[np.generic], censored: NDArray[np.generic]) -> Li
     left = np.asarray(censored, dtype=np.float64)
     at_risk = np.cumsum((failed + left)[..., ::-1], axis=-1)[..., ::-1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        survival = np.asarray(np.cumprod(np.where(at_risk > 0, 1 - failed / at_risk, 1.0), axis=-1), np.float64)
+        survival = np.asarray(
+            np.cumprod(np.where(at_risk > 0, 1 - failed / at_risk, 1.0), axis=-1), np.float64
+        )
         terms = np.where(failed > 0, failed / (at_risk * (at_risk - failed)), 0.0)
     return LifeTable(failed, left, at_risk, survival, np.cumsum(terms, axis=-1))
 

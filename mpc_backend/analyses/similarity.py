@@ -40,7 +40,7 @@ def _close(parameters: RankingParameters, people: Mapping[str, Columns], patient
     traits = joined(people, "traits")
     assert isinstance(traits, SecretInt)
     base, wanted = _wanted(parameters, patient)
-    parts = traits @ (wanted.reshape(-1, 1) * _blocks(parameters))
+    parts = traits.reshape(len(traits), -1) @ (wanted.reshape(-1, 1) * _blocks(parameters))
     penalty = len(parameters.markers) + 1
     uses = np.array(
         [[category.variable in tier.equal for tier in parameters.tiers] for category in parameters.equal],

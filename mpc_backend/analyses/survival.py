@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData
+from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
 from mpc_backend.analyses.disclosure import require_sites, sum_of
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
 from mpc_backend.analyses.survival_released import exact_result, released_result
@@ -31,7 +31,8 @@ class Survival(Analysis[SurvivalParameters]):
         return life_table_spec(parameters), tests_spec(parameters)
 
     def local(self, parameters: SurvivalParameters, site: SiteData) -> dict[str, Arrays]:
-        return local_tables(parameters, site)
+        found = local_tables(parameters, site)
+        return {spec.name: shaped(spec, found[spec.name]) for spec in self.tables(parameters)}
 
     def compute(
         self, session: Session, parameters: SurvivalParameters, released: Released, inputs: Inputs

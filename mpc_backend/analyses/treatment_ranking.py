@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData
+from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
 from mpc_backend.analyses.disclosure import masked, require_sites
 from mpc_backend.analyses.errors import InputsRefused
 from mpc_backend.analyses.ranking_exact import opened_exactly
@@ -60,10 +60,10 @@ class TreatmentRanking(Analysis[RankingParameters]):
         return people_table(parameters), query_table(parameters)
 
     def local(self, parameters: RankingParameters, site: SiteData) -> dict[str, Arrays]:
-        return {"people": people(parameters, site)}
+        return {"people": shaped(people_table(parameters), people(parameters, site))}
 
     def query(self, parameters: RankingParameters, facts: Mapping[str, object]) -> dict[str, Arrays]:
-        return {"patient": patient(parameters, facts)}
+        return {"patient": shaped(query_table(parameters), patient(parameters, facts))}
 
     def compute(
         self, session: Session, parameters: RankingParameters, released: Released, inputs: Inputs
@@ -128,6 +128,13 @@ def _integers(columns: Columns, name: str) -> SecretInt:
     return values
 
 
+def _matrix(rows: Mapping[str, Columns], name: str) -> SecretInt:
+    """A column of all hospitals as a matrix (rows, width)."""
+    column = joined(rows, name)
+    assert isinstance(column, SecretInt)
+    return column.reshape(len(column), -1)
+
+
 def _arms(parameters: RankingParameters, columns: Columns) -> SecretInt:
     """One-hot treatment of each row (rows, treatments), from the one-hot cells; free."""
     cell = _integers(columns, "cell")
@@ -164,10 +171,9 @@ def _cells(parameters: RankingParameters, rows: Mapping[str, Columns], weight: S
 
     Events before tau by time, then events and censorings before tau by time, then all.
     """
-    times = concatenate([joined(rows, "event"), joined(rows, "exit")], axis=1)
+    times = concatenate([_matrix(rows, name) for name in ("event", "exit")], axis=1)
     counted = concatenate([times * weight[:, None], weight[:, None]], axis=1)
-    cell = joined(rows, "cell")
-    assert isinstance(cell, SecretInt)
+    cell = _matrix(rows, "cell")
     shape = (len(parameters.treatments), parameters.strata_count, 2 * parameters.tau + 1)
     return _wide(parameters, (cell.T @ counted).reshape(shape))
 
