@@ -15,23 +15,11 @@ import duckdb
 
 from fhir_mappings import assemble_sql as sql
 from fhir_mappings.cdm import CDM_VERSION, CDM_VERSION_CONCEPT_ID
-from fhir_mappings.cdm_tables import CLINICAL_TABLES
+from fhir_mappings.cdm_tables import CLINICAL_TABLES, CONCEPT_COLUMN
 from fhir_mappings.errors import SourceEmpty
 from fhir_mappings.profile import Profile
 from fhir_mappings.report import TOP_UNMAPPED, InputReport, LoadReport, TableReport, UnmappedCode
 from fhir_mappings.vocabulary import resolve_codes
-
-CONCEPT_COLUMN = {
-    "person": "gender_concept_id",
-    "visit_occurrence": "visit_concept_id",
-    "condition_occurrence": "condition_concept_id",
-    "drug_exposure": "drug_concept_id",
-    "procedure_occurrence": "procedure_concept_id",
-    "device_exposure": "device_concept_id",
-    "measurement": "measurement_concept_id",
-    "observation": "observation_concept_id",
-}
-"""Main concept of each table, by which its rows count as mapped."""
 
 
 def assemble(

@@ -74,7 +74,8 @@ dated AS (
     CASE WHEN e.person IS NULL THEN 'no reference to a patient'
       WHEN p.id IS NULL THEN 'patient not in the extract'
       WHEN p.reason IS NOT NULL THEN 'patient was rejected'
-      WHEN e.code IS NULL THEN 'medication not in the extract' END AS reason
+      WHEN e.code IS NULL AND e.medication IS NOT NULL THEN 'medication not in the extract'
+      WHEN e.code IS NULL THEN 'no code' END AS reason
   FROM coded e LEFT JOIN person_row p ON p.id = e.person
   LEFT JOIN (FROM visit_row WHERE reason IS NULL) v ON v.id = e.visit AND v.person = e.person),
 checked AS (

@@ -158,3 +158,31 @@ CLINICAL_TABLES = _parse(_CLINICAL)
 HEALTH_SYSTEM_TABLES = _parse(_HEALTH_SYSTEM)
 VOCABULARY_TABLES = _parse(_VOCABULARY)
 TABLES: dict[str, Table] = CLINICAL_TABLES | HEALTH_SYSTEM_TABLES | VOCABULARY_TABLES
+
+SPANS: dict[str, tuple[str, str | None]] = {
+    "observation_period": ("observation_period_start_date", "observation_period_end_date"),
+    "visit_occurrence": ("visit_start_date", "visit_end_date"),
+    "condition_occurrence": ("condition_start_date", "condition_end_date"),
+    "drug_exposure": ("drug_exposure_start_date", "drug_exposure_end_date"),
+    "procedure_occurrence": ("procedure_date", "procedure_end_date"),
+    "device_exposure": ("device_exposure_start_date", "device_exposure_end_date"),
+    "measurement": ("measurement_date", None),
+    "observation": ("observation_date", None),
+    "death": ("death_date", None),
+}
+"""Table -> columns of its first and last day."""
+
+CONCEPT_COLUMN: dict[str, str] = {
+    "person": "gender_concept_id",
+    "visit_occurrence": "visit_concept_id",
+    "condition_occurrence": "condition_concept_id",
+    "drug_exposure": "drug_concept_id",
+    "procedure_occurrence": "procedure_concept_id",
+    "device_exposure": "device_concept_id",
+    "measurement": "measurement_concept_id",
+    "observation": "observation_concept_id",
+}
+"""Table -> main concept column, by which its rows count as mapped."""
+
+EVENT_TABLES = tuple(name for name in CONCEPT_COLUMN if name not in ("person",))
+"""Tables of dated records with a main concept."""

@@ -89,7 +89,7 @@ class Profile(Part):
     death: DeathRule = DeathRule()
     fhir: FhirOptions = FhirOptions()
     csv_mapping: str | None = None
-    """Path of the CSV mapping file, relative to the profile."""
+    """Path of the CSV mapping file, relative to the folder of the extract."""
 
     @field_validator("time_zone")
     @classmethod

@@ -7,6 +7,7 @@ counted and named by column, never guessed at. Athena's exports (tab separated, 
 
 # ruff: noqa: S608 -- statements are put together from table and column names of this package only
 
+import csv
 import re
 from pathlib import Path
 
@@ -82,18 +83,22 @@ def scan_csv(file: Path, delimiter: str | None = None, quote: str | None = None)
     )
 
 
-def header_line(file: Path, encoding: str = "utf-8-sig") -> str:
+def header_line(file: Path, encoding: str = "utf-8") -> str:
     """The first line of ``file`` without its line end."""
     try:
-        with file.open(encoding=encoding, newline="") as stream:
+        with file.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as stream:
             return stream.readline().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise SourceEncodingError(f"{file.name} line 1: not {encoding.removesuffix('-sig')}") from None
+        raise SourceEncodingError(f"{file.name} line 1: not {encoding}") from None
 
 
-def header_names(file: Path, delimiter: str, quote: str) -> list[str]:
+def header_names(file: Path, delimiter: str, quote: str, encoding: str = "utf-8") -> list[str]:
     """Column names of the header line; SourceFormatError when one is empty or twice there."""
-    names = [name.strip().strip(quote or " ") for name in header_line(file).split(delimiter)]
+    line = header_line(file, encoding)
+    fields = (
+        next(csv.reader([line], delimiter=delimiter, quotechar=quote)) if quote else line.split(delimiter)
+    )
+    names = [name.strip() for name in fields]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled or "" in names:
         raise SourceFormatError(f"{file.name}: header names an empty or repeated column {doubled or ['']}")
