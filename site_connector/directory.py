@@ -13,9 +13,12 @@ written.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +29,7 @@ from governance.document import Slug, Words, explain_validation
 from governance.federation import Federation, SiteEntry
 from governance.keys import SigningKey
 from governance.ledger import Ledger
-from site_connector.errors import NoData, SiteSetupError
+from site_connector.errors import ConnectorBusy, NoData, SiteSetupError
 
 
 class SiteSettings(BaseSettings):
@@ -71,7 +74,8 @@ class SiteDirectory:
         self.outbox = path / "outbox"
         self.mailbox = path / "mailbox.sqlite"
         self.ledger_file = path / "ledger.sqlite"
-        self.lock = path / "connector.lock"
+        self.data_lock = path / "data.lock"
+        self.connector_lock = path / "connector.lock"
 
     def settings(self) -> SiteSettings:
         """Read the settings.
@@ -123,6 +127,28 @@ class SiteDirectory:
     def ledger(self) -> Ledger:
         """The site's own log; close it after use."""
         return Ledger(self.ledger_file)
+
+    @contextmanager
+    def data_locked(self) -> Iterator[None]:
+        """While database and load report are exchanged, or frozen together: the two always belong to each
+        other."""
+        with self.data_lock.open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def connector_locked(self) -> Iterator[None]:
+        """While a connector works in this directory.
+
+        Raises:
+            ConnectorBusy: another one does.
+        """
+        with self.connector_lock.open("a") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConnectorBusy(f"{self.path}: a connector already serves this directory") from error
+            yield
 
     def loaded_database(self) -> Path:
         """The common model.

@@ -1,22 +1,23 @@
-"""Bringing an extract into the site's database, and a short account of the quality of what is there."""
+"""Bringing an extract into the site's database."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 from fhir_mappings.profile import Profile
 from fhir_mappings.report import LoadReport
+from fhir_mappings.sources.csv import load_csv
+from fhir_mappings.sources.fhir import load_fhir
+from fhir_mappings.sources.omop import load_omop
 from governance.document import utc_text
 from site_connector.directory import SiteDirectory, replace
 from site_connector.errors import NoData, SiteSetupError
 
 Kind = Literal["fhir", "omop", "csv"]
-Loader = Callable[[Path, Path, Path | None, Profile], LoadReport]
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,14 @@ def load(directory: SiteDirectory, extract: Extract, now: datetime) -> LoadRepor
         SiteSetupError: no site here, or a mapping file for an extract that takes none.
     """
     directory.settings()
-    report = _loader(extract.kind)(extract.path, directory.database, extract.vocabulary, _profile(extract))
-    replace(directory.load_report, report.model_dump_json(indent=2).encode())
+    fresh = directory.database.with_name("cdm.new.duckdb")
+    try:
+        report = _run(extract, fresh)
+        with directory.data_locked():
+            os.replace(fresh, directory.database)
+            replace(directory.load_report, report.model_dump_json(indent=2).encode())
+    finally:
+        fresh.unlink(missing_ok=True)
     with directory.ledger() as ledger:
         ledger.append(
             {
@@ -70,19 +77,21 @@ def last_report(directory: SiteDirectory) -> LoadReport:
         ) from error
 
 
-def _loader(kind: Kind) -> Loader:
-    """The loader for this kind of extract; imported when needed."""
-    loader: Loader = getattr(import_module(f"fhir_mappings.sources.{kind}"), f"load_{kind}")
-    return loader
-
-
-def _profile(extract: Extract) -> Profile:
+def _run(extract: Extract, database: Path) -> LoadReport:
     profile = Profile() if extract.profile is None else Profile.load(extract.profile)
+    if extract.kind == "csv":
+        mapping = _mapping(extract, profile)
+        return load_csv(extract.path, database, extract.vocabulary, profile, mapping)
     if extract.mapping is not None:
-        if extract.kind != "csv":
-            raise SiteSetupError(f"--mapping belongs to a CSV extract, not to {extract.kind}")
-        profile = profile.model_copy(update={"csv_mapping": str(extract.mapping.resolve())})
-    elif profile.csv_mapping is not None and extract.profile is not None:
-        mapping = (extract.profile.parent / profile.csv_mapping).resolve()
-        profile = profile.model_copy(update={"csv_mapping": str(mapping)})
-    return profile
+        raise SiteSetupError(f"--mapping belongs to a CSV extract, not to {extract.kind}")
+    loader = load_fhir if extract.kind == "fhir" else load_omop
+    return loader(extract.path, database, extract.vocabulary, profile)
+
+
+def _mapping(extract: Extract, profile: Profile) -> Path:
+    """The mapping file: given, or named by the profile relative to itself."""
+    if extract.mapping is not None:
+        return extract.mapping
+    if extract.profile is not None and profile.csv_mapping is not None:
+        return extract.profile.parent / profile.csv_mapping
+    raise SiteSetupError("a CSV extract needs a mapping file; give --mapping FILE")

@@ -38,8 +38,9 @@ def freeze(directory: SiteDirectory, name: str) -> Snapshot:
     """
     database, record = directory.snapshots / f"{name}.duckdb", directory.snapshots / f"{name}.json"
     if not record.exists():
-        report = last_report(directory)
-        _link(directory.loaded_database(), database)
+        with directory.data_locked():
+            report = last_report(directory)
+            _link(directory.loaded_database(), database)
         replace(record, canonical_json({"load": report.snapshot, "salt": secrets.token_hex(32)}))
     kept = parse_json(record.read_bytes())
     salted = bytes.fromhex(kept["salt"]) + bytes.fromhex(kept["load"])
