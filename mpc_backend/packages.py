@@ -26,8 +26,10 @@ from governance.canonical import canonical_json, parse_json
 from governance.errors import DocumentError
 from governance.keys import SealingKey, seal
 from mpc_backend.errors import ShareFormatError
+from mpc_backend.session import OutputForm
 
 MAGIC = b"TSP1"
+OUTPUT_MAGIC = b"TSO1"
 SALT_BYTES = 32
 CHUNK_BYTES = 8 * 1024 * 1024
 LARGEST_CHUNK = CHUNK_BYTES + 4096
@@ -62,11 +64,16 @@ class Package:
 
 @dataclass(frozen=True)
 class SealContext:
-    """What a sealed package is bound to; ``sender`` is a site's id, or ``query`` for a requester."""
+    """What a sealed message is bound to.
+
+    Shares: ``sender`` is the site's id, or ``query`` for a requester; ``receiver`` the node's id; ``upload``
+    the upload's id or the request's nonce. Outputs: ``sender`` is the node's id, ``receiver`` the
+    recipient's, ``upload`` the run's id.
+    """
 
     study: str
     sender: str
-    node: str
+    receiver: str
     upload: str
 
     def info(self, chunk: int, chunks: int) -> bytes:
@@ -76,7 +83,7 @@ class SealContext:
                 "tessera": "sealed/1",
                 "study": self.study,
                 "sender": self.sender,
-                "node": self.node,
+                "receiver": self.receiver,
                 "upload": self.upload,
                 "chunk": chunk,
                 "chunks": chunks,
@@ -144,24 +151,24 @@ def _cut(view: memoryview, place: int, entries: Iterable[tuple[str, str, int, in
         place += length
 
 
-def seal_package(package: Package, sealing_key: str, context: SealContext) -> bytes:
-    """Seal a package to one node."""
-    data = memoryview(encode_package(package))
-    chunks = max(1, -(-len(data) // CHUNK_BYTES))
+def seal_chunks(data: bytes | bytearray, sealing_key: str, context: SealContext) -> bytes:
+    """Seal a message of any length to one public key, in chunks; see the module docstring."""
+    view = memoryview(data)
+    chunks = max(1, -(-len(view) // CHUNK_BYTES))
     sealed = []
     for chunk in range(chunks):
-        piece = bytes(data[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES])
+        piece = bytes(view[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES])
         ciphertext = seal(sealing_key, piece, context.info(chunk, chunks))
         sealed += [len(ciphertext).to_bytes(_LENGTH_BYTES, "little"), ciphertext]
     return b"".join(sealed)
 
 
-def unseal_package(sealed: bytes | memoryview, key: SealingKey, context: SealContext) -> bytearray:
-    """The bytes of a package sealed by `seal_package`; the node's counterpart.
+def unseal_chunks(sealed: bytes | memoryview, key: SealingKey, context: SealContext) -> bytearray:
+    """What `seal_chunks` sealed.
 
     Raises:
         ShareFormatError: not a sequence of chunks.
-        governance.errors.SealError: changed, or sealed to another node or for another upload.
+        governance.errors.SealError: changed, or sealed to another key or for another purpose.
     """
     pieces = list(_chunks(memoryview(sealed)))
     plain = bytearray()
@@ -179,3 +186,48 @@ def _chunks(sealed: memoryview) -> Iterator[memoryview]:
             raise ShareFormatError("a sealed package is cut short or its chunks are malformed")
         yield sealed[start : start + length]
         place = start + length
+
+
+Outputs = Mapping[str, tuple[OutputForm, Mapping[int, bytes]]]
+"""One node's shares of a run's outputs: by name, the public form and the encoded shares."""
+
+
+def encode_outputs(outputs: Outputs) -> bytes:
+    """One node's shares of all outputs of a run.
+
+    Layout: ``TSO1`` | length of the header (4 bytes, little-endian) | header, canonical JSON: a list of
+    ``[name, kind, shape, ring, scale, [[share, length], ...]]`` | shares in that order.
+    """
+    header, data = [], []
+    for name, (form, shares) in outputs.items():
+        lengths = [[share, len(shares[share])] for share in sorted(shares)]
+        header.append([name, form.kind, list(form.shape), form.ring, form.scale, lengths])
+        data += [shares[share] for share in sorted(shares)]
+    head = canonical_json(header)
+    return b"".join([OUTPUT_MAGIC, len(head).to_bytes(_LENGTH_BYTES, "little"), head, *data])
+
+
+def decode_outputs(data: bytes | bytearray) -> dict[str, tuple[OutputForm, dict[int, bytes]]]:
+    """What `encode_outputs` wrote.
+
+    Raises:
+        ShareFormatError: not of this form, or lengths that do not add up.
+    """
+    view = memoryview(data)
+    start = len(OUTPUT_MAGIC) + _LENGTH_BYTES
+    place = start + int.from_bytes(view[len(OUTPUT_MAGIC) : start], "little")
+    if view[: len(OUTPUT_MAGIC)] != OUTPUT_MAGIC:
+        raise ShareFormatError("the bytes are no output shares (TSO1)")
+    outputs = {}
+    try:
+        for name, kind, shape, ring, scale, lengths in parse_json(bytes(view[start:place])):
+            shares = {}
+            for share, length in lengths:
+                shares[int(share)] = bytes(view[place : place + length])
+                place += length
+            outputs[str(name)] = (OutputForm(kind, tuple(map(int, shape)), int(ring), int(scale)), shares)
+    except (DocumentError, ValueError, TypeError) as error:
+        raise ShareFormatError("the header of output shares is malformed") from error
+    if place != len(view):
+        raise ShareFormatError("output shares are not as long as their header says")
+    return outputs

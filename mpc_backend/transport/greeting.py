@@ -29,6 +29,8 @@ from mpc_backend.transport.tls import read_exactly, write_frame
 
 LARGEST_GREETING = 64 * 1024
 HANDSHAKE_SECONDS = 10.0
+ANSWER_LIMIT_SECONDS = 10.0
+"""How long an accepted connection may take to send its greeting."""
 WAITING_CONNECTIONS = 64
 """Connections that may be in their handshake or greeting at one time; further ones are closed at once."""
 

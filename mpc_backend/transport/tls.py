@@ -150,15 +150,16 @@ class TlsTransport(Transport):
         self.bytes_received += len(message)
         return message
 
-    def abort(self, reason: str) -> None:
-        """Give the job up: tell every peer why, then cut all links. Safe to call from any thread, more than
-        once.
+    def abort(self, reason: str, who: str | None = None) -> None:
+        """Give the job up: tell every peer why, then cut all links. Any thread may call it, more than once.
+
+        ``who``: the node at which it failed; empty if that is not known; this one by default.
         """
         with self._changed:
             if self._closing:
                 return
             self._closing = True
-            self._fail(ProtocolAbort(reason), self._names[self.index])
+            self._fail(ProtocolAbort(reason), self._names[self.index] if who is None else who)
             blamed = self.blamed
         message = memoryview(canonical_json({"reason": reason[:1000], "who": blamed}))
         for writer in self._writers.values():
@@ -239,7 +240,9 @@ class TlsTransport(Transport):
             reason, who = str(said["reason"])[:1000], said["who"]
         except (GovernanceError, KeyError, TypeError):
             reason, who = "no reason that can be read", None
-        self._record(ProtocolAbort(f"{name} gave the job up: {reason}"), who if who in self._names else name)
+        self._record(
+            ProtocolAbort(f"{name} gave the job up: {reason}"), who if who in (*self._names, "") else name
+        )
 
     def lost_while_sending(self, peer: int, error: OSError) -> None:
         """A write failed. The peer may have said why on its own link, which is then the better reason."""

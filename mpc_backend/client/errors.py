@@ -1,0 +1,79 @@
+"""What a client of the nodes meets, drawn as a tree.
+
+    ClientError
+    ├── NodeUnreachable   a node does not answer: which, where, what to do                 exit 3
+    ├── NodeRefused       a node refused a request; ``problem`` is its registered type     exit 2
+    ├── NodesDisagree     nodes say different things about the same document or run        exit 3
+    ├── RunAborted        the run ended without a result: the reason, and at which node    exit 3
+    ├── RunRefused        the nodes will not run it: the reason                            exit 2
+    ├── RunTimeout        the run is still waiting or running: for what                    exit 3
+    └── ResultRefused     what came back is not a result all nodes vouch for               exit 3
+
+Messages name nodes, addresses, runs and reasons; never a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class ClientError(Exception):
+    """Base of everything the client raises on purpose."""
+
+    exit_code = 3
+
+
+class NodeUnreachable(ClientError):
+    """A node does not answer; says which, at which address, and what to do."""
+
+    def __init__(self, node: str, address: str, why: str) -> None:
+        super().__init__(
+            f"{node} does not answer at {address} ({why}); check that it runs and that the network lets you "
+            "reach it"
+        )
+        self.node = node
+
+
+class NodeRefused(ClientError):
+    """A node refused a request. ``problem``: the registered type; ``more``: further members of the
+    problem.
+    """
+
+    exit_code = 2
+
+    def __init__(self, node: str, problem: str, detail: str, more: Mapping[str, object]) -> None:
+        super().__init__(f"{node}: {detail}")
+        self.node, self.problem, self.detail, self.more = node, problem, detail, dict(more)
+
+
+class NodesDisagree(ClientError):
+    """Nodes say different things about the same document or run."""
+
+
+class RunAborted(ClientError):
+    """The run ended without a result. ``who``: the node at which it failed, if known."""
+
+    def __init__(self, run_id: str, reason: str, who: str) -> None:
+        at = f" at {who}" if who else ""
+        super().__init__(
+            f"run {run_id[:12]} was aborted{at}: {reason}; nothing was released, ask for a new run"
+        )
+        self.run_id, self.reason, self.who = run_id, reason, who
+
+
+class RunRefused(ClientError):
+    """The nodes will not run it."""
+
+    exit_code = 2
+
+    def __init__(self, run_id: str, reason: str, who: str) -> None:
+        super().__init__(f"run {run_id[:12]} was refused{f' by {who}' if who else ''}: {reason}")
+        self.run_id, self.reason, self.who = run_id, reason, who
+
+
+class RunTimeout(ClientError):
+    """The run is still waiting or running when the caller's patience ended."""
+
+
+class ResultRefused(ClientError):
+    """What came back is not a result that all nodes vouch for."""

@@ -1,0 +1,181 @@
+"""Asking for a run: the signed request with a secret query if the analysis takes one, waiting, opening."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from governance.envelope import Envelope, sign_document
+from governance.federation import Federation
+from governance.keys import SealingKey, SigningKey
+from governance.receipt import Receipt
+from governance.run_request import RunRequest
+from governance.study import StudyProtocol
+from mpc_backend.analyses.base import Result
+from mpc_backend.analyses.errors import InputsRefused
+from mpc_backend.analyses.registry import resolve
+from mpc_backend.client.errors import RunAborted, RunRefused, RunTimeout
+from mpc_backend.client.nodes import NodeSet
+from mpc_backend.client.results import finish_result, open_results
+from mpc_backend.client.sharing import SealedShares, checked_columns, seal_tables
+from mpc_backend.planned import query_tables
+
+Progress = Callable[[str, float], None]
+QUERY = "query"
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A signed request, and each node's part of its secret query (None if it takes none)."""
+
+    request: RunRequest
+    envelope: Envelope
+    queries: Mapping[str, bytes] | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run gave: the typed result and the receipt to keep."""
+
+    run_id: str
+    result: Result
+    receipt: Receipt
+
+
+def prepare_run(
+    federation: Federation,
+    study: StudyProtocol,
+    analysis: str,
+    key: SigningKey,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    facts: Mapping[str, object] | None = None,
+    now: datetime | None = None,
+) -> PreparedRun:
+    """Make and sign a run request; ``facts`` are a patient's, for analyses with a secret query.
+
+    The facts are shared here, in this process: they leave it only as one sealed package for each node.
+
+    Raises:
+        governance.errors.UnknownRequester, UnknownAnalysis: not a recipient, or no such analysis.
+        InputsRefused: facts given to an analysis that takes none, or missing.
+        mpc_backend.analyses.errors.AnalysisError: facts the analysis cannot use.
+    """
+    entry, nonce = study.analysis(analysis), secrets.token_hex(16)
+    recipient = study.recipient(key.public)
+    request = RunRequest(
+        study_digest=study.digest,
+        analysis=analysis,
+        nonce=nonce,
+        created_at=now or datetime.now(UTC),
+        requester_key=key.public,
+        recipient=recipient.id,
+        parameters=dict(parameters or {}),
+    )
+    planned = query_tables(study, entry, request)
+    if bool(planned) != (facts is not None):
+        takes = "takes a patient's facts" if planned else "takes no patient's facts"
+        raise InputsRefused(f"analysis {analysis!r} {takes}")
+    queries = None
+    if facts is not None:
+        shared = _share_facts(federation, study, request, facts)
+        request, queries = request.model_copy(update={"commitments": shared.commitments}), shared.sealed
+    return PreparedRun(request, sign_document(request, key), queries)
+
+
+def _share_facts(
+    federation: Federation, study: StudyProtocol, request: RunRequest, facts: Mapping[str, object]
+) -> SealedShares:
+    chosen, parameters = resolve(study, request.analysis, request.parameters)
+    columns = chosen.query(parameters, facts)
+    planned = query_tables(study, study.analysis(request.analysis), request)
+    for table in planned:
+        checked_columns(table.name, table.spec, columns[table.spec.name])
+    tables = [(table, columns[table.spec.name]) for table in planned]
+    return seal_tables(federation, study.digest, QUERY, request.nonce, tables)
+
+
+def post_run(nodes: NodeSet, prepared: PreparedRun) -> str:
+    """Give the request to every node; returns the run's id.
+
+    Raises:
+        NodeUnreachable, NodeRefused: the first node that failed; nothing runs unless all have it.
+    """
+    nodes.post_run(prepared.envelope, prepared.queries)
+    return prepared.request.run_id
+
+
+def wait_for_run(
+    nodes: NodeSet, run_id: str, *, progress: Progress | None = None, timeout: float = 600.0
+) -> None:
+    """Wait until every node has the result ready; ``progress(label, fraction)`` is told of every change.
+
+    Raises:
+        RunAborted, RunRefused: it will give no result; says why and at which node.
+        RunTimeout: still waiting or running; says for what.
+    """
+    until, last = time.monotonic() + timeout, ("", -1.0)
+    while True:
+        views = nodes.run(run_id)
+        _raise_if_over(run_id, views)
+        if len(views) == len(nodes.nodes) and all(view["state"] == "done" for view in views.values()):
+            return
+        now = _progress_of(views)
+        if progress is not None and now != last:
+            progress(*now)
+            last = now
+        if time.monotonic() > until:
+            raise RunTimeout(f"run {run_id[:12]} has no result after {timeout:g} s: {now[0]}")
+        time.sleep(POLL_SECONDS)
+
+
+def _raise_if_over(run_id: str, views: Mapping[str, Mapping[str, Any]]) -> None:
+    for state, error in (("refused", RunRefused), ("aborted", RunAborted)):
+        over = [view for view in views.values() if view["state"] == state]
+        if over:
+            told = next((view for view in over if view["who"]), over[0])
+            raise error(run_id, told["reason"], told["who"])
+
+
+def _progress_of(views: Mapping[str, Mapping[str, Any]]) -> tuple[str, float]:
+    """The slowest node's label and fraction."""
+    slowest = min(views.values(), key=lambda view: (view["state"] == "done", float(view["fraction"])))
+    return str(slowest["label"]), float(slowest["fraction"])
+
+
+def open_run(nodes: NodeSet, study: StudyProtocol, request: RunRequest, key: SealingKey) -> Answer:
+    """Fetch, check, open and finish a run that is done.
+
+    Raises:
+        see `mpc_backend.client.results.open_results` and `NodeSet.results`.
+    """
+    opened = open_results(nodes.federation, study, request, nodes.results(request.run_id), key)
+    return Answer(request.run_id, finish_result(study, request, opened), opened.receipt)
+
+
+def run(
+    nodes: NodeSet,
+    study: StudyProtocol,
+    analysis: str,
+    *,
+    signing_key: SigningKey,
+    sealing_key: SealingKey,
+    parameters: Mapping[str, Any] | None = None,
+    facts: Mapping[str, object] | None = None,
+    progress: Progress | None = None,
+    timeout: float = 600.0,
+) -> Answer:
+    """Ask, wait, open: the whole of a run for its recipient.
+
+    Raises:
+        see `prepare_run`, `post_run`, `wait_for_run`, `open_run`.
+    """
+    prepared = prepare_run(nodes.federation, study, analysis, signing_key, parameters=parameters, facts=facts)
+    run_id = post_run(nodes, prepared)
+    wait_for_run(nodes, run_id, progress=progress, timeout=timeout)
+    return open_run(nodes, study, prepared.request, sealing_key)

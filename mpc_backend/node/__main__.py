@@ -1,0 +1,21 @@
+"""``python -m mpc_backend.node``: the commands of a node without the umbrella command."""
+
+import sys
+
+import typer
+
+from mpc_backend.node.cli import node_app
+from mpc_backend.node.problems import EXPECTED
+
+
+def main() -> None:
+    """Run a command; errors of ours become one line and exit status 2 or 3."""
+    try:
+        node_app(prog_name="tessera node")
+    except EXPECTED as error:
+        typer.echo(f"tessera: {error}", err=True)
+        sys.exit(getattr(error, "exit_code", 2))
+
+
+if __name__ == "__main__":
+    main()

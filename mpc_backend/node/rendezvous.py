@@ -1,0 +1,136 @@
+"""How the nodes of a run begin it together.
+
+Node 0 leads: it decides the order of runs, nothing else. For the oldest run it can start, it connects to
+every other node and says what it would run (run, epoch, study, federation, software, each site's manifest).
+Each node checks the run again for itself and answers ready, wait (with the reason) or no. When all are ready
+the leader says go; every node then connects to every other, so that each ordered pair has a link of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from governance.document import Digest, Slug, Words
+from mpc_backend.errors import PeerLost
+from mpc_backend.transport.errors import FrameError
+from mpc_backend.transport.greeting import Connection, Greeting
+
+
+class Wire(BaseModel):
+    """A greeting or an answer; unknown members are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def read(cls, message: Greeting) -> Any:
+        """Parse a received one.
+
+        Raises:
+            FrameError: malformed.
+        """
+        try:
+            return cls.model_validate(message)
+        except ValidationError as error:
+            fields = sorted({".".join(map(str, fault["loc"])) for fault in error.errors()})
+            raise FrameError(f"a malformed {cls.__name__.lower()}: {', '.join(fields)}") from error
+
+
+class RunTerms(Wire):
+    """What every node of a run must see alike; ``epoch`` (hexadecimal) numbers this start of it."""
+
+    run: Digest
+    epoch: str = Field(pattern=r"^[0-9a-f]{16}$")
+    study: Digest
+    federation: Digest
+    software: Words
+    sites: dict[Slug, Digest]
+
+
+class StartGreeting(Wire):
+    """Leader to follower: could this run start now?"""
+
+    purpose: Literal["start"] = "start"
+    terms: RunTerms
+    charged: int = Field(ge=1)
+
+
+class StartAnswer(Wire):
+    """Follower to leader. ``no`` is final: this node will never run it."""
+
+    answer: Literal["ready", "wait", "no"]
+    why: str = Field(default="", max_length=2000)
+    charged: int = Field(default=1, ge=1)
+
+
+class StartDecision(Wire):
+    """Leader to followers that were ready: begin, or not now."""
+
+    go: bool
+    charged: int = Field(default=1, ge=1)
+    final: bool = False
+    why: str = Field(default="", max_length=2000)
+    who: str = Field(default="", max_length=100)
+
+
+class LinkGreeting(Wire):
+    """Any node to any other, once a run has begun: this connection carries my messages to you."""
+
+    purpose: Literal["link"] = "link"
+    terms: RunTerms
+
+
+class LinkAnswer(Wire):
+    """The accepting node's answer."""
+
+    answer: Literal["ready", "no"]
+    why: str = Field(default="", max_length=2000)
+
+
+@dataclass
+class Gathering:
+    """The links of one run at one node while they come together."""
+
+    terms: RunTerms
+    charged: int
+    incoming: dict[int, Connection] = field(default_factory=dict)
+    outgoing: dict[int, Connection] = field(default_factory=dict)
+    closed: bool = False
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def arrived(self, connection: Connection) -> bool:
+        """A peer's link to this node is here; False if it is not wanted (any more)."""
+        with self._changed:
+            if self.closed or connection.peer in self.incoming:
+                return False
+            self.incoming[connection.peer] = connection
+            self._changed.notify_all()
+            return True
+
+    def await_incoming(self, peers: set[int], names: tuple[str, ...], seconds: float) -> None:
+        """Wait until every peer's link is here.
+
+        Raises:
+            PeerLost: names those that did not come.
+        """
+        until = time.monotonic() + seconds
+        with self._changed:
+            while set(self.incoming) < peers:
+                left = until - time.monotonic()
+                if left <= 0 or self.closed:
+                    missing = [names[peer] for peer in sorted(peers - set(self.incoming))]
+                    raise PeerLost(f"{', '.join(missing)} did not connect within {seconds:g} s")
+                self._changed.wait(left)
+
+    def close(self) -> None:
+        """Cut every link that is not part of a transport yet."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+            connections = [*self.incoming.values(), *self.outgoing.values()]
+        for connection in connections:
+            connection.close()

@@ -1,0 +1,150 @@
+"""Studies and what is said about them: anyone may post, nothing posted is trusted beyond its signatures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from governance.approval import (
+    Standing,
+    Withdrawal,
+    check_approved,
+    check_study,
+    read_statement,
+    read_statements,
+)
+from governance.envelope import Envelope
+from governance.errors import NotApproved, NotPermitted
+from governance.study import StudyProtocol
+from mpc_backend.node.core import NodeCore, parse_study
+from mpc_backend.node.database import EnvelopeRow, StudyRow, UploadRow, utc_now
+from mpc_backend.node.errors import Refusal
+from mpc_backend.planned import planned_tables
+
+LARGEST_STUDY = 4 * 1024 * 1024
+MOST_ENVELOPES = 10_000
+
+
+def post_study(core: NodeCore, document: bytes) -> tuple[StudyProtocol, bool]:
+    """Keep a study; False if it is known already.
+
+    Raises:
+        governance.errors.GovernanceError: malformed, for another federation, or asking for too much.
+        mpc_backend.analyses.errors.AnalysisError: an analysis does not exist or its parameters are wrong.
+    """
+    study = parse_study(document)
+    check_study(core.federation, study)
+    if study.feasibility is None:
+        planned_tables(study)
+    with core.database.write() as session:
+        if session.get(StudyRow, study.digest) is not None:
+            return study, False
+        session.add(StudyRow(digest=study.digest, document=document))
+    core.record("study received", study=study.digest)
+    return study, True
+
+
+def find_study(session: Session, digest: str) -> StudyProtocol:
+    """A study that was posted.
+
+    Raises:
+        Refusal: unknown here.
+    """
+    row = session.get(StudyRow, digest)
+    if row is None:
+        raise Refusal("unknown-study", f"this node has no study {digest[:12]}; post it to every node first")
+    return parse_study(row.document)
+
+
+def envelopes_of(session: Session, digest: str) -> list[Envelope]:
+    """Every statement about a study, in order of arrival."""
+    rows = session.scalars(
+        select(EnvelopeRow)
+        .where(EnvelopeRow.study == digest)
+        .order_by(EnvelopeRow.received_at, EnvelopeRow.digest)
+    )
+    return [Envelope.from_canonical(row.body) for row in rows]
+
+
+def post_envelope(core: NodeCore, digest: str, envelope: Envelope) -> bool:
+    """Keep a signed statement; False if it is known already. A withdrawal destroys the site's shares at once.
+
+    Raises:
+        Refusal: no such study.
+        governance.errors.GovernanceError: not signed by the party it speaks for.
+    """
+    with core.database.write() as session:
+        study = find_study(session, digest)
+        statement = read_statement(core.federation, study, envelope)
+        if session.get(EnvelopeRow, envelope.digest) is not None:
+            return False
+        if len(envelopes_of(session, digest)) >= MOST_ENVELOPES:
+            raise Refusal("too-large", f"study {digest[:12]} has {MOST_ENVELOPES} statements already")
+        row = EnvelopeRow(
+            digest=envelope.digest, study=digest, kind=envelope.payloadType, body=envelope.canonical()
+        )
+        session.add(row)
+    kind = envelope.payloadType.rpartition(".")[2].removesuffix("+json")
+    core.record("statement received", study=digest, kind=kind, envelope=envelope.digest)
+    if isinstance(statement, Withdrawal):
+        destroy_shares(core, digest, statement.site, "withdrawn")
+    return True
+
+
+def standing_of(core: NodeCore, session: Session, study: StudyProtocol) -> Standing:
+    """Which sites a run of this study has now, after checking every signature again.
+
+    Raises:
+        governance.errors.GovernanceError: not approved, out of date, or too few sites remain.
+    """
+    return check_approved(core.federation, study, envelopes_of(session, study.digest), utc_now())
+
+
+def study_state(core: NodeCore, session: Session, study: StudyProtocol) -> dict[str, Any]:
+    """How far a study is, for people: who signed, and whether it may run."""
+    envelopes = envelopes_of(session, study.digest)
+    said = read_statements(core.federation, study, envelopes)
+    state: dict[str, Any] = {
+        "submitted": said.submission is not None,
+        "sites": {site: said.state_of(site) for site in study.sites},
+        "may_run": True,
+        "why_not": "",
+    }
+    try:
+        check_approved(core.federation, study, envelopes, utc_now())
+    except (NotPermitted, NotApproved) as error:
+        state |= {"may_run": False, "why_not": str(error)}
+    return state
+
+
+def destroy_shares(core: NodeCore, study: str, site: str, why: str) -> None:
+    """Destroy the key of a site's shares in a study, then the files, and log the deletion."""
+    with core.database.write() as session:
+        destroyed = core.vault.destroy(session, study, site)
+        uploads = select(UploadRow.upload_id).where(
+            UploadRow.study == study, UploadRow.site == site, UploadRow.destroyed.is_(False)
+        )
+        gone = list(session.scalars(uploads))
+        session.execute(update(UploadRow).where(UploadRow.upload_id.in_(gone)).values(destroyed=True))
+    for upload_id in gone:
+        (core.directory.shares / upload_id).unlink(missing_ok=True)
+    if destroyed:
+        core.metrics.deletions.inc()
+        core.record("shares destroyed", study=study, site=site, why=why, uploads=sorted(gone))
+
+
+def close_expired(core: NodeCore) -> None:
+    """Destroy the shares of every study whose last day has passed."""
+    with core.database.read() as session:
+        rows = list(session.scalars(select(StudyRow).where(StudyRow.closed.is_(False))))
+    for row in rows:
+        study = parse_study(row.document)
+        if utc_now() <= study.validity.not_after:
+            continue
+        for site in study.sites:
+            destroy_shares(core, study.digest, site, "expired")
+        with core.database.write() as session:
+            session.execute(update(StudyRow).where(StudyRow.digest == study.digest).values(closed=True))
+        core.record("study closed", study=study.digest, why="expired")
