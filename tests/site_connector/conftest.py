@@ -1,0 +1,419 @@
+"""A consortium in one process: three sites' directories, four nodes that check and keep what real nodes do."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from governance.approval import InvestigatorSubmission, SiteDecision, read_statement
+from governance.canonical import sha256_hex
+from governance.envelope import Envelope, sign_document
+from governance.errors import GovernanceError
+from governance.federation import Federation, NodeEntry, SiteEntry
+from governance.keys import SealingKey, SigningKey
+from governance.manifest import UploadManifest, check_manifest
+from governance.run_request import RunRequest
+from governance.study import StudyProtocol
+from mpc_backend.packages import SealContext, decode_package, unseal_chunks
+from mpc_backend.planned import planned_tables
+from mpc_backend.protocols.sharing import assemble
+from site_connector.connector import Connector
+from site_connector.decisions import StewardDesk
+from site_connector.directory import SiteDirectory
+from site_connector.errors import NodeDown, NodeRefused
+from site_connector.loading import Extract, load
+from site_connector.mailbox import Mailbox
+from site_connector.setup import init_site, pin_federation
+from tests.governance.conftest import certificate
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+PASSPHRASE = b"a long passphrase"
+NODES = ("node-a", "node-b", "node-c", "node-d")
+SITES = ("north", "south", "west")
+DIABETES, METFORMIN, GLIPIZIDE = 201826, 1503297, 1560171
+CONCEPT_SETS = f"""concept set Diabetes:
+  {DIABETES} "Type 2 diabetes mellitus" and descendants
+concept set Metformin: {METFORMIN} "metformin" and descendants
+concept set Glipizide: {GLIPIZIDE} "glipizide" and descendants
+"""
+COHORT = f"""cohort "Type 2 diabetes on treatment"
+
+{CONCEPT_SETS}
+enter on first condition of Diabetes
+  with 100 days of prior observation
+require "Adult": age at least 18
+require "On metformin": at least 1 drug of Metformin within 90 days after index
+"""
+VARIABLES: dict[str, Any] = {
+    "year": {"kind": "index_year"},
+    "drug": {
+        "kind": "category",
+        "domain": "drug exposure",
+        "levels": {"metformin": "Metformin", "glipizide": "Glipizide"},
+        "window": {"start": 0, "end": 90},
+    },
+    "death": {"kind": "time_to_event", "events": ["death"], "horizon_days": 365, "unit": "month"},
+}
+RANKING = {
+    "treatment": "drug",
+    "treatments": ["glipizide", "metformin"],
+    "outcome": "death",
+    "time_unit": "month",
+    "tau": 12,
+    "tiers": [{"name": "everybody", "max_distance": 0}],
+    "period": {"variable": "year", "cuts": [2020]},
+}
+PERSONS = 40
+ADULTS_ON_METFORMIN = 24
+
+
+def write_table(folder: Path, name: str, rows: Sequence[dict[str, object]]) -> None:
+    with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_extract(folder: Path, metformin: int = METFORMIN) -> Path:
+    """40 persons with type 2 diabetes; 30 adults, of whom 24 take metformin within 90 days; 6 take glipizide."""
+    folder.mkdir(parents=True)
+    start = date(2015, 1, 1)
+    people, periods, conditions, drugs, deaths = [], [], [], [], []
+    for n in range(1, PERSONS + 1):
+        adult = n <= 30
+        people.append(
+            {
+                "person_id": n,
+                "gender_concept_id": 8507 if n % 2 else 8532,
+                "year_of_birth": 1960 if adult else 2010,
+                "race_concept_id": 0,
+                "ethnicity_concept_id": 0,
+            }
+        )
+        periods.append(
+            {
+                "observation_period_id": n,
+                "person_id": n,
+                "observation_period_start_date": start,
+                "observation_period_end_date": date(2022, 12, 31),
+                "period_type_concept_id": 32817,
+            }
+        )
+        index = start + timedelta(days=200 + 60 * n)
+        conditions.append(
+            {
+                "condition_occurrence_id": n,
+                "person_id": n,
+                "condition_concept_id": DIABETES,
+                "condition_start_date": index,
+                "condition_type_concept_id": 32817,
+                "condition_source_value": "E11.9",
+            }
+        )
+        mapped = metformin if n <= ADULTS_ON_METFORMIN or not adult else GLIPIZIDE
+        drugs.append(
+            {
+                "drug_exposure_id": n,
+                "person_id": n,
+                "drug_concept_id": mapped,
+                "drug_exposure_start_date": index + timedelta(days=10),
+                "drug_exposure_end_date": index + timedelta(days=40),
+                "drug_type_concept_id": 32817,
+                "drug_source_value": "LOCAL-METF" if mapped == 0 else f"RX{mapped}",
+            }
+        )
+        if n % 8 == 0:
+            deaths.append({"person_id": n, "death_date": index + timedelta(days=100)})
+    write_table(folder, "person", people)
+    write_table(folder, "observation_period", periods)
+    write_table(folder, "condition_occurrence", conditions)
+    write_table(folder, "drug_exposure", drugs)
+    write_table(folder, "death", deaths)
+    write_vocabulary(folder)
+    return folder
+
+
+def write_vocabulary(folder: Path) -> None:
+    concepts = [
+        (DIABETES, "Type 2 diabetes mellitus", "Condition", "SNOMED", "44054006"),
+        (METFORMIN, "metformin", "Drug", "RxNorm", "6809"),
+        (GLIPIZIDE, "glipizide", "Drug", "RxNorm", "4821"),
+        (8507, "MALE", "Gender", "Gender", "M"),
+        (8532, "FEMALE", "Gender", "Gender", "F"),
+        (32817, "EHR", "Type Concept", "Type Concept", "OMOP4976890"),
+    ]
+    rows = [
+        {
+            "concept_id": concept,
+            "concept_name": name,
+            "domain_id": domain,
+            "vocabulary_id": vocabulary,
+            "concept_class_id": domain,
+            "standard_concept": "S",
+            "concept_code": code,
+            "valid_start_date": "1970-01-01",
+            "valid_end_date": "2099-12-31",
+        }
+        for concept, name, domain, vocabulary, code in concepts
+    ]
+    write_table(folder, "concept", rows)
+    own = [
+        {
+            "ancestor_concept_id": row["concept_id"],
+            "descendant_concept_id": row["concept_id"],
+            "min_levels_of_separation": 0,
+            "max_levels_of_separation": 0,
+        }
+        for row in rows
+    ]
+    write_table(folder, "concept_ancestor", own)
+    relationship = {"relationship_id": "Maps to", "valid_start_date": "1970-01-01", "valid_end_date": "2099-12-31"}
+    mapped = [{"concept_id_1": r["concept_id"], "concept_id_2": r["concept_id"], **relationship} for r in rows]
+    write_table(folder, "concept_relationship", mapped)
+
+
+@dataclass
+class LocalNode:
+    """One node as the connector meets it: it checks what a real node checks before it keeps anything."""
+
+    node: str
+    federation: Federation
+    sealing: SealingKey
+    down: bool = False
+    lose_answers: int = 0
+    studies_held: dict[str, StudyProtocol] = field(default_factory=dict)
+    said: dict[str, list[Envelope]] = field(default_factory=dict)
+    runs: dict[str, list[Envelope]] = field(default_factory=dict)
+    uploads: dict[tuple[str, str, str], tuple[UploadManifest, bytearray]] = field(default_factory=dict)
+    calls: int = 0
+
+    def _up(self) -> None:
+        self.calls += 1
+        if self.down:
+            raise NodeDown(f"{self.node} does not answer")
+
+    def study_digests(self) -> Sequence[str]:
+        self._up()
+        return list(self.studies_held)
+
+    def study(self, digest: str) -> StudyProtocol:
+        self._up()
+        return self.studies_held[digest]
+
+    def statements(self, digest: str) -> Sequence[Envelope]:
+        self._up()
+        return list(self.said.get(digest, []))
+
+    def post_statement(self, digest: str, envelope: Envelope) -> None:
+        self._up()
+        read_statement(self.federation, self.studies_held[digest], envelope)
+        if envelope not in self.said.setdefault(digest, []):
+            self.said[digest].append(envelope)
+
+    def open_runs(self, digest: str) -> Sequence[Envelope]:
+        self._up()
+        return list(self.runs.get(digest, []))
+
+    def upload(self, manifest: Envelope, package: bytes) -> None:
+        self._up()
+        claimed = UploadManifest.from_canonical(manifest.body)
+        study = self.studies_held[claimed.study_digest]
+        try:
+            said = check_manifest(self.federation, study, manifest, NOW)
+        except GovernanceError as error:
+            raise NodeRefused(str(error)) from error
+        key = (said.study_digest, said.run or "", said.site)
+        held = self.uploads.get(key)
+        if held is not None and held[0].upload_id != said.upload_id:
+            raise NodeRefused(f"{said.site} has uploaded already")
+        assert said.sealed[self.node] == sha256_hex(package)
+        context = SealContext(study.digest, said.site, self.node, said.upload_id)
+        plain = unseal_chunks(package, self.sealing, context)
+        for share, digest in decode_package(plain).digests().items():
+            assert said.shares[str(share)] == digest
+        self.uploads[key] = (said, plain)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise NodeDown(f"{self.node} does not answer")
+
+
+class Consortium:
+    """Everybody's keys and directories, and what people in it do."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.investigator, self.researcher = SigningKey.generate(), SigningKey.generate()
+        self.reading = SealingKey.generate()
+        sealing = {node: SealingKey.generate() for node in NODES}
+        self.sites = {site: SiteDirectory(root / site) for site in SITES}
+        entries = [
+            init_site(self.sites[s].path, site_id=s, name=f"Hospital {s}", passphrase=PASSPHRASE) for s in SITES
+        ]
+        self.federation = self._federation(sealing, entries)
+        self.federation.save(root / "federation.json")
+        for directory in self.sites.values():
+            pin_federation(directory, root / "federation.json")
+        self.nodes = [LocalNode(node, self.federation, sealing[node]) for node in NODES]
+        self.now = NOW
+        self.north = self.sites["north"]
+
+    @staticmethod
+    def _federation(sealing: dict[str, SealingKey], sites: list[SiteEntry]) -> Federation:
+        nodes = [
+            NodeEntry(
+                index=index,
+                id=node,
+                organisation=f"Operator {index}",
+                control_url=f"https://127.0.0.1:{9000 + index}",
+                data_address=f"127.0.0.1:{9100 + index}",
+                identity_key=SigningKey.generate().public,
+                sealing_key=sealing[node].public,
+                tls_certificate=certificate(),
+            )
+            for index, node in enumerate(NODES)
+        ]
+        return Federation.from_value(
+            {"name": "Example", "version": 1, "protocol": "rep4", "nodes": nodes, "sites": sites}
+        )
+
+    def study(self, **changes: object) -> StudyProtocol:
+        fields: dict[str, object] = {
+            "title": "Metformin in type 2 diabetes",
+            "short_name": "metformin",
+            "purpose": {
+                "use": "scientific_research",
+                "description": "How many persons take metformin, and what helps.",
+                "legal_basis": "GDPR 9(2)(j)",
+                "ethics_reference": "2026-17",
+            },
+            "investigator": {"role": "PI", "organisation": "University", "key": self.investigator.public},
+            "federation": self.federation.digest,
+            "protocol": "rep4",
+            "sites": list(SITES),
+            "cohorts": {"treated": COHORT},
+            "variables": VARIABLES,
+            "analyses": [
+                {"id": "count", "kind": "cohort_count", "cohort": "treated"},
+                {"id": "ranking", "kind": "treatment_ranking", "cohort": "treated", "parameters": RANKING},
+            ],
+            "recipients": [
+                {
+                    "id": "researcher",
+                    "role": "researcher",
+                    "organisation": "University",
+                    "signing_key": self.researcher.public,
+                    "sealing_key": self.reading.public,
+                }
+            ],
+            "budget": {"runs": 5},
+            "validity": {"not_before": "2026-01-01T00:00:00Z", "not_after": "2026-12-31T00:00:00Z"},
+            "nonce": secrets.token_hex(16),
+        }
+        return StudyProtocol.from_canonical(StudyProtocol.from_value({**fields, **changes}).canonical())
+
+    def feasibility(self, **changes: object) -> StudyProtocol:
+        return self.study(
+            kind="feasibility",
+            short_name="feasibility",
+            cohorts={},
+            variables={},
+            analyses=[{"id": "count", "kind": "cohort_count"}],
+            feasibility={"concept_sets": CONCEPT_SETS, "max_counts": 2},
+            **changes,
+        )
+
+    def submit(self, study: StudyProtocol) -> StudyProtocol:
+        said = InvestigatorSubmission(study_digest=study.digest, submitted_at=self.now)
+        for node in self.nodes:
+            node.studies_held[study.digest] = study
+            node.said.setdefault(study.digest, []).append(sign_document(said, self.investigator))
+        return study
+
+    def others_approve(self, study: StudyProtocol, *sites: str) -> None:
+        for site in sites or SITES[1:]:
+            said = SiteDecision(study_digest=study.digest, site=site, decision="approve", decided_at=self.now)
+            envelope = sign_document(said, self.sites[site].steward(PASSPHRASE))
+            for node in self.nodes:
+                node.post_statement(study.digest, envelope)
+
+    def request(self, study: StudyProtocol, **changes: object) -> RunRequest:
+        fields = {
+            "study_digest": study.digest,
+            "analysis": "count",
+            "nonce": secrets.token_hex(16),
+            "created_at": self.now,
+            "requester_key": self.researcher.public,
+            "recipient": "researcher",
+            "parameters": {"cohort": COHORT},
+        }
+        request = RunRequest.from_value({**fields, **changes})
+        for node in self.nodes:
+            node.runs.setdefault(study.digest, []).append(sign_document(request, self.researcher))
+        return request
+
+    def load(self, folder: Path) -> None:
+        load(self.north, Extract("omop", folder), self.now)
+
+    def mailbox(self) -> Mailbox:
+        return Mailbox(self.north.mailbox, self.federation, "north")
+
+    def connector(self, mailbox: Mailbox) -> Connector:
+        return Connector(self.north, self.federation, mailbox, self.nodes, lambda: self.now)
+
+    def desk(self, mailbox: Mailbox) -> StewardDesk:
+        return StewardDesk(self.north, mailbox)
+
+    @property
+    def steward(self) -> SigningKey:
+        return self.north.steward(PASSPHRASE)
+
+    def reconstructed(self, study: StudyProtocol, run: RunRequest | None = None) -> dict[str, np.ndarray]:
+        """What all nodes together would see of north: plaintext columns by ``analysis/table/column``."""
+        key = (study.digest, run.run_id if run else "", "north")
+        rows = {f"{t.analysis}/{t.name}": t.rows for t in self.nodes[0].uploads[key][0].tables}
+        shares: dict[tuple[str, str], dict[int, dict[int, bytes]]] = {}
+        for index, node in enumerate(self.nodes):
+            for part in decode_package(node.uploads[key][1]).parts:
+                held = shares.setdefault((part.table, part.column), {}).setdefault(index, {})
+                held[part.share] = bytes(part.data)
+        return {
+            f"{table.name}/{column.name}": assemble(
+                study.protocol, column, rows[table.name], shares[table.name, column.name]
+            )
+            for table in planned_tables(study, run)
+            for column in table.spec.columns
+        }
+
+
+@pytest.fixture
+def consortium(tmp_path: Path) -> Consortium:
+    return Consortium(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def extract(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_extract(tmp_path_factory.mktemp("extract") / "omop")
+
+
+@pytest.fixture
+def loaded(consortium: Consortium, extract: Path) -> Consortium:
+    consortium.load(extract)
+    return consortium
+
+
+def directory_digest(path: Path) -> str:
+    """One digest over every file below a folder, to see that nothing changed."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and not file.name.endswith(".lock"):
+            digest.update(str(file.relative_to(path)).encode() + file.read_bytes())
+    return digest.hexdigest()

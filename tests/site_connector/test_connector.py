@@ -1,0 +1,283 @@
+"""The connector from study to upload: what it believes, what leaves, and that a crash neither repeats nor halves it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from governance.approval import SiteDecision, Withdrawal
+from governance.envelope import sign_document
+from governance.errors import Expired, NotApproved
+from governance.keys import SigningKey
+from mpc_backend.tables import SMALLEST_BUCKET
+from site_connector.errors import AlreadyUploaded, NodesUnreachable
+from site_connector.models import StudyState
+from tests.site_connector.conftest import ADULTS_ON_METFORMIN, COHORT, NODES, PERSONS, Consortium, write_extract
+
+
+def test_from_study_to_upload(loaded: Consortium) -> None:
+    study = loaded.submit(loaded.study())
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        item = mailbox.item("metformin", loaded.now)
+        assert item.state is StudyState.WAITING_FOR_US
+        assert item.dry_run is not None
+        assert item.dry_run.problems == ()
+        loaded.desk(mailbox).approve("metformin", loaded.steward, loaded.now)
+        connector.round()
+        assert not loaded.nodes[0].uploads, "nothing may leave before every hospital signed"
+        assert mailbox.item("metformin", loaded.now).state is StudyState.WAITING_FOR_OTHERS
+        loaded.others_approve(study)
+        connector.round()
+        (upload,) = mailbox.uploads(study.digest)
+        assert upload.state == "delivered"
+        assert upload.delivered_to == NODES
+        assert mailbox.item("metformin", loaded.now).state is StudyState.ACTIVE
+    assert not any(loaded.north.outbox.iterdir())
+
+
+def test_what_leaves_is_exactly_what_the_study_names(loaded: Consortium) -> None:
+    study = approved(loaded)
+    seen = loaded.reconstructed(study)
+    assert set(seen) == {
+        "count/attrition/persons",
+        "ranking/people/valid",
+        "ranking/people/cell",
+        "ranking/people/event",
+        "ranking/people/exit",
+    }
+    assert seen["count/attrition/persons"].tolist() == [PERSONS, PERSONS, 30, ADULTS_ON_METFORMIN]
+    valid = seen["ranking/people/valid"]
+    assert valid.shape == (SMALLEST_BUCKET,)
+    assert valid.sum() == ADULTS_ON_METFORMIN
+    assert not seen["ranking/people/cell"][valid == 0].any()
+    arms = seen["ranking/people/cell"][valid == 1].reshape(-1, 2, 2).sum((0, 2))
+    assert arms.tolist() == [0, ADULTS_ON_METFORMIN]
+    deaths = seen["ranking/people/event"].sum()
+    assert deaths == sum(1 for n in range(1, ADULTS_ON_METFORMIN + 1) if n % 8 == 0)
+    manifest, _ = loaded.nodes[0].uploads[study.digest, "", "north"]
+    assert [table.rows for table in manifest.tables] == [4, SMALLEST_BUCKET]
+
+
+def approved(consortium: Consortium, **changes: object):
+    """A study that every hospital signed and north uploaded for."""
+    study = consortium.submit(consortium.study(**changes))
+    with consortium.mailbox() as mailbox:
+        connector = consortium.connector(mailbox)
+        connector.round()
+        consortium.desk(mailbox).approve(study.digest, consortium.steward, consortium.now)
+        consortium.others_approve(study)
+        connector.round()
+    return study
+
+
+def test_a_second_upload_is_refused(loaded: Consortium) -> None:
+    study = approved(loaded)
+    before = [dict(node.uploads) for node in loaded.nodes]
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        with pytest.raises(AlreadyUploaded, match=r"was uploaded on 2026-06-01 12:00Z .* a study uploads once"):
+            connector.upload(study)
+        connector.round()
+        assert len(mailbox.uploads(study.digest)) == 1
+    assert [dict(node.uploads) for node in loaded.nodes] == before
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+def test_a_node_that_is_down_gets_the_same_bytes_later(loaded: Consortium, lost: str) -> None:
+    study = loaded.submit(loaded.study())
+    loaded.others_approve(study)
+    last = loaded.nodes[3]
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
+        last.down, last.lose_answers = lost == "request", int(lost == "answer")
+        with pytest.raises(NodesUnreachable, match="node-d did not take it"):
+            connector.upload(study)
+        (first,) = mailbox.uploads(study.digest)
+        assert first.state == "prepared"
+        assert first.delivered_to == NODES[:3]
+        connector.round()
+        assert mailbox.status().nodes[3].problem == ("node-d does not answer" if last.down else "")
+    last.down = False
+    with loaded.mailbox() as mailbox:
+        loaded.connector(mailbox).round()
+        (upload,) = mailbox.uploads(study.digest)
+        assert (upload.upload_id, upload.state) == (first.upload_id, "delivered")
+        assert mailbox.status().nodes[3].problem == ""
+        assert mailbox.pending() == []
+    assert loaded.reconstructed(study)["ranking/people/valid"].sum() == ADULTS_ON_METFORMIN
+
+
+@pytest.mark.parametrize("where", ["_keep", "log", "_manifest"])
+def test_a_crash_while_preparing_leaves_nothing_behind(
+    loaded: Consortium, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from site_connector.uploading import Uploader
+
+    study = loaded.submit(loaded.study())
+    loaded.others_approve(study)
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
+
+        def crash(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Uploader, where, crash)
+            with pytest.raises(KeyboardInterrupt):
+                connector.round()
+        assert mailbox.uploads() == []
+    assert not loaded.nodes[0].uploads
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        assert not any(loaded.north.outbox.iterdir())
+        assert not any(loaded.north.snapshots.iterdir())
+        connector.round()
+        assert [one.state for one in mailbox.uploads()] == ["delivered"]
+
+
+def test_a_crash_between_nodes_resumes_with_the_same_upload(
+    loaded: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = loaded.submit(loaded.study())
+    loaded.others_approve(study)
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
+
+        def crash(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loaded.nodes[2], "upload", crash)
+            with pytest.raises(KeyboardInterrupt):
+                connector.round()
+        (first,) = mailbox.uploads()
+    with loaded.mailbox() as mailbox:
+        loaded.connector(mailbox).round()
+        (upload,) = mailbox.uploads()
+        assert (upload.upload_id, upload.state) == (first.upload_id, "delivered")
+    assert loaded.reconstructed(study)["count/attrition/persons"][0] == PERSONS
+
+
+def test_only_signatures_are_believed(loaded: Consortium) -> None:
+    unsigned, elsewhere = loaded.study(title="Unsigned"), loaded.study(title="Elsewhere", sites=["south", "west"],
+                                                                      disclosure={"minimum_sites": 2})
+    foreign = loaded.study(title="Foreign", federation="0" * 64)
+    study = loaded.submit(loaded.study())
+    for other in (elsewhere, foreign):
+        loaded.submit(other)
+    forged = SiteDecision(study_digest=study.digest, site="south", decision="approve", decided_at=loaded.now)
+    for node in loaded.nodes:
+        node.studies_held[unsigned.digest] = unsigned
+        node.studies_held["f" * 64] = loaded.study(title="Another document than its digest")
+        node.said[study.digest].append(sign_document(forged, SigningKey.generate()))
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        assert [item.digest for item in mailbox.inbox(loaded.now)] == [study.digest]
+        loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
+        loaded.others_approve(study, "west")
+        connector.round()
+        assert mailbox.item(study.digest, loaded.now).state is StudyState.WAITING_FOR_OTHERS
+        with pytest.raises(NotApproved, match="no signature yet from south"):
+            connector.upload(study)
+    assert not any(node.uploads for node in loaded.nodes)
+
+
+def test_what_one_node_withholds_another_delivers(loaded: Consortium) -> None:
+    study = loaded.submit(loaded.study())
+    loaded.others_approve(study)
+    loaded.nodes[0].said[study.digest] = []
+    del loaded.nodes[1].studies_held[study.digest]
+    with loaded.mailbox() as mailbox:
+        loaded.connector(mailbox).round()
+        assert {one.site: one.state for one in mailbox.item("metformin", loaded.now).standings} == {
+            "north": "waiting",
+            "south": "approved",
+            "west": "approved",
+        }
+
+
+def test_an_expired_study_is_not_served(loaded: Consortium) -> None:
+    study = loaded.submit(loaded.study())
+    loaded.others_approve(study)
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
+        loaded.now += timedelta(days=365)
+        connector.round()
+        assert mailbox.uploads() == []
+        assert mailbox.item(study.digest, loaded.now).state is StudyState.EXPIRED
+        with pytest.raises(Expired):
+            connector.upload(study)
+
+
+def test_a_withdrawal_reaches_every_node(loaded: Consortium) -> None:
+    study = approved(loaded)
+    with loaded.mailbox() as mailbox:
+        loaded.desk(mailbox).withdraw(study.digest, loaded.steward, loaded.now, reason="patients objected")
+        loaded.nodes[1].down = True
+        connector = loaded.connector(mailbox)
+        connector.round()
+        assert mailbox.status().outgoing == 1
+        loaded.nodes[1].down = False
+        connector.round()
+        assert mailbox.status().outgoing == 0
+        assert mailbox.item(study.digest, loaded.now).state is StudyState.WITHDRAWN
+    for node in loaded.nodes:
+        assert sum(one.payloadType == Withdrawal.payload_type for one in node.said[study.digest]) == 1
+
+
+def test_feasibility_counts_are_answered_within_their_bounds(loaded: Consortium) -> None:
+    study = approved(loaded) and loaded.submit(loaded.feasibility())
+    loaded.others_approve(study)
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        loaded.desk(mailbox).approve("feasibility", loaded.steward, loaded.now)
+        first = loaded.request(study)
+        outside = loaded.request(study, parameters={"cohort": COHORT.replace("201826", "4")})
+        connector.round()
+        second, third = loaded.request(study), loaded.request(study)
+        connector.round()
+        connector.round()
+        spent = mailbox.spent(study.digest)
+        answered = {one.run for one in mailbox.uploads(study.digest)}
+    assert spent.runs == 2, "max_counts is 2; refused requests cost nothing"
+    assert answered == {first.run_id, second.run_id}
+    assert not {outside.run_id, third.run_id} & answered
+    seen = loaded.reconstructed(study, first)
+    np.testing.assert_array_equal(seen["count/attrition/persons"], [PERSONS, PERSONS, 30, ADULTS_ON_METFORMIN])
+    assert [file.name for file in loaded.north.snapshots.glob("*.duckdb")] != []
+
+
+def test_an_upload_stays_what_it_was_when_new_data_are_loaded(loaded: Consortium, tmp_path: Path) -> None:
+    study = approved(loaded)
+    manifest, _ = loaded.nodes[0].uploads[study.digest, "", "north"]
+    frozen = (loaded.north.snapshots / f"{study.digest}.duckdb").read_bytes()
+    loaded.load(write_extract(tmp_path / "newer", metformin=1560171))
+    with loaded.mailbox() as mailbox:
+        loaded.connector(mailbox).round()
+        assert len(mailbox.uploads()) == 1
+    assert (loaded.north.snapshots / f"{study.digest}.duckdb").read_bytes() == frozen
+    assert loaded.nodes[0].uploads[study.digest, "", "north"][0] == manifest
+
+
+def test_the_site_log_tells_what_happened(loaded: Consortium) -> None:
+    study = approved(loaded)
+    with loaded.north.ledger() as ledger:
+        entries = ledger.entries()
+    assert [entry["kind"] for entry in entries] == ["load", "approve", "upload sealed", "upload delivered"]
+    assert {entry.get("study", study.digest) for entry in entries} == {study.digest}
+    assert entries[2]["tables"] == ["count/attrition: 4 rows", "ranking/people: 1024 rows"]
