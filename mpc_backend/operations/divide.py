@@ -19,6 +19,9 @@ FRACTION = 30
 """Fractional bits of normalised numbers: products of two of them stay below 2^62."""
 FIRST_GUESS = 2.9142
 ITERATIONS = 3
+LOW_LIMB = 29
+WIDEST_NUMERATOR = 59
+"""A numerator of 59 bits is two limbs of 30 bits, each of which may be multiplied by a 31-bit inverse."""
 
 
 def floor_divide(a: SecretInt, divisor: int) -> SecretInt:
@@ -46,47 +49,49 @@ def floor_divide(a: SecretInt, divisor: int) -> SecretInt:
 
 
 def _floor_quotient(protocol: Protocol, a: Words, bits: int, divisor: int) -> Words:
+    """Steps of about 27 quotient bits until the remainder has a few bits more than the divisor, then exactly."""
+    length = divisor.bit_length()
     quotient, remainder = np.zeros_like(a), a
-    while True:
-        part = _approximate(protocol, remainder, bits, divisor)
-        quotient, remainder = quotient + part, remainder - part * np.uint64(divisor)
-        if bits <= FRACTION + 1:
-            break
-        bits = max(divisor.bit_length() + 3, bits - FRACTION + 4)
+    while bits > max(FRACTION + 1, length + 3):
+        quotient, remainder = _quotient_step(protocol, quotient, remainder, bits, divisor)
+        bits = max(bits - FRACTION + 3, length + 3)
+    if bits >= length:
+        quotient, remainder = _quotient_step(protocol, quotient, remainder, bits, divisor)
     return quotient + _correction(protocol, remainder, divisor)
 
 
-def _approximate(protocol: Protocol, a: Words, bits: int, divisor: int) -> Words:
-    """floor(a / divisor) - 2 ... floor(a / divisor) + 1 for a of at most 31 signed bits; coarser for wider ones."""
+def _quotient_step(
+    protocol: Protocol, quotient: Words, remainder: Words, bits: int, divisor: int
+) -> tuple[Words, Words]:
+    """Subtract about remainder / divisor multiples: the error is below 3 * 2^(bits - 31) / divisor + 2."""
     spare = max(0, bits - FRACTION - 1)
-    shift = FRACTION + divisor.bit_length() - 1
-    factor = round(2**shift / divisor) if shift < 1000 else 0
-    product = truncate(protocol, a, spare) * np.uint64(factor)
-    if shift >= spare:
-        return truncate(protocol, product, min(62, shift - spare))
-    return product << np.uint64(spare - shift)
+    scale = FRACTION - 1 + divisor.bit_length()
+    factor = (2 ** (scale + 1) + divisor) // (2 * divisor)
+    product = truncate(protocol, remainder, spare) * np.uint64(factor)
+    down = scale - spare
+    part = truncate(protocol, product, down) if down > 0 else product << np.uint64(-down)
+    return quotient + part, remainder - part * np.uint64(divisor)
 
 
 def _correction(protocol: Protocol, remainder: Words, divisor: int) -> Words:
-    """How often the divisor still fits a remainder in [-2 divisor, 4 divisor): comparisons, all in the same rounds."""
-    n, planes = remainder.shape[1], min(64, divisor.bit_length() + 4)
-    thresholds = [-divisor, 0, divisor, 2 * divisor, 3 * divisor]
+    """floor(remainder / divisor) for a remainder in [-divisor, 3 divisor): exact comparisons in the same rounds."""
+    n, planes = remainder.shape[1], min(64, divisor.bit_length() + 3)
+    thresholds = [0, divisor, 2 * divisor]
     shifted = [protocol.add_constant(remainder, np.full((), -t % (1 << 64), np.uint64)) for t in thresholds]
     below = carry.sign(protocol, np.concatenate(shifted, axis=1), planes)
     counts = convert.bits_to_ring(protocol, below, n * len(thresholds), ring_type(64))
     less = counts.reshape(-1, len(thresholds), n).sum(axis=1, dtype=np.uint64)
-    return protocol.add_constant(np.negative(less), np.full((), len(thresholds) - 2, np.uint64))
+    return protocol.add_constant(np.negative(less), np.full((), len(thresholds) - 1, np.uint64))
 
 
 def divide(a: SecretNumber, b: SecretNumber, scale: int, *, quotient_bits: int | None = None) -> SecretFixed:
     """a / b for b > 0, with ``scale`` fractional bits; 0 where b = 0.
 
     ``quotient_bits`` q promises |A / B| < 2^q for the underlying integers (default: the declared width of a). Error at
-    most 2^-scale + |a/b| 2^-27 + 2^(q - 28), the last only where the widths of b and q add to more than 30.
-    Goldschmidt / Newton (Catrina and Saxena, FC 2010): 7.4e-3, 5.4e-5, 2.9e-9 after 1, 2, 3 iterations.
+    most 3 * 2^-scale + |a/b| 2^-27. Goldschmidt / Newton (Catrina and Saxena, FC 2010): 7.4e-3, 5.4e-5, 2.9e-9 after 1, 2, 3 iterations.
 
     Raises:
-        ValueError: the declared widths leave no room (b's magnitude bits + q > 61).
+        ValueError: the declared widths leave no room (b's magnitude bits + q > 59).
     """
     shape = np.broadcast_shapes(a.shape, b.shape)
     length = magnitude_bits(b)
@@ -99,22 +104,23 @@ def divide(a: SecretNumber, b: SecretNumber, scale: int, *, quotient_bits: int |
     numerator = a.protocol.multiply(left.flat, power.flat)
     inverse = b.like(inverse.reshape(-1, *b.shape), 63).broadcast_to(shape).flat
     extra = (b.scale if isinstance(b, SecretFixed) else 0) - (a.scale if isinstance(a, SecretFixed) else 0)
-    return _scaled_product(a.protocol, numerator, inverse, length, max(room, 1), scale, extra).reshape(shape)
+    return _scaled_product(a.protocol, numerator, inverse, length + room, length, scale, extra).reshape(shape)
 
 
 def reciprocal(b: SecretNumber, scale: int) -> SecretFixed:
     """1 / b for b > 0, with ``scale`` fractional bits; 0 where b = 0. Error as `divide`, with a = 1."""
     length = magnitude_bits(b)
+    _check_room(length, 0)
     b = b.widened(64)
     inverse, factor = _inverse(b, length)
     extra = b.scale if isinstance(b, SecretFixed) else 0
-    return _scaled_product(b.protocol, factor, inverse, length, 1, scale, extra).reshape(b.shape)
+    return _scaled_product(b.protocol, factor, inverse, length, length, scale, extra).reshape(b.shape)
 
 
 def _check_room(length: int, room: int) -> None:
-    if length + room > 61:
+    if length + room > WIDEST_NUMERATOR:
         raise ValueError(
-            f"a divisor below 2^{length} with a quotient below 2^{room} leaves no room in 62 bits: "
+            f"a divisor below 2^{length} with a quotient below 2^{room} leaves no room in 64 bits: "
             "declare narrower widths with with_bits, or promise quotient_bits"
         )
 
@@ -137,13 +143,21 @@ def _inverse(b: SecretNumber, length: int) -> tuple[Words, Words]:
 
 
 def _scaled_product(
-    protocol: Protocol, numerator: Words, inverse: Words, length: int, room: int, scale: int, extra: int
+    protocol: Protocol, numerator: Words, inverse: Words, bits: int, length: int, scale: int, extra: int
 ) -> SecretFixed:
-    """numerator inverse 2^(scale + extra - length - FRACTION), the numerator below 2^(length + room)."""
-    spare = max(0, length + room - FRACTION)
-    product = protocol.multiply(truncate(protocol, numerator, spare), inverse)
-    shift = length - spare + FRACTION - scale - extra
-    if shift > 62:
-        raise ValueError(f"a quotient at scale {scale} lies below the resolution of its operands' scales")
-    shares = truncate(protocol, product, shift) if shift > 0 else product << np.uint64(-shift)
+    """numerator inverse 2^(scale + extra - length - FRACTION) for a numerator below 2^bits, bits <= 59."""
+    down = length + FRACTION - scale - extra
+    if bits <= FRACTION:
+        return SecretFixed(protocol, _shifted(protocol, protocol.multiply(numerator, inverse), down), scale)
+    high = truncate(protocol, numerator, LOW_LIMB)
+    low = numerator - (high << np.uint64(LOW_LIMB))
+    n = numerator.shape[1]
+    limbs = np.concatenate((high, low), axis=1)
+    product = protocol.multiply(limbs, np.concatenate((inverse, inverse), axis=1))
+    shares = _shifted(protocol, product[:, :n], down - LOW_LIMB) + _shifted(protocol, product[:, n:], down)
     return SecretFixed(protocol, shares, scale)
+
+
+def _shifted(protocol: Protocol, x: Words, down: int) -> Words:
+    """x 2^-down, truncated; beyond 62 places nothing but the sign is left of |x| < 2^61."""
+    return truncate(protocol, np.ascontiguousarray(x), min(down, 62)) if down > 0 else x << np.uint64(-down)
