@@ -153,6 +153,14 @@ class Codes:
         elif label is None:
             return None
         entry = (home, codings, label)
+        key = self._keys.get(entry)
+        return self._new(entry) if key is None else key
+
+    def _new(self, entry: tuple[Any, ...]) -> int:
+        _, codings, label = entry
+        texts = [text for system, code, _ in codings for text in (system, code)] + [label]
+        if not all(text is None or type(text) is str for text in texts):
+            raise TypeError("a code, system or text that is no string")
         return self._keys.setdefault(entry, len(self._keys))
 
     def stage(self, stage: Stage) -> None:

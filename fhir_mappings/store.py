@@ -25,7 +25,9 @@ def replacing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.loading")
     connection = create(unfinished)
     try:
+        connection.begin()  # one transaction: a write-ahead log entry per statement would only cost time
         yield connection
+        connection.commit()
         connection.execute("CHECKPOINT")
         connection.close()
         _sync(unfinished)

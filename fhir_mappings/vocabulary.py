@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from fhir_mappings.cdm import fill
+from fhir_mappings.cdm import OFFLINE, fill
 from fhir_mappings.cdm_tables import VOCABULARY_TABLES
 from fhir_mappings.codes import ADMINISTRATIVE, PREFERRED_VOCABULARIES
 from fhir_mappings.errors import SourceMissing, VocabularyError
@@ -92,23 +92,29 @@ def _from_database(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     if not file.is_file():
         raise SourceMissing(f"{file}: no such vocabulary folder or database")
     try:
-        connection.execute(f"ATTACH {sql_text(str(file))} AS vocabulary_source (READ_ONLY)")
-    except duckdb.Error:
+        source = duckdb.connect(str(file), read_only=True, config=dict(OFFLINE))
+    except (duckdb.IOException, duckdb.ConnectionException):
         raise VocabularyError(
-            f"{file.name} is not a DuckDB database this version can read, or is in use"
+            f"{file.name} is no DuckDB database this version can read, or is in use"
         ) from None
-    try:
+    with source:
         for name, table in VOCABULARY_TABLES.items():
-            columns = ", ".join(table.names)
-            connection.execute(
-                f"INSERT INTO {name} ({columns}) SELECT {columns} FROM vocabulary_source.{name}"
-            )
-    except duckdb.CatalogException:
+            _copy(source, connection, name, ", ".join(table.names), file)
+
+
+def _copy(
+    source: duckdb.DuckDBPyConnection, target: duckdb.DuckDBPyConnection, name: str, columns: str, file: Path
+) -> None:
+    """Stream one table from one database to another."""
+    try:
+        rows = source.execute(f"SELECT {columns} FROM {name}").fetch_record_batch(100_000)
+    except (duckdb.CatalogException, duckdb.BinderException):
         raise VocabularyError(
             f"{file.name} does not hold the vocabulary tables of the common model"
         ) from None
-    finally:
-        connection.execute("DETACH vocabulary_source")
+    target.register("vocabulary_rows", rows)
+    target.execute(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM vocabulary_rows")
+    target.unregister("vocabulary_rows")
 
 
 def _check(connection: duckdb.DuckDBPyConnection) -> None:
