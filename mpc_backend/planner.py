@@ -92,7 +92,7 @@ def plan(study: StudyProtocol, *, rows_per_site: int = DEFAULT_ROWS, cohort: str
 def _steps(study: StudyProtocol, entry: StudyAnalysis, rows: int, cohort: str | None) -> list[PlanStep]:
     found, parameters = resolve(study, entry.id, None if cohort is None else {"cohort": cohort})
     specs = found.tables(parameters)
-    released = Released(study.disclosure, study.sites, receiving_sites(study))
+    released = Released(study.disclosure, study.sites, receiving_sites(study)[:1])
     cost = counted(found, parameters, released, rows)
     return [
         *(_upload(study.protocol, entry.id, spec, rows) for spec in specs),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mpc_backend.analyses.base import Parameters
 from mpc_backend.analyses.grid import ColumnName, Level, Stratum, Unit, strata_count
 
+LARGEST_TABLE = 1_000_000
 Count = Annotated[int, Field(ge=0, le=1_000)]
 
 
@@ -42,8 +43,8 @@ class RankingParameters(Parameters):
 
     ``outcome``: a time-to-event variable whose event is the failure to be delayed; its times are in ``time_unit``
     and are taken by ceiling to ``unit``; ``tau`` counts ``unit``s. ``period``: bands of the index year, always
-    adjusted for; ``strata``: further declared covariates. ``capacity``: most rows over all hospitals, padding
-    included; up to 65,535 the counts travel in 16-bit words.
+    adjusted for, unless the study says that the data hold no index date; ``strata``: further declared
+    covariates. ``capacity``: most rows over all hospitals, padding included; up to 65,535 the counts travel in 16-bit words.
     """
 
     mode: Literal["neighbours"] = "neighbours"
@@ -52,12 +53,12 @@ class RankingParameters(Parameters):
     outcome: ColumnName
     time_unit: Unit = "day"
     unit: Unit = "month"
-    tau: Annotated[int, Field(ge=1, le=400)]
+    tau: Annotated[int, Field(ge=1, le=4_000)]
     markers: Annotated[tuple[ColumnName, ...], Field(max_length=512)] = ()
     age: ColumnName | None = None
     equal: Annotated[tuple[Category, ...], Field(max_length=16)] = ()
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=8)]
-    period: Stratum
+    period: Stratum | Literal["not available"]
     strata: Annotated[tuple[Stratum, ...], Field(max_length=4)] = ()
     minimum_support: Annotated[int, Field(ge=20, le=10_000)] = 20
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
@@ -68,10 +69,15 @@ class RankingParameters(Parameters):
         _distinct("treatments", self.treatments)
         _distinct("markers", self.markers)
         _distinct("equal", tuple(category.variable for category in self.equal))
-        if self.period.cuts is None:
+        if isinstance(self.period, Stratum) and self.period.cuts is None:
             raise ValueError("period: give cuts of the index year; it is always adjusted for")
         if self.strata_count > 64:
             raise ValueError(f"strata: {self.strata_count} cells; at most 64 can carry any comparison")
+        cells = len(self.treatments) * self.strata_count * self.tau
+        if cells > LARGEST_TABLE:
+            raise ValueError(
+                f"tau: {cells} cells of treatment x stratum x time; at most {LARGEST_TABLE}: take a coarser unit"
+            )
         self._check_tiers()
         return self
 
@@ -91,7 +97,7 @@ class RankingParameters(Parameters):
     @property
     def all_strata(self) -> tuple[Stratum, ...]:
         """The period bands first, then the declared strata."""
-        return (self.period, *self.strata)
+        return (self.period, *self.strata) if isinstance(self.period, Stratum) else self.strata
 
     @property
     def strata_count(self) -> int:

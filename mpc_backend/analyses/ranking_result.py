@@ -133,7 +133,7 @@ def ranking_result(parameters: RankingParameters, opened: OpenedRanking, release
         total=None if opened.total is None else (opened.total, opened.total + opened.band - 1),
         adjusted_for=list(strata_labels(parameters.all_strata)),
         suppressed=_suppressed(hidden, opened.total),
-        notes=[WARNING, OBSERVATIONAL, *_notes(arms, found)],
+        notes=[WARNING, OBSERVATIONAL, *_notes(parameters, arms, found)],
         release=release,
         **conclusion(arms),
     )
@@ -218,10 +218,12 @@ def _suppressed(hidden: Sequence[HiddenArm], total: int | None) -> list[Suppress
     return withheld
 
 
-def _notes(arms: Sequence[ArmEstimate], found: bool) -> list[str]:
+def _notes(parameters: RankingParameters, arms: Sequence[ArmEstimate], found: bool) -> list[str]:
     if not found:
         return ["No tier of the study's ladder has two treatments with enough comparable patients."]
     notes = ["History judged per hospital; persons may be counted at more than one."]
+    if parameters.period == "not available":
+        notes.append("Not adjusted for calendar period: the data hold no index date.")
     if any(arm.fewer_than_ten_failures for arm in arms):
         notes.append("Fewer than 10 failures on some treatments: their intervals are exact and wide.")
     return notes

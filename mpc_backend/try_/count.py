@@ -1,0 +1,72 @@
+"""`tessera try count`: persons left after each of a row of conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mpc_backend.analyses.base import SiteData
+from mpc_backend.analyses.cells import HiddenCount
+from mpc_backend.analyses.cohort_count import CountResult
+from mpc_backend.analyses.errors import LocalDataError
+from mpc_backend.analyses.grid import column
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.try_.data import by_site
+from mpc_backend.try_.running import Answer, Setting, answer
+
+
+def count(
+    frame: pd.DataFrame, conditions: Sequence[str], setting: Setting, site: str | None, person: str | None
+) -> Answer:
+    """The attrition of the conditions, applied in order; ``person`` names a column of ids, else a row is a person."""
+    ids = pd.Series(np.arange(len(frame))) if person is None else column(frame, person)
+    if ids.isna().any():
+        raise LocalDataError(f"column {person} is missing in some rows; every row needs its person")
+    left = pd.DataFrame({"person": ids.to_numpy()})
+    kept = np.ones(len(frame), dtype=bool)
+    for number, condition in enumerate(conditions):
+        kept &= _holds(frame, condition)
+        left[f"step{number}"] = kept
+    sites = {name: _attrition(data.frame, conditions) for name, data in by_site(left, frame, site).items()}
+    found = analysis("cohort_count")
+    return answer(found, parse_parameters("cohort_count", {"steps": list(conditions)}), setting, sites)
+
+
+def _attrition(rows: pd.DataFrame, conditions: Sequence[str]) -> SiteData:
+    steps = tuple(
+        (condition, int(rows.loc[rows[f"step{number}"], "person"].nunique()))
+        for number, condition in enumerate(conditions)
+    )
+    return SiteData(rows, steps, int(rows["person"].nunique()))
+
+
+def _holds(frame: pd.DataFrame, condition: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Where a condition over the columns holds; missing counts as not."""
+    try:
+        values = frame.eval(condition, engine="python", local_dict={}, global_dict={})
+    except Exception as error:
+        raise LocalDataError(f"cannot evaluate {condition!r}: {error}") from error
+    if not isinstance(values, pd.Series) or not pd.api.types.is_bool_dtype(values):
+        raise LocalDataError(f"{condition!r} is not true or false for each row; write a comparison")
+    return np.asarray(values.fillna(False), dtype=bool)
+
+
+def as_json(result: CountResult) -> dict[str, Any]:
+    """The JSON form (docs/analyses/try.md)."""
+    return {
+        "population": result.population.model_dump(),
+        "steps": [{"label": step.label, "count": step.count.model_dump()} for step in result.steps],
+        "count": result.count.model_dump(),
+    }
+
+
+def in_words(result: CountResult) -> list[str]:
+    """One line per step."""
+    rows = [("everybody", result.population), *((step.label, step.count) for step in result.steps)]
+    return [
+        f"{label:<40} {f'hidden: {cell.why}' if isinstance(cell, HiddenCount) else cell.value}"
+        for label, cell in rows
+    ]

@@ -1,0 +1,85 @@
+"""Reading a file for `tessera try`, and cutting it into hospitals. Refusals name the user's own columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mpc_backend.analyses.base import SiteData
+from mpc_backend.analyses.errors import LocalDataError
+from mpc_backend.analyses.grid import LONGEST_TIME, column, level_text, whole_numbers
+
+MOST_LEVELS = 64
+ONE_SITE = "this file"
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A comma-separated UTF-8 file with a header.
+
+    Raises:
+        LocalDataError: no table, repeated column names, or another encoding.
+        OSError: the file cannot be read.
+    """
+    try:
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8")
+        frame = pd.read_csv(path, encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise LocalDataError(f"{path.name} is not UTF-8; save it as UTF-8 and try again") from error
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise LocalDataError(f"{path.name} is no table of comma-separated values with a header") from error
+    names = [str(name) for name in header.iloc[0]]
+    if len(set(names)) != len(names):
+        raise LocalDataError(f"{path.name} names a column twice; rename one")
+    if frame.empty:
+        raise LocalDataError(f"{path.name} has a header but no rows")
+    return frame
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """The parts of a comma-separated option."""
+    parts = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    if len(set(parts)) != len(parts):
+        raise LocalDataError(f"{text}: named twice")
+    return parts
+
+
+def levels(frame: pd.DataFrame, name: str, most: int = MOST_LEVELS) -> tuple[str, ...]:
+    """The distinct values of a column as text, numbers in order of size."""
+    values = column(frame, name).dropna().unique()
+    if not 0 < len(values) <= most:
+        raise LocalDataError(f"column {name} has {len(values)} different values; 1 to {most} can be compared")
+    return tuple(level_text(value) for value in sorted(values.tolist(), key=_order))
+
+
+def _order(value: object) -> tuple[int, float, str]:
+    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
+
+
+def outcome_columns(frame: pd.DataFrame, time: str, event: str) -> dict[str, pd.Series]:
+    """``outcome_time`` and ``outcome_event`` from the user's columns, missing as NA; refuses any other value."""
+    times, timed = whole_numbers(frame, time, 0, LONGEST_TIME)
+    events, judged = whole_numbers(frame, event, 0, 1)
+    known = timed & judged
+    return {
+        "outcome_time": pd.Series(np.where(known, times, 0), dtype="Int64").mask(~known),
+        "outcome_event": pd.Series(np.where(known, events, 0), dtype="Int64").mask(~known),
+    }
+
+
+def by_site(frame: pd.DataFrame, source: pd.DataFrame, site: str | None) -> dict[str, SiteData]:
+    """The prepared rows by hospital: the ``site`` column of the file, or one hospital without it."""
+    if site is None:
+        return {ONE_SITE: SiteData(frame)}
+    names = column(source, site)
+    if names.isna().any():
+        raise LocalDataError(f"column {site} is missing in some rows; every row needs its hospital")
+    labels = names.map(level_text).reset_index(drop=True)
+    ready = frame.reset_index(drop=True)
+    return {label: SiteData(ready[labels == label]) for label in sorted(labels.unique())}
+
+
+def complete(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows in which every column is known."""
+    return frame.dropna().reset_index(drop=True)

@@ -1,0 +1,162 @@
+"""`tessera try ranking`: which treatments do best among patients like a given one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
+from mpc_backend.analyses.grid import Unit, column, level_text
+from mpc_backend.analyses.ranking_result import RankingResult
+from mpc_backend.analyses.ranking_tables import missing_facts
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.tables import bucket
+from mpc_backend.try_.data import by_site, levels, outcome_columns
+from mpc_backend.try_.running import Answer, Setting, answer
+
+MOST_TREATMENTS = 2_000
+SMALL_RING = 65_535
+
+
+@dataclass(frozen=True)
+class RankingChoice:
+    """The options of the command; ``tau`` counts units of ``grid``, ``caliper`` is column and years."""
+
+    treatment: str
+    time: str
+    event: str
+    match: tuple[str, ...]
+    caliper: tuple[str, int] | None
+    markers: tuple[str, ...]
+    max_distance: int
+    patient: Mapping[str, object]
+    tau: int
+    strata: tuple[str, ...]
+    unit: Unit
+    grid: Unit
+    site: str | None
+
+
+def caliper_of(text: str | None) -> tuple[str, int] | None:
+    """``age=5`` as (column, years)."""
+    if text is None:
+        return None
+    name, _, years = text.partition("=")
+    if not name or not years.isdigit():
+        raise ParametersRefused(f"--caliper takes a column and whole years, age=5 for example; found {text}")
+    return name, int(years)
+
+
+def patient_of(text: str) -> dict[str, object]:
+    """Facts by column from JSON, or from a file after @."""
+    source = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
+    try:
+        facts = json.loads(source)
+    except json.JSONDecodeError as error:
+        raise InputsRefused(f"--patient is no JSON (line {error.lineno}, column {error.colno})") from error
+    if not isinstance(facts, dict):
+        raise InputsRefused('--patient is a JSON object of facts by column, {"age": 61} for example')
+    return facts
+
+
+def ranking(frame: pd.DataFrame, choice: RankingChoice, setting: Setting) -> Answer:
+    """Run the analysis; persons with a missing value in a used column do not count."""
+    renamed = _names(choice)
+    ready = pd.DataFrame({new: column(frame, old) for old, new in renamed.items()})
+    ready["treatment"] = column(frame, choice.treatment)
+    for name, values in outcome_columns(frame, choice.time, choice.event).items():
+        ready[name] = values
+    strata = [f"stratum{number}" for number in range(len(choice.strata))]
+    for name, source in zip(strata, choice.strata, strict=True):
+        ready[name] = column(frame, source)
+    sites = by_site(ready, frame, choice.site)
+    rows = sum(bucket(len(data.frame)) for data in sites.values())
+    parameters = parse_parameters("treatment_ranking", _parameters(frame, choice, renamed, strata, rows))
+    found = analysis("treatment_ranking")
+    facts = _facts(choice, renamed)
+    done = answer(found, parameters, setting, sites, facts)
+    assert isinstance(done.result, RankingResult)
+    back = {new: old for old, new in renamed.items()}
+    missing = tuple(back[name] for name in missing_facts(parameters, facts))  # type: ignore[arg-type]
+    return Answer(done.result.model_copy(update={"not_matched_on": missing}), done.protocol, done.seconds)
+
+
+def _names(choice: RankingChoice) -> dict[str, str]:
+    """The user's columns to match on -> names inside the study."""
+    names = {old: f"marker{number}" for number, old in enumerate(choice.markers)}
+    names |= {old: f"match{number}" for number, old in enumerate(choice.match)}
+    if choice.caliper is not None:
+        names[choice.caliper[0]] = "age"
+    if len(names) != len(choice.markers) + len(choice.match) + (choice.caliper is not None):
+        raise ParametersRefused("a column is named twice among --markers, --match and --caliper")
+    return names
+
+
+def _parameters(
+    frame: pd.DataFrame, choice: RankingChoice, renamed: Mapping[str, str], strata: list[str], rows: int
+) -> dict[str, Any]:
+    equal = [{"variable": renamed[old], "levels": list(levels(frame, old))} for old in choice.match]
+    return {
+        "treatment": "treatment",
+        "treatments": list(levels(frame, choice.treatment, MOST_TREATMENTS)),
+        "outcome": "outcome",
+        "time_unit": choice.unit,
+        "unit": choice.grid,
+        "tau": choice.tau,
+        "markers": [renamed[old] for old in choice.markers],
+        "age": None if choice.caliper is None else "age",
+        "equal": equal,
+        "tiers": _ladder(choice, [each["variable"] for each in equal]),
+        "period": "not available",
+        "strata": [
+            {"variable": name, "levels": list(levels(frame, old))}
+            for name, old in zip(strata, choice.strata, strict=True)
+        ],
+        "capacity": max(SMALL_RING, rows),
+    }
+
+
+def _ladder(choice: RankingChoice, equal: list[Any]) -> list[dict[str, Any]]:
+    """As asked, then twice as wide."""
+    years = None if choice.caliper is None else choice.caliper[1]
+    strict = {"name": "as asked", "max_distance": choice.max_distance, "age_within": years, "equal": equal}
+    wide = None if years is None else 2 * years
+    return [
+        strict,
+        {**strict, "name": "twice as wide", "max_distance": 2 * choice.max_distance, "age_within": wide},
+    ]
+
+
+def _facts(choice: RankingChoice, renamed: Mapping[str, str]) -> dict[str, object]:
+    foreign = sorted(set(choice.patient) - set(renamed))
+    if foreign:
+        raise LocalDataError(
+            f"--patient names {', '.join(foreign)}, which --markers, --match and --caliper do not"
+        )
+    return {
+        renamed[old]: value
+        if value is None or renamed[old] == "age" or old in choice.markers
+        else level_text(value)
+        for old, value in choice.patient.items()
+    }
+
+
+def as_json(result: RankingResult) -> dict[str, Any]:
+    """The JSON form (docs/analyses/try.md)."""
+    return result.model_dump(exclude={"kind", "suppressed", "notes", "release", "adjusted_for"})
+
+
+def in_words(result: RankingResult) -> list[str]:
+    """One line per supported treatment."""
+    lines = [result.verdict, f"similar patients: {result.tier}" if result.tier else "no tier is supported"]
+    lines += [
+        f"{arm.treatment:<24} {arm.estimate:.4g} ({arm.lower:.4g} to {arm.upper:.4g}) {result.unit}s, "
+        f"{arm.size[0]} to {arm.size[1]} patients{'' if arm.cannot_be_ruled_out else ', ruled out as best'}"
+        for arm in result.arms
+    ]
+    return [*lines, f"{result.hidden_count} treatments withheld"]

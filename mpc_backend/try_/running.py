@@ -1,0 +1,72 @@
+"""Running one analysis over all nodes in this process, under the policy of the ``--release`` option."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import Analysis, Parameters, Released, Result, SiteData
+from mpc_backend.analyses.errors import ParametersRefused
+from mpc_backend.analyses.plain import run_here
+from mpc_backend.protocols import NAMES
+
+FINE_ROUNDING, ROUNDING = 5, 10
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to run: protocol and what may be released."""
+
+    protocol: str
+    release: str
+
+    def policy(self, sites: int) -> DisclosurePolicy:
+        """The disclosure policy of ``exact`` or ``k=N``; three hospitals are asked for where there are three."""
+        least = min(3, sites)
+        if self.release == "exact":
+            return DisclosurePolicy(release="exact", minimum_sites=least, rounding=1)
+        name, _, number = self.release.partition("=")
+        if name != "k" or not number.isdigit():
+            raise ParametersRefused(f"--release takes exact or k=N (k=10, for example), found {self.release}")
+        k = int(number)
+        rounding = ROUNDING if k >= ROUNDING else FINE_ROUNDING
+        try:
+            return DisclosurePolicy(minimum_cell=k, rounding=rounding, minimum_sites=least)
+        except ValidationError as error:
+            raise ParametersRefused(f"--release k={k}: {error.errors()[0]['msg']}") from error
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result, the protocol it was computed under and the seconds it took, sharing included."""
+
+    result: Result
+    protocol: str
+    seconds: float
+
+
+def answer(
+    analysis: Analysis[Any],
+    parameters: Parameters,
+    setting: Setting,
+    sites: Mapping[str, SiteData],
+    facts: Mapping[str, object] | None = None,
+) -> Answer:
+    """Share, compute, open and finish.
+
+    Raises:
+        ParametersRefused: an unknown protocol or release.
+        AnalysisError: the data or the policy do not allow it.
+    """
+    allowed = [name for name in NAMES if name != "plain"]
+    if setting.protocol not in allowed:
+        raise ParametersRefused(f"--protocol takes {', '.join(allowed)}, found {setting.protocol}")
+    released = Released(setting.policy(len(sites)), tuple(sites))
+    start = time.perf_counter()
+    result = run_here(analysis, parameters, released, sites, facts=facts, protocol=setting.protocol)
+    return Answer(result, setting.protocol, time.perf_counter() - start)

@@ -1,0 +1,140 @@
+"""`tessera try`: count, survival and ranking on one CSV file, every node in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mpc_backend.analyses.base import Result
+from mpc_backend.analyses.errors import ParametersRefused
+from mpc_backend.try_ import count as counting
+from mpc_backend.try_ import ranking as ranks
+from mpc_backend.try_ import survival as curves
+from mpc_backend.try_.data import listed, read_csv
+from mpc_backend.try_.running import Answer, Setting
+
+try_app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Run an analysis on one CSV file, all nodes in this process.",
+)
+
+TimeUnit = Literal["day", "week", "month", "quarter", "year"]
+File = Annotated[Path, typer.Argument(help="A CSV file with a header, in UTF-8.")]
+Site = Annotated[str | None, typer.Option(help="Column that names the hospital; without it there is one.")]
+Release = Annotated[str, typer.Option(help="exact, or k=N: nothing about fewer than N persons.")]
+ProtocolName = Annotated[str, typer.Option("--protocol", help="The protocol the nodes run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+TimeColumn = Annotated[
+    str, typer.Option("--time", help="Column of whole times to the event or to censoring.")
+]
+EventColumn = Annotated[str, typer.Option("--event", help="Column of 0 (censored) and 1 (event).")]
+StrataColumns = Annotated[
+    str | None, typer.Option("--strata", help="Columns of strata, separated by commas.")
+]
+FileUnit = Annotated[TimeUnit, typer.Option("--unit", help="What the file's times count.")]
+Grid = Annotated[TimeUnit | None, typer.Option(help="Coarser grid, by ceiling; tau and times count it.")]
+
+
+@try_app.command()
+def count(
+    file: File,
+    where: Annotated[str, typer.Option(help="Condition over the columns: age >= 60 and sex == 'f'")],
+    then: Annotated[list[str] | None, typer.Option(help="Further conditions, one by one.")] = None,
+    person: Annotated[str | None, typer.Option(help="Column of person ids; else a row is a person.")] = None,
+    site: Site = None,
+    release: Release = "k=10",
+    protocol: ProtocolName = "rep4",
+    as_json: AsJson = False,
+) -> None:
+    """How many persons are left after each condition."""
+    frame = read_csv(file)
+    done = counting.count(frame, [where, *(then or [])], Setting(protocol, release), site, person)
+    _say(done, counting, as_json)
+
+
+@try_app.command()
+def survival(
+    file: File,
+    time: TimeColumn,
+    event: EventColumn,
+    arm: Annotated[str, typer.Option(help="Column whose values are compared.")],
+    strata: StrataColumns = None,
+    times: Annotated[str | None, typer.Option(help="Times of the at-risk table: 90,365")] = None,
+    tau: Annotated[int | None, typer.Option(min=1, help="Restricted mean up to here.")] = None,
+    rho: Annotated[float, typer.Option(min=0, max=5, help="Weight of an extra G^rho test.")] = 0.0,
+    unit: FileUnit = "day",
+    grid: Grid = None,
+    site: Site = None,
+    release: Release = "k=10",
+    protocol: ProtocolName = "rep4",
+    as_json: AsJson = False,
+) -> None:
+    """Kaplan-Meier by arm with at-risk table, median, restricted mean and log-rank tests."""
+    choice = curves.SurvivalChoice(
+        time, event, arm, listed(strata), _whole(times), tau, rho, unit, grid or unit, site
+    )
+    _say(curves.survival(read_csv(file), choice, Setting(protocol, release)), curves, as_json)
+
+
+@try_app.command()
+def ranking(
+    file: File,
+    treatment: Annotated[str, typer.Option(help="Column of treatments.")],
+    time: TimeColumn,
+    event: EventColumn,
+    patient: Annotated[str, typer.Option(help="The patient's facts by column, as JSON or @FILE.")],
+    tau: Annotated[int, typer.Option(min=1, help="Restricted mean up to here.")],
+    match: Annotated[str | None, typer.Option(help="Columns that must agree: sex,stage")] = None,
+    caliper: Annotated[str | None, typer.Option(help="Age column and years: age=5")] = None,
+    markers: Annotated[str | None, typer.Option(help="Columns of 0/1 markers: m1,m2")] = None,
+    max_distance: Annotated[int, typer.Option(min=0, help="Markers that may differ.")] = 0,
+    strata: StrataColumns = None,
+    mode: Annotated[str, typer.Option(help="How similar patients are found.")] = "neighbours",
+    unit: FileUnit = "day",
+    grid: Grid = None,
+    site: Site = None,
+    release: Release = "k=10",
+    protocol: ProtocolName = "rep4",
+    as_json: AsJson = False,
+) -> None:
+    """Treatments of patients like this one, by standardised restricted mean time to failure."""
+    if mode != "neighbours":
+        raise ParametersRefused(f"--mode takes neighbours, found {mode}")
+    choice = ranks.RankingChoice(
+        treatment, time, event, listed(match), ranks.caliper_of(caliper), listed(markers), max_distance,
+        ranks.patient_of(patient), tau, listed(strata), unit, grid or unit, site,
+    )  # fmt: skip
+    _say(ranks.ranking(read_csv(file), choice, Setting(protocol, release)), ranks, as_json)
+
+
+def _whole(text: str | None) -> tuple[int, ...]:
+    parts = listed(text)
+    if not all(part.isdigit() for part in parts):
+        raise ParametersRefused(f"--times takes whole numbers separated by commas, found {text}")
+    return tuple(sorted(int(part) for part in parts))
+
+
+def _say(done: Answer, verb: Any, as_json: bool) -> None:
+    """One JSON object, or lines for people."""
+    result: Result = done.result
+    withheld = [each.model_dump() for each in result.suppressed]
+    if as_json:
+        tail = {
+            "suppressed": withheld,
+            "notes": result.notes,
+            "protocol": done.protocol,
+            "seconds": done.seconds,
+        }
+        typer.echo(json.dumps({**verb.as_json(result), **tail}, allow_nan=False))
+        return
+    for line in verb.in_words(result):
+        typer.echo(line)
+    for each in result.suppressed:
+        typer.echo(f"withheld: {each.what}: {each.why}")
+    for note in result.notes:
+        typer.echo(note)
+    typer.echo(f"{done.protocol}, {done.seconds:.2f} s")
