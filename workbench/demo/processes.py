@@ -1,0 +1,120 @@
+"""The processes of the demonstration other than the nodes: connectors and workbenches, each really separate."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess  # our own interpreter with fixed arguments
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from workbench.demo.errors import DemonstrationFailed
+
+STOP_SECONDS = 15.0
+READY_SECONDS = 60.0
+LINES_SHOWN = 12
+
+
+class Processes:
+    """Runs ``tessera`` commands as processes of their own; output of each goes to a file in ``logs``.
+
+    Use as a context manager: leaving it stops every process it started.
+    """
+
+    def __init__(self, logs: Path, environment: Mapping[str, str] | None = None) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self._logs = logs
+        self._environment = {**os.environ, **(environment or {})}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, name: str, arguments: Sequence[str]) -> None:
+        """Start ``tessera ARGUMENTS`` under ``name``."""
+        with self.log(name).open("ab") as output:
+            self._running[name] = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "workbench.cli", *arguments],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    def wait(self, name: str) -> None:
+        """Wait for a process that ends by itself.
+
+        Raises:
+            DemonstrationFailed: it ended with another status than 0; quotes the end of its output.
+        """
+        status = self._running.pop(name).wait()
+        if status:
+            raise DemonstrationFailed(f"{name} ended with status {status}: {self._tail(name)}")
+
+    def check(self) -> None:
+        """See that every process still runs.
+
+        Raises:
+            DemonstrationFailed: one has ended; quotes the end of its output.
+        """
+        for name, process in list(self._running.items()):
+            if process.poll() is not None:
+                del self._running[name]
+                raise DemonstrationFailed(
+                    f"{name} ended with status {process.returncode}: {self._tail(name)}"
+                )
+
+    def await_page(self, name: str, url: str) -> None:
+        """Wait until a process answers at ``url``.
+
+        Raises:
+            DemonstrationFailed: it ended, or does not answer in time.
+        """
+        until = time.monotonic() + READY_SECONDS
+        while time.monotonic() < until:
+            self.check()
+            try:
+                with urllib.request.urlopen(url, timeout=5):  # noqa: S310  (our own loopback address)
+                    return
+            except urllib.error.HTTPError:
+                return
+            except OSError:
+                time.sleep(0.2)
+        raise DemonstrationFailed(
+            f"{name} did not answer at {url} within {READY_SECONDS:g} s: {self._tail(name)}"
+        )
+
+    def pids(self) -> dict[str, int]:
+        """Process ids by name."""
+        return {name: process.pid for name, process in self._running.items()}
+
+    def stop(self) -> None:
+        """Ask every process to stop, wait until it has, kill what does not."""
+        for process in self._running.values():
+            process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + STOP_SECONDS
+        for process in self._running.values():
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running.clear()
+
+    def log(self, name: str) -> Path:
+        """Where the output of a process goes."""
+        return self._logs / f"{name}.log"
+
+    def _tail(self, name: str) -> str:
+        lines = self.log(name).read_text(encoding="utf-8", errors="replace").splitlines()
+        return f"see {self.log(name)}\n" + "\n".join(lines[-LINES_SHOWN:])
