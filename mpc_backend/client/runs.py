@@ -17,11 +17,12 @@ from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.errors import InputsRefused
+from mpc_backend.analyses.plain import padded
 from mpc_backend.analyses.registry import resolve
 from mpc_backend.client.errors import RunAborted, RunRefused, RunTimeout
 from mpc_backend.client.nodes import NodeSet
 from mpc_backend.client.results import finish_result, open_results
-from mpc_backend.client.sharing import SealedShares, checked_columns, seal_tables
+from mpc_backend.client.sharing import SealedShares, seal_tables
 from mpc_backend.planned import query_tables
 
 Progress = Callable[[str, float], None]
@@ -94,9 +95,7 @@ def _share_facts(
     chosen, parameters = resolve(study, request.analysis, request.parameters)
     columns = chosen.query(parameters, facts)
     planned = query_tables(study, study.analysis(request.analysis), request)
-    for table in planned:
-        checked_columns(table.name, table.spec, columns[table.spec.name])
-    tables = [(table, columns[table.spec.name]) for table in planned]
+    tables = [(table, padded(table.spec, columns[table.spec.name])) for table in planned]
     return seal_tables(federation, study.digest, QUERY, request.nonce, tables)
 
 

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
-
 from governance.canonical import sha256_hex
 from governance.envelope import Envelope, sign_document
 from governance.federation import Federation
@@ -21,11 +19,12 @@ from governance.manifest import ManifestTable, UploadManifest
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 from mpc_backend.analyses.errors import InputsRefused
+from mpc_backend.analyses.plain import padded
 from mpc_backend.node.software import software_digest
 from mpc_backend.packages import Package, Part, SealContext, encode_package, new_salt, seal_chunks
 from mpc_backend.planned import PlannedTable, planned_tables
 from mpc_backend.protocols.sharing import layout, split
-from mpc_backend.tables import Array, Arrays, TableSpec, bucket
+from mpc_backend.tables import Arrays
 
 Tables = Mapping[str, Mapping[str, Arrays]]
 """Plaintext columns by analysis id, then table name, as `Analysis.local` gives them."""
@@ -77,12 +76,12 @@ def share_upload(
         ValueError: a value outside its declared range; names the column.
     """
     planned = planned_tables(study, run)
-    padded = {table.name: _padded(table, tables) for table in planned}
-    foreign = {f"{a}/{name}" for a, found in tables.items() for name in found} - set(padded)
+    ready = {table.name: _padded(table, tables) for table in planned}
+    foreign = {f"{a}/{name}" for a, found in tables.items() for name in found} - set(ready)
     if foreign:
-        raise InputsRefused(f"tables {sorted(foreign)} are not what the study asks for ({sorted(padded)})")
+        raise InputsRefused(f"tables {sorted(foreign)} are not what the study asks for ({sorted(ready)})")
     upload_id = secrets.token_hex(16)
-    shared = seal_tables(federation, study.digest, site, upload_id, [(t, padded[t.name]) for t in planned])
+    shared = seal_tables(federation, study.digest, site, upload_id, [(t, ready[t.name]) for t in planned])
     manifest = UploadManifest(
         study_digest=study.digest,
         federation=federation.digest,
@@ -92,7 +91,7 @@ def share_upload(
         created_at=now,
         not_after=study.validity.not_after,
         snapshot=snapshot,
-        tables=tuple(_manifest_table(table, padded[table.name]) for table in planned),
+        tables=tuple(_manifest_table(table, ready[table.name]) for table in planned),
         shares=dict(shared.digests),
         sealed=shared.commitments,
         software=software_digest(),
@@ -108,39 +107,13 @@ def _manifest_table(table: PlannedTable, columns: Arrays) -> ManifestTable:
 
 
 def _padded(table: PlannedTable, tables: Tables) -> Arrays:
-    """The columns of one planned table, padded with all-zero rows if it is a table of persons."""
+    """The columns of one planned table, filled with zero rows up to its bucket if it is a table of
+    persons.
+    """
     found = tables.get(table.analysis, {}).get(table.spec.name)
     if found is None:
         raise InputsRefused(f"table {table.name} is missing; the study asks for it")
-    checked_columns(table.name, table.spec, found)
-    if table.spec.level != "rows":
-        return dict(found)
-    rows = len(found["valid"])
-    return {name: _pad(array, bucket(rows)) for name, array in found.items()}
-
-
-def checked_columns(name: str, spec: TableSpec, columns: Arrays) -> None:
-    """Refuse a table whose columns are not exactly the planned ones, all of one and the planned length.
-
-    Raises:
-        InputsRefused.
-    """
-    wanted = {column.name for column in spec.columns}
-    if set(columns) != wanted:
-        raise InputsRefused(
-            f"table {name} has columns {sorted(columns)}, the study asks for {sorted(wanted)}"
-        )
-    lengths = {len(array) for array in columns.values()}
-    if len(lengths) != 1:
-        raise InputsRefused(f"the columns of table {name} have different lengths")
-    if spec.rows is not None and lengths != {spec.rows}:
-        raise InputsRefused(f"table {name} has {lengths.pop()} rows, the study asks for {spec.rows}")
-
-
-def _pad(array: Array, rows: int) -> Array:
-    padded: Array = np.zeros((rows, *array.shape[1:]), dtype=array.dtype)
-    padded[: len(array)] = array
-    return padded
+    return padded(table.spec, dict(found))
 
 
 def seal_tables(

@@ -57,7 +57,8 @@ class NodeService:
         self._stopped.set()
         self.jobs.stop(self.core.settings.stop_seconds)
         self._listener.stop()
-        self._housekeeper.join(10)
+        if self._housekeeper.is_alive():
+            self._housekeeper.join(10)
         self.core.record("node stopped")
         self.core.close()
 
