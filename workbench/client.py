@@ -1,12 +1,12 @@
 """Tessera from Python: connect, pick a study, run an analysis, get numbers.
 
-    from workbench.client import connect
+from workbench.client import connect
 
-    consortium = connect("federation.json", "keys/")
-    answer = consortium.study("second-line").run("survival")
-    answer.table           # pandas
-    answer.result          # the typed result, with what was suppressed and why
-    answer.receipt         # signed by every node; `tessera verify` checks it offline
+consortium = connect("federation.json", "keys/")
+answer = consortium.study("second-line").run("survival")
+answer.table           # pandas
+answer.result          # the typed result, with what was suppressed and why
+answer.receipt         # signed by every node; `tessera verify` checks it offline
 """
 
 from __future__ import annotations
@@ -19,15 +19,224 @@ from typing import Any
 
 import pandas as pd
 
-from governance.approval import InvestigatorSubmission
-from governance.envelope import sign_document
-from governance.errors import GovernanceError
+from governance.approval import InvestigatorSubmission, check_study
+from governance.envelope import Envelope, peek_document, sign_document
 from governance.federation import Federation
 from governance.receipt import Receipt
+from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 from mpc_backend.analyses.base import Result
-from workbench.consortium import Snapshot, StudyView
-from workbench.errors import ClientError, RunFailed
+from mpc_backend.analyses.ranking_parameters import RankingParameters
+from mpc_backend.analyses.ranking_result import RankingResult
+from mpc_backend.analyses.ranking_tables import missing_facts
+from mpc_backend.client import runs
+from mpc_backend.client.errors import RunAborted, RunRefused, RunTimeout
+from mpc_backend.client.nodes import NodeSet
+from mpc_backend.client.runs import open_run, post_run, prepare_run
+from workbench.asking import spent_of
+from workbench.consortium import StudyView, view_study
+from workbench.errors import ClientError
 from workbench.frames import table_of
 from workbench.identities import Identity, load_identity
+from workbench.jobs import Reporter
 from workbench.store import now
+
+POLL_SECONDS = 0.4
+PATIENCE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished run: the typed result, its receipt (verified against the federation), and the run's id."""
+
+    result: Result
+    receipt: Receipt
+    run_id: str
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The main numbers as pandas; see `workbench.frames.table_of`."""
+        return table_of(self.result)
+
+
+class Client:
+    """A consortium as one person uses it. Opens connections per call, so it may be kept and shared by
+    threads.
+    """
+
+    def __init__(self, federation: Federation, identity: Identity) -> None:
+        self.federation = federation
+        self.identity = identity
+
+    def studies(self) -> list[StudyView]:
+        """Every study the nodes hold, judged from its signatures."""
+        with NodeSet(self.federation) as nodes:
+            return [self._view(nodes, digest) for digest in nodes.studies()]
+
+    def study(self, which: str) -> Study:
+        """The study with this digest, beginning of a digest, or short name.
+
+        Raises:
+            ClientError: none, or several (an amended study keeps its short name: use the digest).
+        """
+        views = [
+            view for view in self.studies() if view.digest.startswith(which) or view.study.short_name == which
+        ]
+        if len(views) != 1:
+            found = ", ".join(view.digest[:12] for view in views) or "none"
+            raise ClientError(f"study {which!r}: one is wanted, found {found}; use the digest")
+        return Study(self, views[0])
+
+    def submit(self, study: StudyProtocol) -> None:
+        """Sign a study as its investigator and give it to every node.
+
+        Raises:
+            governance.errors.GovernanceError: the study cannot be proposed in this federation.
+            ClientError: this identity is not the study's investigator.
+            mpc_backend.client.errors.ClientError: a node did not take it; submitting again is safe.
+        """
+        check_study(self.federation, study)
+        if study.investigator.key != self.identity.signing.public:
+            raise ClientError(
+                f"study {study.short_name} names another investigator's key; only they can submit it"
+            )
+        said = sign_document(
+            InvestigatorSubmission(study_digest=study.digest, submitted_at=now()), self.identity.signing
+        )
+        with NodeSet(self.federation) as nodes:
+            nodes.post_study(study)
+            nodes.post_envelope(study.digest, said)
+
+    def _view(self, nodes: NodeSet, digest: str) -> StudyView:
+        study, envelopes = nodes.study(digest)
+        runs, _ = nodes.each_that_answers(lambda node: list(node.get("/v1/runs", study=digest)))
+        return view_study(self.federation, study, envelopes, now(), spent_of(study, runs))
+
+
+class Study:
+    """One study at the nodes."""
+
+    def __init__(self, client: Client, view: StudyView) -> None:
+        self._client = client
+        self.view = view
+
+    def run(
+        self,
+        analysis: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        facts: Mapping[str, object] | None = None,
+        progress: Reporter | None = None,
+        timeout: float = PATIENCE_SECONDS,
+    ) -> Answer:
+        """Ask for a run, wait for it, and open the answer.
+
+        Args:
+            analysis: its id in the study.
+            parameters: what a feasibility study leaves open: ``{"cohort": text}``.
+            facts: a patient's, for a ranking; they leave this process only as shares sealed to each node.
+            progress: told where the run is.
+            timeout: seconds to wait; the run goes on at the nodes after that, see `wait`.
+
+        Raises:
+            governance.errors.GovernanceError: the study does not allow it.
+            mpc_backend.client.errors.ClientError: a node does not answer or refuses, the run aborts or is
+            late.
+        """
+        study, keys = self.view.study, self._client.identity
+        prepared = prepare_run(
+            self._client.federation, study, analysis, keys.signing, parameters=parameters, facts=facts
+        )
+        with NodeSet(self._client.federation) as nodes:
+            run_id = post_run(nodes, prepared)
+            await_run(nodes, run_id, progress or _silent, timeout)
+            answer = _answer(open_run(nodes, study, prepared.request, keys.sealing))
+        return answer if facts is None else _with_missing(study, analysis, answer, facts)
+
+    def wait(
+        self, run_id: str, progress: Reporter | None = None, timeout: float = PATIENCE_SECONDS
+    ) -> Answer:
+        """Take up a run that was asked for before, and open its answer.
+
+        Raises:
+            mpc_backend.client.errors.ClientError: see `run`.
+        """
+        with NodeSet(self._client.federation) as nodes:
+            await_run(nodes, run_id, progress or _silent, timeout)
+            told = next(iter(nodes.results(run_id).values()))
+            request = peek_document(Envelope.from_value(told["request"]), RunRequest)
+            return _answer(open_run(nodes, self.view.study, request, self._client.identity.sealing))
+
+
+def await_run(nodes: NodeSet, run_id: str, report: Reporter, timeout: float) -> None:
+    """Wait until every node has the result ready, telling where it is and whom it waits for.
+
+    Raises:
+        RunAborted, RunRefused: it will give no result.
+        RunTimeout: still waiting or running.
+    """
+    until = time.monotonic() + timeout
+    while True:
+        views = nodes.run(run_id)
+        _raise_if_over(run_id, views)
+        if len(views) == len(nodes.nodes) and all(view["state"] == "done" for view in views.values()):
+            report("Opening the answer", 1.0, run_id=run_id)
+            return
+        stage, fraction = stage_of(views)
+        report(stage, fraction, run_id=run_id, parties=parties_of(nodes.federation, views))
+        if time.monotonic() > until:
+            raise RunTimeout(f"run {run_id[:12]} has no result after {timeout:g} s: {stage}")
+        time.sleep(POLL_SECONDS)
+
+
+def _raise_if_over(run_id: str, views: Mapping[str, Mapping[str, Any]]) -> None:
+    for state, error in (("refused", RunRefused), ("aborted", RunAborted)):
+        over = [view for view in views.values() if view["state"] == state]
+        if over:
+            told = next((view for view in over if view["who"]), over[0])
+            raise error(run_id, told["reason"], told["who"])
+
+
+def stage_of(views: Mapping[str, Mapping[str, Any]]) -> tuple[str, float]:
+    """Label and fraction of the slowest node, in words for people."""
+    slowest = min(views.values(), key=lambda view: (view["state"] == "done", float(view["fraction"])))
+    missing = slowest["waiting_for"]
+    if slowest["state"] == "waiting" and missing:
+        return f"Waiting for the upload of {', '.join(missing)}", float(slowest["fraction"])
+    label = str(slowest["label"]) or str(slowest["state"])
+    return label[:1].upper() + label[1:], float(slowest["fraction"])
+
+
+def parties_of(federation: Federation, views: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """A word on each hospital that is waited for and on each node."""
+    missing = {site for view in views.values() for site in view["waiting_for"]}
+    waited = {f"Hospital {site}": "upload awaited" for site in sorted(missing)}
+    nodes = {
+        f"Node {node.id}": views[node.id]["state"] if node.id in views else "does not answer"
+        for node in federation.nodes
+    }
+    return {**waited, **nodes}
+
+
+def _answer(opened: runs.Answer) -> Answer:
+    return Answer(opened.result, opened.receipt, opened.run_id)
+
+
+def _with_missing(study: StudyProtocol, analysis: str, answer: Answer, facts: Mapping[str, object]) -> Answer:
+    """Say in the answer which facts were missing: only this process knows."""
+    if not isinstance(answer.result, RankingResult):
+        return answer
+    parameters = RankingParameters.model_validate(study.analysis(analysis).parameters)
+    result = answer.result.model_copy(update={"not_matched_on": missing_facts(parameters, facts)})
+    return Answer(result, answer.receipt, answer.run_id)
+
+
+def _silent(
+    stage: str, fraction: float, *, run_id: str | None = None, parties: Mapping[str, str] | None = None
+) -> None:
+    """Reports to nobody."""
+
+
+def connect(federation: Path | str, identity: Path | str, passphrase: bytes | None = None) -> Client:
+    """A client from a federation file and a folder of keys (`tessera workbench users add` makes them)."""
+    return Client(Federation.load(Path(federation)), load_identity(Path(identity), passphrase))

@@ -11,6 +11,8 @@ from sqlalchemy import Engine
 
 from governance.federation import Federation
 from workbench.accounts import Accounts, SignIn
+from workbench.asking import Asker
+from workbench.client import Client
 from workbench.drafts import Drafts
 from workbench.identities import Identity, load_identity
 from workbench.jobs import Jobs
@@ -39,6 +41,10 @@ class Workbench:
         """The keys of a signed-in person."""
         return load_identity(self.settings.identities / person.account)
 
+    def client(self, person: SignIn) -> Client:
+        """A client that acts with a signed-in person's keys."""
+        return Client(self.federation, self.identity(person))
+
     def my_key(self, person: SignIn) -> str:
         """The person's verification key, by which studies name them."""
         return self.identity(person).signing.public
@@ -53,7 +59,8 @@ def open_workbench(settings: WorkbenchSettings) -> Workbench:
         lock_after=settings.lock_after,
         lock_for=timedelta(minutes=settings.lock_minutes),
     )
-    network = Network(pinned_federation(settings))
+    federation = pinned_federation(settings)
+    network = Network(federation, Asker(federation))
     return Workbench(settings, engine, accounts, Drafts(engine), Jobs(engine), network)
 
 

@@ -20,7 +20,7 @@ PACKAGES: Final = frozenset(
     {"workbench", "site_connector", "mpc_backend", "governance", "cohort_lang", "fhir_mappings"}
 )
 # Errors of ours that mean "the work did not succeed", where the class itself has no attribute ``exit_code``.
-FAILURES: Final = frozenset({"ProtocolAbort", "ShareMismatch", "NodeUnreachable", "RunAborted", "RunFailed"})
+FAILURES: Final = frozenset({"ProtocolAbort", "ShareMismatch"})
 
 
 class WorkbenchError(Exception):

@@ -41,7 +41,12 @@ class Reporter(Protocol):
     """How work tells where it is. ``parties``: a word on each hospital and node, by id."""
 
     def __call__(
-        self, stage: str, fraction: float, *, run_id: str | None = None, parties: Mapping[str, str] = {}
+        self,
+        stage: str,
+        fraction: float,
+        *,
+        run_id: str | None = None,
+        parties: Mapping[str, str] | None = None,
     ) -> None: ...
 
 
@@ -146,7 +151,11 @@ class Jobs:
 
     def _work(self, identifier: str, in_memory: bool, work: Work) -> None:
         def report(
-            stage: str, fraction: float, *, run_id: str | None = None, parties: Mapping[str, str] = {}
+            stage: str,
+            fraction: float,
+            *,
+            run_id: str | None = None,
+            parties: Mapping[str, str] | None = None,
         ) -> None:
             values = {"state": RUNNING, "stage": stage[:200], "fraction": min(max(fraction, 0.0), 1.0)}
             named = {"run_id": run_id} if run_id else {}

@@ -12,6 +12,7 @@ from workbench.accounts import SignIn
 from workbench.client import Answer, Client
 from workbench.consortium import StudyView
 from workbench.context import Workbench
+from workbench.identities import load_identity
 from workbench.jobs import Outcome, Reporter, Request
 from workbench.store import JobRow
 
@@ -67,13 +68,15 @@ def start_run(
     return bench.jobs.start(request, work)
 
 
-def resume(client: Client, job: JobRow, jobs: Any) -> None:
-    """Wait again for a run that was under way when the workbench stopped."""
+def take_up_again(bench: Workbench) -> None:
+    """After a start: wait again for the runs that were under way when the workbench stopped."""
+    for job in bench.jobs.recover():
+        client = Client(bench.federation, load_identity(bench.settings.identities / job.account))
 
-    def work(report: Reporter) -> Outcome:
-        return outcome(client.study(job.study_digest).wait(str(job.run_id), job.analysis, job.public, report))
+        def work(report: Reporter, client: Client = client, job: JobRow = job) -> Outcome:
+            return outcome(client.study(job.study_digest).wait(str(job.run_id), report))
 
-    jobs.resume(job.id, work)
+        bench.jobs.resume(job.id, work)
 
 
 def outcome(answer: Answer, set_aside: Sequence[str] = ()) -> Outcome:
@@ -81,5 +84,4 @@ def outcome(answer: Answer, set_aside: Sequence[str] = ()) -> Outcome:
     result = answer.result
     if set_aside and isinstance(result, RankingResult):
         result = result.without(set_aside)
-    receipt = answer.receipt.model_dump(mode="json") if answer.receipt is not None else None
-    return Outcome(result.model_dump(mode="json"), receipt)
+    return Outcome(result.model_dump(mode="json"), answer.receipt.model_dump(mode="json"))

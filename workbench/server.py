@@ -13,7 +13,8 @@ from workbench.context import open_workbench
 from workbench.gate import SIGN_IN_HEADER, Gate
 from workbench.settings import SETTINGS_VARIABLE, WorkbenchSettings, write_settings
 
-SCRIPT = Path(__file__).parent / "app.py"
+# Not beside pages/: Streamlit would take that folder for pages of its own and run them past the shell.
+SCRIPT = Path(__file__).parent / "parts" / "app.py"
 
 
 def streamlit_options(settings: WorkbenchSettings) -> dict[str, object]:

@@ -4,14 +4,15 @@ signing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import yaml
 
-from cohort_lang import CohortError, lint, parse
+from cohort_lang import CohortError, Lint, lint, lint_variables, parse
+from cohort_lang.variables import named_concept_sets
 from governance.approval import check_study
 from governance.errors import GovernanceError
 from governance.federation import Federation
@@ -83,8 +84,10 @@ def _open(value: object) -> bool:
 def check(study: StudyProtocol, federation: Federation | None = None) -> list[Finding]:
     """Everything the parties would refuse, and the lints of every cohort. Empty: ready to submit."""
     found = _against_federation(study, federation)
+    named = {name for variable in study.variables.values() for name in named_concept_sets(variable)}
     for name, text in study.cohorts.items():
-        found += check_cohort(f"cohorts.{name}", text)
+        found += check_cohort(f"cohorts.{name}", text, used=named)
+    found += [Finding("lint", "variables", str(one)) for one in lint_variables(study.variables)]
     for entry in study.analyses:
         try:
             parse_parameters(entry.kind, entry.parameters)
@@ -103,13 +106,18 @@ def _against_federation(study: StudyProtocol, federation: Federation | None) -> 
     return []
 
 
-def check_cohort(where: str, text: str) -> list[Finding]:
-    """Errors and lints of one cohort definition."""
+def check_cohort(where: str, text: str, used: Collection[str] = ()) -> list[Finding]:
+    """Errors and lints of one cohort definition; ``used``: concept sets that variables refer to."""
     try:
         cohort = parse(text)
     except CohortError as error:
         return [Finding("error", where, str(error))]
-    return [Finding("lint", where, str(found)) for found in lint(cohort, None)]
+    found = [one for one in lint(cohort) if not _only_unused_here(one, used)]
+    return [Finding("error" if one.severity == "error" else "lint", where, str(one)) for one in found]
+
+
+def _only_unused_here(one: Lint, used: Collection[str]) -> bool:
+    return one.code == "unused-concept-set" and any(f"'{name}'" in one.message for name in used)
 
 
 def template(moment: datetime, federation: Federation | None = None) -> str:

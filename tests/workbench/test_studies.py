@@ -1,0 +1,189 @@
+"""Drafts become studies; studies are judged from signatures; studies are said in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session
+
+from governance.errors import DocumentError
+from governance.study import StudyProtocol
+from tests.workbench.conftest import EXAMPLES, Consortium
+from workbench.drafts import LONGEST_DRAFT, Drafts
+from workbench.errors import DraftError
+from workbench.examples import examples
+from workbench.parts.cohort_text import read_cohort, starting_text
+from workbench.parts.study_list import approval_table, approvals, network_state
+from workbench.store import AccountRow, now, open_store
+from workbench.study_check import check, complete_study, template
+from workbench.study_words import explain_study
+
+
+def test_every_example_is_completed_checked_and_explained(consortium: Consortium) -> None:
+    found = examples(EXAMPLES)
+    assert [one.path.stem for one in found] == ["count", "ranking", "survival", "feasibility"]
+    for one in found:
+        study = consortium.study(one.path.stem)
+        assert study.federation == consortium.federation.digest
+        assert [finding for finding in check(study, consortium.federation) if finding.level == "error"] == []
+        words = explain_study(study, consortium.federation)
+        assert study.title in words
+        assert "Operator 1, Operator 2, Operator 3, Operator 4" in words
+        assert "FILLED IN" not in words
+
+
+def test_the_words_of_the_ranking_name_what_leaves_and_spare_the_reader_sixty_markers(
+    consortium: Consortium,
+) -> None:
+    words = explain_study(consortium.study("ranking"), consortium.federation)
+    assert words.count("marker") < 12
+    assert "one row per patient, without name, number or date" in words
+    assert "100 treatments" in words
+
+
+def test_a_physicians_keys_must_come_from_the_hospital(consortium: Consortium) -> None:
+    text = (EXAMPLES / "ranking.yaml").read_text(encoding="utf-8")
+    with pytest.raises(DraftError, match="physician"):
+        complete_study(text, consortium.federation, consortium.researcher)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [("title: [", DocumentError), ("just words", DocumentError), ("title: a\ntitle: b", DocumentError)],
+)
+def test_what_is_no_study_is_refused_with_a_reason(
+    consortium: Consortium, text: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        complete_study(text, consortium.federation, consortium.researcher)
+
+
+def test_the_template_can_be_submitted_as_it_stands(consortium: Consortium) -> None:
+    study = complete_study(
+        template(now(), consortium.federation), consortium.federation, consortium.researcher
+    )
+    assert check(study, consortium.federation) == []
+    assert study.investigator.key == consortium.researcher.signing.public
+
+
+def test_errors_in_cohorts_parameters_and_policy_are_found_together(consortium: Consortium) -> None:
+    study = consortium.study("survival")
+    broken = study.model_copy(
+        update={
+            "federation": "0" * 64,
+            "cohorts": {name: text.replace("require", "reqire", 1) for name, text in study.cohorts.items()},
+            "analyses": (study.analyses[0].model_copy(update={"parameters": {"outcome": "x"}}),),
+        }
+    )
+    found = {finding.where: finding for finding in check(broken, consortium.federation)}
+    assert set(found) == {"federation", "cohorts.second_line", f"analyses.{study.analyses[0].id}"}
+    assert "line " in found["cohorts.second_line"].text
+    assert all(finding.level == "error" for finding in found.values())
+
+
+def test_a_study_is_judged_from_its_signatures(consortium: Consortium) -> None:
+    study = consortium.study("count")
+    waiting = consortium.view(study, by=("north",))
+    assert (waiting.state, waiting.signed, approvals(waiting)) == (
+        "awaiting approval",
+        1,
+        "1 of 3 hospitals signed",
+    )
+    assert "south, west" in waiting.why
+    assert list(approval_table(waiting)["State"]) == [
+        "submitted",
+        "approved",
+        "not yet signed",
+        "not yet signed",
+    ]
+    approved = consortium.view(study)
+    assert (approved.state, approved.why) == ("approved", "")
+    assert approved.runs_left(consortium.researcher.signing.public) == study.budget.runs
+
+
+def test_studies_are_shown_to_those_they_name(consortium: Consortium) -> None:
+    study = consortium.study("count")
+    consortium.show(consortium.view(study))
+    assert consortium.snapshot is not None
+    assert consortium.snapshot.concerning(consortium.researcher.signing.public)
+    assert not consortium.snapshot.concerning(consortium.physician.signing.public)
+
+
+def test_the_network_says_loading_partial_and_stale(consortium: Consortium) -> None:
+    loading = network_state(None, now())
+    assert loading is not None
+    assert "not answered yet" in loading.text
+    consortium.show(unreachable=("node-c",))
+    assert consortium.snapshot is not None
+    partly = network_state(consortium.snapshot, now())
+    assert partly is not None
+    assert "3 of 4 answered" in partly.text
+    consortium.show()
+    assert network_state(consortium.snapshot, now()) is None
+    old = replace(consortium.snapshot, at=consortium.snapshot.at.replace(year=2020))
+    stale = network_state(old, now())
+    assert stale is not None
+    assert "minutes ago" in stale.text
+
+
+# ---- cohorts on the count page
+
+
+def test_a_cohort_is_read_with_line_and_column(consortium: Consortium) -> None:
+    bounds = feasibility(consortium.study("feasibility"))
+    good = read_cohort(starting_text(bounds), bounds)
+    assert good.problem is None
+    assert "365 days" in good.words
+    bad = read_cohort('cohort "x"\n\nenter on frist condition of a\n', bounds)
+    assert (bad.line, bad.column) == (3, 10)
+    outside = read_cohort(starting_text("concept set asthma: 317009 and descendants"), bounds)
+    assert outside.problem is not None
+    assert "asthma" in outside.problem
+    assert outside.words
+
+
+def feasibility(study: StudyProtocol) -> str:
+    assert study.feasibility is not None
+    return study.feasibility.concept_sets
+
+
+# ---- drafts
+
+
+@pytest.fixture
+def drafts(tmp_path: Path) -> Drafts:
+    engine = open_store(tmp_path / "workbench.sqlite")
+    with Session(engine) as session, session.begin():
+        for name in ("ada", "ben"):
+            session.add(
+                AccountRow(name=name, display_name=name, roles=[], password_hash="", created_at=now())
+            )
+    return Drafts(engine)
+
+
+def test_drafts_are_kept_and_private(drafts: Drafts) -> None:
+    identifier = drafts.create("ada", "First", "text")
+    drafts.save(identifier, "ada", "Second", "more")
+    assert (drafts.get(identifier, "ada").title, drafts.get(identifier, "ada").text) == ("Second", "more")
+    for act in (drafts.get, drafts.remove):
+        with pytest.raises(DraftError):
+            act(identifier, "ben")
+    assert drafts.listing("ben") == []
+    drafts.submitted(identifier, "ada", "f" * 64)
+    assert drafts.listing("ada")[0].submitted_digest == "f" * 64
+    drafts.remove(identifier, "ada")
+    assert drafts.listing("ada") == []
+
+
+def test_a_kept_cohort_is_no_study_draft(drafts: Drafts) -> None:
+    drafts.keep_cohort("ada", "cohort one")
+    drafts.keep_cohort("ada", "cohort two")
+    assert (drafts.kept_cohort("ada"), drafts.kept_cohort("ben")) == ("cohort two", None)
+    assert drafts.listing("ada") == []
+
+
+def test_an_endless_draft_is_refused(drafts: Drafts) -> None:
+    with pytest.raises(DraftError, match="at most"):
+        drafts.create("ada", "long", "x" * (LONGEST_DRAFT + 1))
