@@ -20,6 +20,7 @@ from governance.errors import DocumentError, GovernanceError, NotPermitted
 from governance.federation import Federation
 from governance.run_request import RunRequest, check_run_request
 from governance.study import StudyProtocol
+from mpc_backend.client.errors import NodeRefused, NodeUnreachable
 from site_connector.directory import SiteDirectory
 from site_connector.dry_run import dry_run
 from site_connector.errors import (
@@ -27,8 +28,6 @@ from site_connector.errors import (
     CannotEvaluate,
     DecisionRefused,
     NoData,
-    NodeDown,
-    NodeRefused,
     NodesUnreachable,
 )
 from site_connector.intake import Intake
@@ -173,7 +172,7 @@ class Connector:
         """Answer each new, signed run request of a feasibility study that keeps within its bounds."""
         self._check_permitted(study, now)
         known = self._mailbox.known_runs(study.digest)
-        for run_id, envelope in self._open_runs(study).items():
+        for run_id, envelope in self._open_runs(study, known).items():
             if run_id in known:
                 continue
             request = peek_document(envelope, RunRequest)
@@ -195,15 +194,17 @@ class Connector:
             return str(error)
         return ""
 
-    def _open_runs(self, study: StudyProtocol) -> dict[str, Envelope]:
+    def _open_runs(self, study: StudyProtocol, known: set[str]) -> dict[str, Envelope]:
         """Requests that wait for uploads at any node, by run id."""
         found: dict[str, Envelope] = {}
         for node in self._nodes:
-            self._try(node, partial(self._collect_runs, node, study, found))
+            self._try(node, partial(self._collect_runs, node, study, known, found))
         return found
 
-    def _collect_runs(self, node: NodeLink, study: StudyProtocol, found: dict[str, Envelope]) -> None:
-        for envelope in node.open_runs(study.digest):
+    def _collect_runs(
+        self, node: NodeLink, study: StudyProtocol, known: set[str], found: dict[str, Envelope]
+    ) -> None:
+        for envelope in node.open_runs(study.digest, known):
             try:
                 found[peek_document(envelope, RunRequest).run_id] = envelope
             except DocumentError as error:
@@ -230,14 +231,14 @@ class Connector:
         """Call one node; note how it went. A refusal concerns a study, silence concerns the node."""
         try:
             call()
-        except NodeDown as error:
+        except NodeUnreachable as error:
             self._mailbox.put_contact(node.node, self._clock(), str(error))
             log.warning("node did not answer", node=node.node, why=str(error))
             return False
         except NodeRefused as error:
             log.warning("node refused", node=node.node, why=str(error))
             if study is not None:
-                self._mailbox.put_note(study, f"{node.node}: {error}")
+                self._mailbox.put_note(study, str(error))
             return False
         self._mailbox.put_contact(node.node, self._clock())
         return True

@@ -40,9 +40,6 @@ class SiteSettings(BaseSettings):
     id: Annotated[Slug, Field(description="The site's name in the federation file.")]
     name: Annotated[Words, Field(description="The hospital's name, as people read it.")]
     poll_seconds: Annotated[float, Field(gt=0, description="Pause between two looks at the nodes.")] = 2.0
-    upload_days: Annotated[
-        int, Field(ge=1, le=3653, description="How long an upload may be used, at most until the study ends.")
-    ] = 3653
 
     @classmethod
     def settings_customise_sources(

@@ -55,7 +55,7 @@ def _tables(study: StudyProtocol, data: dict[str, SiteData], problems: list[str]
     except CannotEvaluate as error:
         problems.append(str(error))
         return ()
-    return tuple(_counted(table, rows_of(made[f"{table.analysis}/{table.table}"])) for table in tables)
+    return tuple(_counted(table, rows_of(made[table.analysis][table.table])) for table in tables)
 
 
 def _counted(table: TableOut, rows: int) -> TableOut:

@@ -8,8 +8,6 @@
     ├── CannotEvaluate       this hospital's data cannot give what the study asks for                exit 2
     ├── AlreadyUploaded      a study uploads once                                                    exit 2
     ├── ConnectorBusy        another connector already serves this directory                         exit 2
-    ├── NodeRefused          a node says no; its reason is passed on                                 exit 2
-    ├── NodeDown             a node did not answer                                                   exit 3
     ├── NodesUnreachable     what was to be sent is kept, since a node did not take it yet           exit 3
     └── MailboxError         the mailbox file cannot be read or written                              exit 3
 
@@ -52,16 +50,6 @@ class AlreadyUploaded(SiteError):
 
 class ConnectorBusy(SiteError):
     """Another connector already serves this directory."""
-
-
-class NodeRefused(SiteError):
-    """A node says no; its reason is passed on."""
-
-
-class NodeDown(SiteError):
-    """A node did not answer."""
-
-    exit_code = 3
 
 
 class NodesUnreachable(SiteError):

@@ -6,11 +6,12 @@ what one node withholds, another delivers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
 
-from governance.approval import check_study, read_statement
+from governance.approval import InvestigatorSubmission, check_study, read_statement
 from governance.envelope import Envelope
 from governance.errors import GovernanceError
 from governance.federation import Federation
@@ -28,6 +29,7 @@ class Intake:
         self._federation, self._site, self._mailbox = federation, site, mailbox
         self._studies = {study.digest: study for study, _ in mailbox.studies()}
         self._refused: set[str] = set()
+        self._complaints: set[tuple[str, str]] = set()
 
     @property
     def studies(self) -> dict[str, StudyProtocol]:
@@ -38,39 +40,49 @@ class Intake:
         """Take in everything new from one node.
 
         Raises:
-            NodeDown, NodeRefused: the node did not answer; what was taken so far stays.
+            NodeUnreachable, NodeRefused: what was taken so far stays.
         """
-        for digest in node.study_digests():
+        for digest in node.studies_naming(self._site):
             if digest in self._refused:
                 continue
-            known = self._studies.get(digest)
-            study = known or self._fetched(node, digest)
-            if study is None:
+            found = self._fetched(node, digest)
+            if found is None:
                 continue
-            statements = self._verified(node, study)
-            if known is None and not self._submitted(study, statements):
-                continue
-            self._put(study, statements, now)
+            study, envelopes = found
+            statements = self._verified(node, study, envelopes)
+            if digest in self._studies or self._submitted(statements):
+                self._put(study, statements, now)
 
-    def _fetched(self, node: NodeLink, digest: str) -> StudyProtocol | None:
-        """A study that names this site and may be proposed in this federation."""
+    def _fetched(self, node: NodeLink, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]] | None:
+        """A study that names this site and may be proposed in this federation, with what is said about it."""
         try:
-            study = node.study(digest)
-            if study.digest != digest:
-                self._refuse(node, digest, "the document has another digest")
-                return None
-            if self._site not in study.sites:
-                self._refused.add(digest)
-                return None
+            study, envelopes = node.study(digest)
+        except GovernanceError as error:
+            self._complain(node, digest, str(error))
+            return None
+        if study.digest != digest:
+            self._complain(node, digest, f"the node hands out study {study.digest[:12]} for it")
+            return None
+        if digest not in self._studies and not self._proposable(node, study):
+            return None
+        return study, envelopes
+
+    def _proposable(self, node: NodeLink, study: StudyProtocol) -> bool:
+        try:
             check_study(self._federation, study)
         except GovernanceError as error:
-            self._refuse(node, digest, str(error))
-            return None
-        return study
+            self._refuse(node, study.digest, str(error))
+            return False
+        if self._site not in study.sites:
+            self._refuse(node, study.digest, "the study does not name this site")
+            return False
+        return True
 
-    def _verified(self, node: NodeLink, study: StudyProtocol) -> list[Envelope]:
+    def _verified(
+        self, node: NodeLink, study: StudyProtocol, envelopes: Sequence[Envelope]
+    ) -> list[Envelope]:
         found = []
-        for envelope in node.statements(study.digest):
+        for envelope in envelopes:
             key = envelope.digest
             if key in self._refused:
                 continue
@@ -82,10 +94,10 @@ class Intake:
             found.append(envelope)
         return found
 
-    def _submitted(self, study: StudyProtocol, statements: list[Envelope]) -> bool:
+    @staticmethod
+    def _submitted(statements: list[Envelope]) -> bool:
         """Whether the investigator signed: before that, a study is nobody's proposal."""
-        kind = "application/vnd.tessera.submission+json"
-        return any(envelope.payloadType == kind for envelope in statements)
+        return any(envelope.payloadType == InvestigatorSubmission.payload_type for envelope in statements)
 
     def _put(self, study: StudyProtocol, statements: list[Envelope], now: datetime) -> None:
         if self._mailbox.put_study(study, now):
@@ -95,6 +107,14 @@ class Intake:
             if self._mailbox.put_statement(study.digest, envelope, now):
                 log.info("statement received", study=study.digest, kind=envelope.payloadType)
 
-    def _refuse(self, node: NodeLink, what: str, why: str) -> None:
-        self._refused.add(what)
-        log.warning("refused what a node holds", node=node.node, what=what, why=why)
+    def _refuse(self, node: NodeLink, digest: str, why: str) -> None:
+        """For good, whichever node holds it: the digest names the content that was refused."""
+        self._refused.add(digest)
+        self._complain(node, digest, why)
+
+    def _complain(self, node: NodeLink, digest: str, why: str) -> None:
+        """Log once. A node that hands out something else under a digest does not keep others from delivering
+        it."""
+        if (node.node, digest) not in self._complaints:
+            self._complaints.add((node.node, digest))
+            log.warning("refused what a node holds", node=node.node, what=digest, why=why)

@@ -2,32 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from governance.canonical import canonical_json, sha256_hex
 from governance.envelope import Envelope
 from governance.study import StudyProtocol
+from mpc_backend.client.errors import NodeRefused
+from mpc_backend.client.nodes import NodeClient
 
 
 class NodeLink(Protocol):
-    """One node. Methods raise `NodeDown` when it does not answer and `NodeRefused` when it says no."""
+    """One node. Methods raise `NodeUnreachable` when it does not answer and `NodeRefused` when it says no."""
 
     node: str
 
-    def study_digests(self) -> Sequence[str]:
-        """Digests of the studies posted to this node."""
+    def studies_naming(self, site: str) -> Sequence[str]:
+        """Digests of open studies that name this site, as the node says."""
 
-    def study(self, digest: str) -> StudyProtocol:
-        """One study; the caller checks its digest."""
-
-    def statements(self, digest: str) -> Sequence[Envelope]:
-        """Signed statements about a study, not yet trusted."""
+    def study(self, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]]:
+        """One study and the signed statements about it, nothing trusted yet; the caller checks the digest."""
 
     def post_statement(self, digest: str, envelope: Envelope) -> None:
         """Hand a signed statement over; repeating it is harmless."""
 
-    def open_runs(self, digest: str) -> Sequence[Envelope]:
-        """Signed requests of runs that wait for uploads, not yet trusted."""
+    def open_runs(self, digest: str, known: Collection[str]) -> Sequence[Envelope]:
+        """Signed requests of runs that wait, without those already known; not yet trusted."""
 
     def upload(self, manifest: Envelope, package: bytes) -> None:
         """Hand over a manifest with this node's sealed package; repeating the same upload is harmless."""
+
+
+class HttpNode:
+    """A node over HTTPS, accepted only with the certificate the federation file lists for it."""
+
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
+        self.node = client.entry.id
+
+    def studies_naming(self, site: str) -> Sequence[str]:
+        """See `NodeLink`."""
+        lines = self._client.get("/v1/studies")
+        return [line["digest"] for line in lines if site in line["sites"] and not line["closed"]]
+
+    def study(self, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]]:
+        """See `NodeLink`."""
+        body = self._client.get(f"/v1/studies/{digest}")
+        study = StudyProtocol.from_canonical(canonical_json(body["study"]))
+        return study, [Envelope.from_value(one) for one in body["envelopes"]]
+
+    def post_statement(self, digest: str, envelope: Envelope) -> None:
+        """See `NodeLink`."""
+        self._client.post(f"/v1/studies/{digest}/envelopes", envelope.canonical())
+
+    def open_runs(self, digest: str, known: Collection[str]) -> Sequence[Envelope]:
+        """See `NodeLink`."""
+        runs = self._client.get("/v1/runs", study=digest)
+        wanted = [run["run_id"] for run in runs if run["state"] == "waiting" and run["run_id"] not in known]
+        return [Envelope.from_value(self._client.get(f"/v1/runs/{one}")["request"]) for one in wanted]
+
+    def upload(self, manifest: Envelope, package: bytes) -> None:
+        """See `NodeLink`. Layout: length of the manifest (4 bytes, little-endian), manifest, package."""
+        head = manifest.canonical()
+        try:
+            self._client.post("/v1/uploads", iter([len(head).to_bytes(4, "little") + head, package]))
+        except NodeRefused as error:
+            held = error.more.get("manifest")
+            if error.problem != "duplicate-upload" or held != sha256_hex(manifest.body):
+                raise

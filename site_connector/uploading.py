@@ -12,27 +12,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from datetime import datetime, timedelta
-from importlib.metadata import version
+from datetime import datetime
 
-from governance.canonical import sha256_hex
 from governance.document import utc_text
-from governance.envelope import Envelope, sign_document
+from governance.envelope import Envelope
 from governance.federation import Federation
 from governance.keys import SigningKey
-from governance.manifest import ManifestTable, UploadManifest
+from governance.manifest import UploadManifest
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
-from mpc_backend.planned import PlannedTable
-from mpc_backend.tables import Arrays
+from mpc_backend.client.sharing import Upload, share_upload
+from mpc_backend.errors import EngineError
 from site_connector.directory import SiteDirectory, write_new
-from site_connector.errors import SiteError
+from site_connector.errors import CannotEvaluate, SiteError
 from site_connector.evaluation import opened
-from site_connector.leaving import planned
 from site_connector.mailbox import Mailbox
-from site_connector.sealing import SealedUpload, seal_upload
 from site_connector.snapshot import Snapshot, freeze, release, thaw
-from site_connector.tables import evaluate_cohorts, local_tables, padded, rows_of
+from site_connector.tables import evaluate_cohorts, local_tables
 
 
 class Uploader:
@@ -42,7 +38,7 @@ class Uploader:
         self, directory: SiteDirectory, federation: Federation, mailbox: Mailbox, key: SigningKey
     ) -> None:
         self._directory, self._federation, self._mailbox, self._key = directory, federation, mailbox, key
-        self._settings = directory.settings()
+        self._site = directory.settings().id
 
     def prepare(self, study: StudyProtocol, run: RunRequest | None, now: datetime) -> str:
         """Compute, seal and note an upload; returns its id. Approval is checked by the caller.
@@ -57,20 +53,17 @@ class Uploader:
         name = run_id or study.digest
         snapshot = freeze(self._directory, name)
         try:
-            tables = planned(study, run)
-            columns = self._columns(study, run, snapshot, tables)
-            sealed = seal_upload(self._federation, study, self._settings.id, tables, columns)
-        except SiteError:
+            upload = self._shared(study, run, snapshot, now)
+        except (SiteError, EngineError, ValueError) as error:
             thaw(self._directory, name)
-            raise
-        shapes = [_shape(table, columns[table.name]) for table in tables]
-        manifest = self._manifest(study, run_id, now, snapshot, shapes, sealed)
-        self._keep(sealed)
-        self.log("upload sealed", now, manifest)
-        self._mailbox.add_upload(sealed.upload_id, study.digest, run_id, manifest, now)
+            raise CannotEvaluate(str(error)) from error
+        upload_id = UploadManifest.from_canonical(upload.manifest.body).upload_id
+        self._keep(upload_id, upload)
+        self.log("upload sealed", now, upload.manifest)
+        self._mailbox.add_upload(upload_id, study.digest, run_id, upload.manifest, now)
         if run is not None:
             release(self._directory, name)
-        return sealed.upload_id
+        return upload_id
 
     def clean(self) -> None:
         """Remove what a crash left behind: sealed files and snapshots that no upload in the mailbox refers
@@ -94,49 +87,29 @@ class Uploader:
         self._mailbox.finish_upload(upload_id)
         shutil.rmtree(self._directory.outbox / upload_id, ignore_errors=True)
 
-    def _columns(
-        self,
-        study: StudyProtocol,
-        run: RunRequest | None,
-        snapshot: Snapshot,
-        tables: tuple[PlannedTable, ...],
-    ) -> dict[str, Arrays]:
+    def _shared(
+        self, study: StudyProtocol, run: RunRequest | None, snapshot: Snapshot, now: datetime
+    ) -> Upload:
         with opened(snapshot.database) as connection:
-            found = local_tables(study, evaluate_cohorts(connection, study, run), run)
-        return {table.name: padded(table, found[table.name]) for table in tables}
-
-    def _manifest(
-        self,
-        study: StudyProtocol,
-        run_id: str | None,
-        now: datetime,
-        snapshot: Snapshot,
-        tables: list[ManifestTable],
-        sealed: SealedUpload,
-    ) -> Envelope:
-        manifest = UploadManifest(
-            study_digest=study.digest,
-            federation=self._federation.digest,
-            run=run_id,
-            site=self._settings.id,
-            upload_id=sealed.upload_id,
-            created_at=now,
-            not_after=min(study.validity.not_after, now + timedelta(days=self._settings.upload_days)),
+            tables = local_tables(study, evaluate_cohorts(connection, study, run), run)
+        return share_upload(
+            self._federation,
+            study,
+            self._site,
+            tables,
+            key=self._key,
             snapshot=snapshot.commitment,
-            tables=tuple(tables),
-            shares={str(share): digest for share, digest in sealed.shares.items()},
-            sealed={node: sha256_hex(package) for node, package in sealed.packages.items()},
-            software=f"tessera-rwe {version('tessera-rwe')}",
+            now=now,
+            run=run,
         )
-        return sign_document(manifest, self._key)
 
-    def _keep(self, sealed: SealedUpload) -> None:
+    def _keep(self, upload_id: str, upload: Upload) -> None:
         """Write the sealed packages so that they appear together or not at all."""
-        scratch = self._directory.outbox / f".{sealed.upload_id}"
+        scratch = self._directory.outbox / f".{upload_id}"
         scratch.mkdir(mode=0o700, parents=True)
-        for node, package in sealed.packages.items():
+        for node, package in upload.sealed.items():
             write_new(scratch / node, package)
-        os.replace(scratch, self._directory.outbox / sealed.upload_id)
+        os.replace(scratch, self._directory.outbox / upload_id)
 
     def log(self, kind: str, now: datetime, manifest: Envelope) -> None:
         """Append what happened to an upload to the site's ledger."""
@@ -153,8 +126,3 @@ class Uploader:
                     "tables": [f"{one.analysis}/{one.name}: {one.rows} rows" for one in said.tables],
                 }
             )
-
-
-def _shape(table: PlannedTable, columns: Arrays) -> ManifestTable:
-    names = tuple(column.name for column in table.spec.columns)
-    return ManifestTable(analysis=table.analysis, name=table.spec.name, rows=rows_of(columns), columns=names)

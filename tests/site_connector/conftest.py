@@ -1,11 +1,13 @@
-"""A consortium in one process: three sites' directories, four nodes that check and keep what real nodes do."""
+"""A consortium in one process: three sites' directories, four nodes that check and keep what real nodes
+do."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -23,13 +25,15 @@ from governance.keys import SealingKey, SigningKey
 from governance.manifest import UploadManifest, check_manifest
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
+from mpc_backend.analyses.base import SiteData
+from mpc_backend.client.errors import NodeRefused, NodeUnreachable
 from mpc_backend.packages import SealContext, decode_package, unseal_chunks
 from mpc_backend.planned import planned_tables
 from mpc_backend.protocols.sharing import assemble
 from site_connector.connector import Connector
 from site_connector.decisions import StewardDesk
 from site_connector.directory import SiteDirectory
-from site_connector.errors import NodeDown, NodeRefused
+from site_connector.evaluation import site_data
 from site_connector.loading import Extract, load
 from site_connector.mailbox import Mailbox
 from site_connector.setup import init_site, pin_federation
@@ -84,7 +88,8 @@ def write_table(folder: Path, name: str, rows: Sequence[dict[str, object]]) -> N
 
 
 def write_extract(folder: Path, metformin: int = METFORMIN) -> Path:
-    """40 persons with type 2 diabetes; 30 adults, of whom 24 take metformin within 90 days; 6 take glipizide."""
+    """40 persons with type 2 diabetes; 30 adults, of whom 24 take metformin within 90 days; 6 take
+    glipizide."""
     folder.mkdir(parents=True)
     start = date(2015, 1, 1)
     people, periods, conditions, drugs, deaths = [], [], [], [], []
@@ -176,8 +181,14 @@ def write_vocabulary(folder: Path) -> None:
         for row in rows
     ]
     write_table(folder, "concept_ancestor", own)
-    relationship = {"relationship_id": "Maps to", "valid_start_date": "1970-01-01", "valid_end_date": "2099-12-31"}
-    mapped = [{"concept_id_1": r["concept_id"], "concept_id_2": r["concept_id"], **relationship} for r in rows]
+    relationship = {
+        "relationship_id": "Maps to",
+        "valid_start_date": "1970-01-01",
+        "valid_end_date": "2099-12-31",
+    }
+    mapped = [
+        {"concept_id_1": r["concept_id"], "concept_id_2": r["concept_id"], **relationship} for r in rows
+    ]
     write_table(folder, "concept_relationship", mapped)
 
 
@@ -199,19 +210,15 @@ class LocalNode:
     def _up(self) -> None:
         self.calls += 1
         if self.down:
-            raise NodeDown(f"{self.node} does not answer")
+            raise NodeUnreachable(self.node, "https://127.0.0.1", "refused")
 
-    def study_digests(self) -> Sequence[str]:
+    def studies_naming(self, site: str) -> Sequence[str]:
         self._up()
-        return list(self.studies_held)
+        return [digest for digest, study in self.studies_held.items() if site in study.sites]
 
-    def study(self, digest: str) -> StudyProtocol:
+    def study(self, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]]:
         self._up()
-        return self.studies_held[digest]
-
-    def statements(self, digest: str) -> Sequence[Envelope]:
-        self._up()
-        return list(self.said.get(digest, []))
+        return self.studies_held[digest], list(self.said.get(digest, []))
 
     def post_statement(self, digest: str, envelope: Envelope) -> None:
         self._up()
@@ -219,9 +226,10 @@ class LocalNode:
         if envelope not in self.said.setdefault(digest, []):
             self.said[digest].append(envelope)
 
-    def open_runs(self, digest: str) -> Sequence[Envelope]:
+    def open_runs(self, digest: str, known: Collection[str]) -> Sequence[Envelope]:
         self._up()
-        return list(self.runs.get(digest, []))
+        asked = self.runs.get(digest, [])
+        return [one for one in asked if RunRequest.from_canonical(one.body).run_id not in known]
 
     def upload(self, manifest: Envelope, package: bytes) -> None:
         self._up()
@@ -230,11 +238,11 @@ class LocalNode:
         try:
             said = check_manifest(self.federation, study, manifest, NOW)
         except GovernanceError as error:
-            raise NodeRefused(str(error)) from error
+            raise NodeRefused(self.node, "signature", str(error), {}) from error
         key = (said.study_digest, said.run or "", said.site)
         held = self.uploads.get(key)
         if held is not None and held[0].upload_id != said.upload_id:
-            raise NodeRefused(f"{said.site} has uploaded already")
+            raise NodeRefused(self.node, "duplicate-upload", f"{said.site} has uploaded already", {})
         assert said.sealed[self.node] == sha256_hex(package)
         context = SealContext(study.digest, said.site, self.node, said.upload_id)
         plain = unseal_chunks(package, self.sealing, context)
@@ -243,7 +251,7 @@ class LocalNode:
         self.uploads[key] = (said, plain)
         if self.lose_answers:
             self.lose_answers -= 1
-            raise NodeDown(f"{self.node} does not answer")
+            raise NodeUnreachable(self.node, "https://127.0.0.1", "refused")
 
 
 class Consortium:
@@ -256,7 +264,8 @@ class Consortium:
         sealing = {node: SealingKey.generate() for node in NODES}
         self.sites = {site: SiteDirectory(root / site) for site in SITES}
         entries = [
-            init_site(self.sites[s].path, site_id=s, name=f"Hospital {s}", passphrase=PASSPHRASE) for s in SITES
+            init_site(self.sites[s].path, site_id=s, name=f"Hospital {s}", passphrase=PASSPHRASE)
+            for s in SITES
         ]
         self.federation = self._federation(sealing, entries)
         self.federation.save(root / "federation.json")
@@ -392,6 +401,25 @@ class Consortium:
             for table in planned_tables(study, run)
             for column in table.spec.columns
         }
+
+
+@pytest.fixture(autouse=True)
+def evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluating cohorts is slow: the same question about the same data is computed once in a test
+    session."""
+
+    def remembered(connection: Any, name: str, text: str, variables: Mapping[str, Any]) -> SiteData:
+        data = connection.con.execute("SELECT count(*), sum(drug_concept_id) FROM drug_exposure").fetchone()
+        question = (data, text, json.dumps({k: v.model_dump() for k, v in variables.items()}, default=str))
+        if question not in _EVALUATED:
+            _EVALUATED[question] = site_data(connection, name, text, variables)
+        return _EVALUATED[question]
+
+    for module in ("tables", "dry_run"):
+        monkeypatch.setattr(f"site_connector.{module}.site_data", remembered)
+
+
+_EVALUATED: dict[object, SiteData] = {}
 
 
 @pytest.fixture
