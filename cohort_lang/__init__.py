@@ -13,17 +13,25 @@ from cohort_lang.errors import (
     CohortError,
     CohortRefused,
     CohortSyntaxError,
-    DatabaseUnreadable,
     MissingTable,
     UnknownConcept,
     UnknownConceptSet,
 )
 from cohort_lang.formatting import format_cohort, format_concept_sets
+from cohort_lang.lints import ConceptFacts, ConceptLookup, Lint, lint, lint_variables
 from cohort_lang.parsing import parse, parse_concept_sets
+from cohort_lang.prose import explain
 from cohort_lang.tree import Cohort, ConceptSet
 
 if TYPE_CHECKING:
-    from cohort_lang.evaluation import CohortResult, Diagnosis, diagnose, evaluate, evaluate_variables
+    from cohort_lang.evaluation import (
+        CohortResult,
+        Diagnosis,
+        SiteConcepts,
+        diagnose,
+        evaluate,
+        evaluate_variables,
+    )
 
 __all__ = [
     "Cohort",
@@ -31,22 +39,28 @@ __all__ = [
     "CohortRefused",
     "CohortResult",
     "CohortSyntaxError",
+    "ConceptFacts",
+    "ConceptLookup",
     "ConceptSet",
-    "DatabaseUnreadable",
     "Diagnosis",
+    "Lint",
     "MissingTable",
+    "SiteConcepts",
     "UnknownConcept",
     "UnknownConceptSet",
     "diagnose",
     "evaluate",
     "evaluate_variables",
+    "explain",
     "format_cohort",
     "format_concept_sets",
+    "lint",
+    "lint_variables",
     "parse",
     "parse_concept_sets",
 ]
 
-_EVALUATION = ("CohortResult", "Diagnosis", "diagnose", "evaluate", "evaluate_variables")
+_EVALUATION = ("CohortResult", "Diagnosis", "SiteConcepts", "diagnose", "evaluate", "evaluate_variables")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,11 +2,10 @@
 
     CohortError
     ├── CohortSyntaxError        the text is no cohort definition; carries line, column, expected
-    ├── CohortRefused            the definition or variable cannot be evaluated as written
-    │   ├── UnknownConcept       a concept id is not in the site's vocabulary
-    │   ├── UnknownConceptSet    a variable names a concept set the cohort does not declare
-    │   └── MissingTable         the definition reads a table or column the database does not have
-    └── DatabaseUnreadable       the path is not a DuckDB file or a folder of OMOP tables
+    └── CohortRefused            the definition or variable cannot be evaluated as written
+        ├── UnknownConcept       a concept id is not in the site's vocabulary
+        ├── UnknownConceptSet    a variable names a concept set the cohort does not declare
+        └── MissingTable         the definition reads a table or column the database does not have
 
 Messages name ids, tables and positions, never a patient's data.
 """
@@ -74,10 +73,6 @@ class MissingTable(CohortRefused):
     def __init__(self, what: str, needed_by: str):
         self.what = what
         super().__init__(f"the database has no {what}, which {needed_by} needs; load it, or leave that out")
-
-
-class DatabaseUnreadable(CohortError):
-    """The path is neither a DuckDB file nor a folder of OMOP tables as Parquet or CSV."""
 
 
 def _either(options: Sequence[str], most: int = 9) -> str:

@@ -182,8 +182,8 @@ def _limit(limit: str) -> list[str]:
     return [f"  taking {_LIMIT_WORDS[limit]} event per person"] if limit in _LIMIT_WORDS else []
 
 
-def _event(event: Event, indent: int = 0) -> str:
-    parts = ["first" if event.first else "", event.domain]
+def _event(event: Event, indent: int = 0, *, plural: bool = False) -> str:
+    parts = ["first" if event.first else "", event.domain + ("s" if plural else "")]
     parts += [f"of {name(event.concepts)}" if event.concepts is not None else ""]
     parts += [f"recorded as {name(event.source)}" if event.source is not None else ""]
     parts += [f"where {_attributes(event.attributes)}" if event.attributes else ""]
@@ -275,7 +275,8 @@ def _group(group: Group, indent: int, nested: bool) -> str:
 
 
 def _occurrence(of: Occurrence, indent: int, *, counted: bool = True, nested: bool = False) -> str:
-    parts = [_count(of.count) if counted else "", _event(of.event, indent)]
+    plural = counted and of.count.n > 1 and of.count.distinct is None
+    parts = [_count(of.count) if counted else "", _event(of.event, indent, plural=plural)]
     parts += [" and ".join(_window(window, "that event" if nested else "index") for window in of.windows)]
     parts += ["during the same visit" if of.same_visit else ""]
     parts += ["ignoring observation periods" if of.ignore_observation else ""]

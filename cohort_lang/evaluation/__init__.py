@@ -5,12 +5,14 @@ any backend; they become dates again in what is returned.
 """
 
 from cohort_lang.evaluation.diagnosis import Diagnosis, Sought, UnmappedCode, diagnose
+from cohort_lang.evaluation.lookup import SiteConcepts
 from cohort_lang.evaluation.run import CohortResult, evaluate
 from cohort_lang.evaluation.variables import evaluate_variables
 
 __all__ = [
     "CohortResult",
     "Diagnosis",
+    "SiteConcepts",
     "Sought",
     "UnmappedCode",
     "diagnose",

@@ -81,7 +81,7 @@ def _pairs(site: Site, index: Table, occurrence: Occurrence) -> Table:
     """Index events beside the records that lie in the windows; record columns are named a_..."""
     found = events(site, occurrence.event)
     found = found.rename({f"a_{name}": name for name in found.columns})
-    joined = index.join(found, index.person_id == found.a_person_id)
+    joined = index.join(found, [("person_id", "a_person_id")])
     conditions = [
         condition for window in occurrence.windows for condition in _window(joined, window, occurrence)
     ]

@@ -6,7 +6,7 @@ import ibis
 from ibis.expr.types import Table
 
 from cohort_lang.evaluation.criteria import satisfied
-from cohort_lang.evaluation.events import events, observation_periods
+from cohort_lang.evaluation.events import containing, events, observation_periods
 from cohort_lang.evaluation.site import Site
 from cohort_lang.tree import Entry, Limit
 
@@ -42,8 +42,7 @@ def entry_records(site: Site, entry: Entry) -> Table:
 
 def in_observation(site: Site, found: Table, entry: Entry) -> Table:
     """Records beside each observation period that contains their start with the days required around it."""
-    periods = observation_periods(site)
-    joined = found.join(periods, found.person_id == periods.person_id)
+    joined = containing(found, observation_periods(site))
     return joined.filter(
         joined.start - joined.op_start >= entry.prior_days,
         joined.op_end - joined.start >= entry.later_days,

@@ -62,8 +62,7 @@ def first_per_person(found: Table) -> Table:
 
 
 def _among(site: Site, found: Table, column: str, name: str) -> Table:
-    concepts = site.concepts(name)
-    return found.semi_join(concepts, found[column] == concepts.concept_id)
+    return found.semi_join(site.concepts(name), [(column, "concept_id")])
 
 
 def in_range(value: Value, of: Range[Any]) -> BooleanValue:
@@ -133,7 +132,7 @@ def _column(found: Table, name: str, event: Event) -> Any:
 def _during_visit(site: Site, found: Table, name: str) -> Table:
     visits = _among(site, records(site, "visit"), "concept_id", name)
     visits = visits.select(of_person=visits.person_id, visit=visits.record_id)
-    return found.semi_join(visits, [found.visit_id == visits.visit, found.person_id == visits.of_person])
+    return found.semi_join(visits, [("visit_id", "visit"), ("person_id", "of_person")])
 
 
 def demographic(site: Site, found: Table, attribute: AgeAt | SexIs | Dated | Ended) -> Table:
@@ -180,18 +179,16 @@ def observation_periods(site: Site) -> Table:
     )
 
 
-def _having(site: Site, found: Table, event: Event) -> Table:
-    from cohort_lang.evaluation.criteria import satisfied  # noqa: PLC0415  events and criteria nest in each other
+def containing(found: Table, periods: Table) -> Table:
+    """Rows with person_id and start beside each observation period that contains their start."""
+    joined = found.join(periods, "person_id")
+    return joined.filter(joined.start >= joined.op_start, joined.start <= joined.op_end)
 
-    periods = observation_periods(site)
-    inside = found.join(
-        periods,
-        [
-            found.person_id == periods.person_id,
-            found.start >= periods.op_start,
-            found.start <= periods.op_end,
-        ],
-    )
+
+def _having(site: Site, found: Table, event: Event) -> Table:
+    from cohort_lang.evaluation.criteria import satisfied  # noqa: PLC0415  they nest in each other
+
+    inside = containing(found, observation_periods(site))
     order = [inside.person_id, inside.record_id, inside.start, inside.end, inside.op_start, inside.op_end]
     index = site.hold(inside.mutate(key=ibis.row_number().over(order_by=order)))
     assert event.having is not None

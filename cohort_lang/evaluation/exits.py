@@ -36,14 +36,8 @@ def _end_of_exposure(site: Site, included: Table, leave: EndOfExposure) -> Table
     """As Circe's custom era: index events outside every run of exposure stay until the end of observation."""
     runs = _exposure_runs(site, leave)
     runs = runs.select(run_person=runs.person_id, run_start=runs.start, run_end=runs.end)
-    met = included.join(
-        runs,
-        [
-            included.person_id == runs.run_person,
-            included.start >= runs.run_start,
-            included.start <= runs.run_end,
-        ],
-    )
+    met = included.join(runs, [("person_id", "run_person")])
+    met = met.filter(met.start >= met.run_start, met.start <= met.run_end)
     latest = met.group_by("key").aggregate(run_end=met.run_end.min())
     beside = included.left_join(
         latest.select(run_key=latest.key, run_end=latest.run_end), [("key", "run_key")]
@@ -66,10 +60,8 @@ def _censored(site: Site, ends: Table, event: Event) -> Table:
     """The first such event on or after the index and inside its observation period ends the entry."""
     found = events(site, event)
     found = found.select(c_person=found.person_id, c_start=found.start)
-    met = ends.join(
-        found,
-        [ends.person_id == found.c_person, found.c_start >= ends.start, found.c_start <= ends.op_end],
-    )
+    met = ends.join(found, [("person_id", "c_person")])
+    met = met.filter(met.c_start >= met.start, met.c_start <= met.op_end)
     first = met.group_by("key").aggregate(c_start=met.c_start.min())
     beside = ends.left_join(first.select(c_key=first.key, c_start=first.c_start), [("key", "c_key")])
     sooner = ibis.coalesce(ibis.least(beside.out, beside.c_start), beside.out)

@@ -17,7 +17,7 @@ def time_to_event(index: Table, variable: TimeToEvent, outcomes: Table) -> Table
     last = index.end if variable.censor == "cohort" else index.op_end
     followed = index.mutate(last=ibis.least(last, index.start + variable.horizon_days))
     outcomes = outcomes.rename(outcome_person="person_id")
-    met = followed.join(outcomes, followed.person_id == outcomes.outcome_person)
+    met = followed.join(outcomes, [("person_id", "outcome_person")])
     met = met.filter(met.day - met.start >= met.least, met.day <= met.last)
     first = met.group_by("key").aggregate(first_day=met.day.min()).rename(first_key="key")
     beside = followed.left_join(first, [("key", "first_key")])

@@ -146,7 +146,7 @@ class Site:
             relationship.invalid_reason.isnull() | (relationship.invalid_reason == ""),
         )
         targets = self._with_descendants(items)
-        hits = maps.semi_join(targets, maps.concept_id_2.cast("int64") == targets.concept_id)
+        hits = maps.semi_join(targets, [("concept_id_2", "concept_id")])
         return hits.select(concept_id=hits.concept_id_1.cast("int64"))
 
 

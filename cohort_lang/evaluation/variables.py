@@ -12,7 +12,7 @@ from ibis.backends import BaseBackend
 from ibis.expr.types import Table
 
 from cohort_lang.errors import CohortRefused, UnknownConceptSet
-from cohort_lang.evaluation.events import age, observation_periods, persons
+from cohort_lang.evaluation.events import age, containing, observation_periods, persons
 from cohort_lang.evaluation.follow_up import time_to_event
 from cohort_lang.evaluation.records import records
 from cohort_lang.evaluation.site import Site, as_date
@@ -86,15 +86,7 @@ def _index(site: Site, entries: pd.DataFrame) -> Table:
     )
     schema = {"key": "int64", "person_id": "int64", "start": "int64", "end": "int64"}
     table = ibis.memtable(rows, schema=schema)
-    periods = observation_periods(site)
-    inside = table.join(
-        periods,
-        [
-            table.person_id == periods.person_id,
-            table.start >= periods.op_start,
-            table.start <= periods.op_end,
-        ],
-    )
+    inside = containing(table, observation_periods(site))
     around = inside.group_by("key").aggregate(op_start=inside.op_start.min(), op_end=inside.op_end.max())
     around = around.rename(around_key="key")
     return site.hold(table.left_join(around, [("key", "around_key")]).drop("around_key"))
@@ -175,7 +167,7 @@ def _category(site: Site, index: Table, variable: Category) -> Table:
         found = _of_concepts(site, found, "concept_id", variable.concepts)
         column = "value_as_concept_id"
     levels = _levels(site, variable)
-    levelled = found.join(levels, found[column].cast("int64") == levels.level_concept_id)
+    levelled = found.join(levels, [(column, "level_concept_id")])
     near = _in_window(index, levelled, variable.window)
     picked = _picked(near.select("key", "day", value=near.level), variable.pick)
     named = [(picked.value == number, label) for number, label in enumerate(variable.levels)]
@@ -225,15 +217,14 @@ def _concepts(site: Site, concepts: Concepts) -> Table:
 
 
 def _of_concepts(site: Site, found: Table, column: str, concepts: Concepts) -> Table:
-    wanted = _concepts(site, concepts)
-    return found.semi_join(wanted, found[column] == wanted.concept_id)
+    return found.semi_join(_concepts(site, concepts), [(column, "concept_id")])
 
 
 def _in_window(index: Table, found: Table, window: DayWindow) -> Table:
     """Records beside the entries in whose window and observation period they start; ``day`` is that start."""
     kept = [name for name in found.columns if name not in ("start", "end")]
     found = found.select(*kept, day=found.start).rename(record_person="person_id")
-    near = index.join(found, index.person_id == found.record_person)
+    near = index.join(found, [("person_id", "record_person")])
     away = near.day - near.start
     conditions = [near.day >= near.op_start, near.day <= near.op_end]
     conditions += [away >= window.start] if window.start is not None else []

@@ -1,6 +1,6 @@
 """Formatting is canonical and loses nothing."""
 
-from cohort_strategies import cohorts
+from cohort_strategies import Language
 from hypothesis import HealthCheck, given, settings
 
 from cohort_lang.formatting import format_cohort, format_concept_sets
@@ -49,8 +49,8 @@ def test_the_canonical_text():
     assert format_cohort(parse(TEXT)) == CANONICAL
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(cohorts())
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(Language().cohorts())
 def test_parsing_what_was_formatted_gives_the_same_tree(cohort):
     text = format_cohort(cohort)
     again = parse(text)

@@ -1,0 +1,5 @@
+"""Definitions in plain clinical English."""
+
+from cohort_lang.prose.explain import explain
+
+__all__ = ["explain"]
