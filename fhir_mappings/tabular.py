@@ -59,15 +59,23 @@ def identifier(name: str) -> str:
 
 def check_encoding(file: Path, encoding: str = "utf-8") -> None:
     """Raise SourceEncodingError naming the line at which ``file`` stops being ``encoding``."""
+    advice = "declare the encoding the file was written in, or export it again as UTF-8"
+    if encoding.startswith(("utf-16", "utf-32")):  # line ends are not single bytes there
+        number = 0
+        try:
+            with file.open(encoding=encoding, newline="") as text:
+                for number, _ in enumerate(text, start=1):
+                    pass
+        except UnicodeError:
+            raise SourceEncodingError(f"{file.name} after line {number}: not {encoding}; {advice}") from None
+        return
     with file.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode(encoding)
             except UnicodeDecodeError as error:
-                raise SourceEncodingError(
-                    f"{file.name} line {number}: byte {error.start + 1} of the line is not {encoding}; "
-                    "declare the encoding the file was written in, or export it again as UTF-8"
-                ) from None
+                where = f"{file.name} line {number}: byte {error.start + 1} of the line"
+                raise SourceEncodingError(f"{where} is not {encoding}; {advice}") from None
 
 
 def scan_csv(file: Path, delimiter: str | None = None, quote: str | None = None) -> str:

@@ -107,7 +107,7 @@ def _copy(
 ) -> None:
     """Stream one table from one database to another."""
     try:
-        rows = source.execute(f"SELECT {columns} FROM {name}").fetch_record_batch(100_000)
+        rows = source.execute(f"SELECT {columns} FROM {name}").to_arrow_reader(100_000)
     except (duckdb.CatalogException, duckdb.BinderException):
         raise VocabularyError(
             f"{file.name} does not hold the vocabulary tables of the common model"

@@ -192,9 +192,7 @@ class File(Part):
         try:
             return codecs.lookup(value).name
         except LookupError:
-            raise ValueError(
-                "not a text encoding this system knows; common ones are utf-8, latin-1, cp1252"
-            ) from None
+            raise ValueError("not a known text encoding such as utf-8, latin-1 or cp1252") from None
 
 
 class LocalConcept(Part):
