@@ -6,9 +6,12 @@ sum of products of two numbers at 30 fractional bits, kept whole at 60 and cut o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mpc_backend.operations import divide, prefix_product, sqrt, stack
+import numpy as np
+
+from mpc_backend.operations import concatenate, divide, prefix_product, stack
 from mpc_backend.values import SecretFixed, SecretInt
 from mpc_backend.values.products import dotted
 
@@ -49,23 +52,38 @@ class Hazards:
     rest: SecretFixed
 
 
-def hazards(events: SecretInt, at_risk: SecretInt) -> Hazards:
-    """Kaplan-Meier of events and numbers at risk (..., bins), integers in ring 64 with their declared bits."""
-    one = (events[:1] * 0 + 1).broadcast_to(events.shape)
-    above, below = stack([events, one]), stack([at_risk, at_risk - events]).with_bits(at_risk.bits)
-    both = unit(divide(above, below, SCALE, quotient_bits=1))
-    survival = prefix_product(unit(1.0 - both[0]), axis=-1)
-    return Hazards(unit(survival), both[0], both[1])
+def fractions(pairs: Sequence[tuple[SecretInt | None, SecretInt]]) -> list[SecretFixed]:
+    """a / b at SCALE for pairs of counts with 0 <= a <= b, 0 where b is 0, all in the same rounds; a None means 1.
+
+    The arrays of a pair have one shape, or a is broadcast against b.
+    """
+    bits = max(below.bits for _, below in pairs)
+    above = concatenate([_numerator(a, b).with_bits(bits).ravel() for a, b in pairs])
+    below = concatenate([b.with_bits(bits).ravel() for _, b in pairs])
+    quotients = unit(divide(above, below, SCALE, quotient_bits=1))
+    ends = np.cumsum([b.size for _, b in pairs])
+    return [quotients[end - b.size : end].reshape(b.shape) for end, (_, b) in zip(ends, pairs, strict=True)]
 
 
-def weights(persons: SecretInt) -> SecretFixed:
-    """Shares of the strata (strata,) among all persons, at SCALE, from counts (strata,)."""
-    return unit(divide(persons, persons.sum(0).reshape(1), SCALE, quotient_bits=1))
+def _numerator(above: SecretInt | None, below: SecretInt) -> SecretInt:
+    return below * 0 + 1 if above is None else above.broadcast_to(below.shape)
+
+
+def hazards(hazard: SecretFixed, rest: SecretFixed) -> Hazards:
+    """Kaplan-Meier from d / n and 1 / (n - d), each (..., bins)."""
+    survival = prefix_product(unit(1.0 - hazard), axis=-1)
+    return Hazards(unit(survival), hazard, rest)
+
+
+def whole(persons: SecretInt) -> SecretInt:
+    """The sum of counts (strata,), repeated (strata,): what shares of strata are taken of."""
+    return persons.sum(0).reshape(1).broadcast_to(persons.shape).with_bits(persons.bits)
 
 
 def mixed(numbers: SecretFixed, share: SecretFixed) -> SecretFixed:
-    """sum_g w_g x_g over the last axis, numbers in [0, 1]: (..., strata), (strata,) -> (...)."""
-    return unit(sum_of_products(numbers, share.broadcast_to(numbers.shape), SCALE))
+    """sum_g w_g x_g over the last axis, numbers in [0, 1]; (..., strata) and weights broadcast against each other."""
+    shape = np.broadcast_shapes(numbers.shape, share.shape)
+    return unit(sum_of_products(numbers.broadcast_to(shape), share.broadcast_to(shape), SCALE))
 
 
 @dataclass(frozen=True)
@@ -77,41 +95,43 @@ class Means:
 
 
 def restricted_means(found: Hazards, share: SecretFixed, tau: int) -> Means:
-    """Restricted means standardised over strata: hazards (..., strata, bins >= tau), weights (strata,) -> (...).
+    """Restricted means standardised over strata: hazards (..., strata, bins >= tau), weights (..., strata) -> (...).
 
     Var = sum_g w_g^2 sum_t (area after t)^2 d / (n (n - d)), areas as shares of tau.
     """
     curve = found.survival[..., :tau]
     area = unit(curve[..., ::-1].cumsum(curve.ndim - 1)[..., ::-1] * (1.0 / tau))
-    mean = mixed(area[..., 0], share)
-    spread = sum_of_products(
-        unit(area * found.hazard[..., :tau]), unit(area * found.rest[..., :tau]), VARIANCE_SCALE
-    )
-    return Means(mean, weighted_variance(spread, share))
+    both = unit(stack([area, area]) * stack([found.hazard[..., :tau], found.rest[..., :tau]]))
+    spread = sum_of_products(both[0], both[1], VARIANCE_SCALE)
+    return Means(mixed(area[..., 0], share), weighted_variance(spread, share))
 
 
 def weighted_variance(spread: SecretFixed, share: SecretFixed) -> SecretFixed:
     """sum_g w_g^2 v_g over the last axis, at VARIANCE_SCALE; v below 2."""
     squared = (share * share).rescaled(WEIGHT_SCALE).with_bits(WEIGHT_SCALE + 2)
-    return (spread.with_bits(VARIANCE_SCALE + 2) * squared).sum(spread.ndim - 1)
+    weighted = spread.rescaled(VARIANCE_SCALE).with_bits(VARIANCE_SCALE + 2) * squared
+    return weighted.sum(weighted.ndim - 1)
 
 
-ROOT_SCALE = 24
-FLOOR = 8 * 2.0**-VARIANCE_SCALE
-"""Added to a variance before its root: truncation may have taken it a little below zero."""
+def rounded_numbers(numbers: Sequence[tuple[SecretFixed, int]]) -> list[SecretInt]:
+    """Each array times its public factor, rounded to a whole number, exactly and all in the same rounds.
 
-
-def root(variance: SecretFixed) -> SecretFixed:
-    """The standard error at ROOT_SCALE of a variance in [0, 1) at VARIANCE_SCALE."""
-    return sqrt((variance + FLOOR).with_bits(VARIANCE_SCALE + 2), ROOT_SCALE)
+    Needs |x| factor 2^SCALE < 2^61. The form in which reals may be released.
+    """
+    scaled = concatenate([(x.rescaled(SCALE) * factor).ravel() for x, factor in numbers])
+    rounded = scaled.exact_round(0)
+    ends = np.cumsum([x.size for x, _ in numbers])
+    return [rounded[end - x.size : end].reshape(x.shape) for end, (x, _) in zip(ends, numbers, strict=True)]
 
 
 def curve_variance(found: Hazards, share: SecretFixed) -> SecretFixed:
-    """Var S(t) of a mix: sum_g w_g^2 S_g(t)^2 G_g(t), G the Greenwood sum: (..., strata, bins) -> (..., bins)."""
+    """Var S(t) of a mix: sum_g w_g^2 S_g(t)^2 G_g(t), G the Greenwood sum.
+
+    Hazards (..., strata, bins), weights (..., strata) -> (..., bins).
+    """
     terms = raw(found.hazard) * raw(found.rest)
-    sums = (
-        real(terms.cumsum(terms.ndim - 1), 2 * SCALE).rescaled(VARIANCE_SCALE).with_bits(VARIANCE_SCALE + 3)
-    )
-    part = unit(found.survival * share[:, None])
+    sums = real(terms.cumsum(terms.ndim - 1), 2 * SCALE).rescaled(VARIANCE_SCALE)
+    part = unit(found.survival * share[..., None])
     squared = (part * part).rescaled(WEIGHT_SCALE).with_bits(WEIGHT_SCALE + 2)
-    return (sums * squared).sum(sums.ndim - 2)
+    weighted = sums.with_bits(VARIANCE_SCALE + 3) * squared
+    return weighted.sum(weighted.ndim - 2)

@@ -6,7 +6,7 @@ import numpy as np
 
 from mpc_backend.analyses.base import Outputs
 from mpc_backend.analyses.disclosure import masked
-from mpc_backend.operations import reciprocal, sqrt
+from mpc_backend.operations import divide, reciprocal, sqrt
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 SCALE = 30
@@ -14,6 +14,8 @@ SCORE_SCALE = 20
 VARIANCE_BITS = 46
 ROOT_SCALE = 17
 """Variances below 2^25 at SCORE_SCALE, their roots below 2^13 at ROOT_SCALE: enough for 10^8 persons."""
+RATIO_BITS = 8
+"""Of observed minus expected over its variance, about a log hazard ratio."""
 CHI2_DECIMALS = 3
 SMALLEST_PIVOT = 2.0**-10
 """A pivot of the correlation matrix below this is a linear dependence: the arm adds no degree of freedom."""
@@ -41,11 +43,12 @@ def chi_square(score: SecretFixed, variance: SecretFixed, arms: int) -> tuple[Se
     tests, kept = score.shape[0], arms - 1
     squares = variance.reshape(tests, arms, arms)[:, :kept, :kept]
     diagonal = squares[:, np.arange(kept), np.arange(kept)].with_bits(VARIANCE_BITS)
+    if kept == 1:
+        return _times(
+            divide(score[:, 0], diagonal[:, 0], SCORE_SCALE, quotient_bits=RATIO_BITS), score[:, 0]
+        ), (diagonal[:, 0] > 0).to_int()
     inverse = reciprocal(sqrt(diagonal, ROOT_SCALE).with_bits(ROOT_SCALE + 14), SCALE)
     z = (score[:, :kept] * inverse).rescaled(SCORE_SCALE)
-    if kept == 1:
-        alive = diagonal[:, 0] > 0
-        return _times(z[:, 0], z[:, 0]), alive.to_int()
     correlation = squares * inverse[:, :, None] * inverse[:, None, :]
     return _eliminate(correlation, [z[:, arm] for arm in range(kept)])
 

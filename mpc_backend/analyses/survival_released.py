@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses import life_table as km
@@ -134,8 +135,8 @@ def _curve(
     tau, places = parameters.restricted_at, mean_decimals(parameters.restricted_at)
     rmst = None
     if state == SHOWN:
-        estimate, error = opened["mean"][row] / 10.0**places, opened["mean_error"][row] / 10.0 ** (places + 1)
-        rmst = RestrictedMean(tau=tau, estimate=float(estimate), se=float(error))
+        error = _error(opened["mean_variance"][row], places + 1)
+        rmst = RestrictedMean(tau=tau, estimate=float(opened["mean"][row]) / 10.0**places, se=float(error))
     return Curve(
         label=f"{label}; {DISPLAY.format(k=policy.minimum_cell)}",
         steps=_steps(parameters, opened, arm, row) if state not in (FEW, NO_OVERLAP) else [],
@@ -146,10 +147,16 @@ def _curve(
     )
 
 
+def _error(variance: NDArray[np.generic], decimals: int) -> NDArray[np.float64]:
+    """A standard error from its variance, which was opened with twice the decimals."""
+    whole = np.maximum(np.asarray(variance, dtype=np.float64), 0)
+    return np.asarray(np.round(np.sqrt(whole) / 10.0**decimals, decimals))
+
+
 def _steps(parameters: SurvivalParameters, opened: Opened, arm: int, row: int) -> list[CurvePoint]:
     where = np.flatnonzero(np.asarray(opened["step"][arm], dtype=bool))
     height = np.asarray(opened["height"][row])[where] / 10.0**CURVE_DECIMALS
-    error = np.asarray(opened["error"][row])[where] / 10.0**ERROR_DECIMALS
+    error = _error(opened["height_variance"][row], ERROR_DECIMALS)[where]
     safe = np.where(height > 0, height, 1.0)
     lower, upper = km.log_log_interval(height, (error / safe) ** 2, parameters.confidence)
     points = [CurvePoint(time=0, estimate=1.0, se=0.0, lower=None, upper=None)]

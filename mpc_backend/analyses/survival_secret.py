@@ -20,12 +20,13 @@ from mpc_backend.analyses.secret_curves import (
     Hazards,
     Means,
     curve_variance,
+    fractions,
     hazards,
     mixed,
     restricted_means,
-    root,
+    rounded_numbers,
     unit,
-    weights,
+    whole,
 )
 from mpc_backend.analyses.secret_tests import released_tests
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
@@ -86,8 +87,10 @@ def released_outputs(
     persons = counts.exits.sum(3).sum(2)
     enough = (persons >= released.policy.minimum_cell).all(axis=0)
     outputs = _tables(parameters, released.policy, counts)
-    outputs |= _display(parameters, released.policy, counts, curves, enough & overlap)
-    outputs |= _means(parameters, released.policy, counts, curves, enough, overlap, ended)
+    numbers = _rounded(parameters, curves)
+    outputs |= _display(parameters, released.policy, counts, numbers, enough & overlap)
+    outputs |= _means(parameters, released.policy, counts, numbers, enough, overlap, ended)
+    outputs["median"] = _medians(parameters, curves, enough & overlap)
     session.progress("display, tables and means", 0.8)
     events = counts.events.sum(3).sum(2).sum(1)
     testable = enough.all(axis=0) & (events >= released.policy.minimum_cell).all(axis=0)
@@ -108,61 +111,76 @@ def _pooled(counts: SecretInt) -> SecretInt:
 
 
 def _curves(parameters: SurvivalParameters, counts: Counts) -> tuple[Curves, SecretBits, SecretBits]:
-    """Main then crude curves; which arms (arms,) overlap with all strata; which are followed to tau in all of them."""
+    """Main then crude curves; which arms (arms,) overlap with all strata; which are followed to tau in all of them.
+
+    The crude curve is one more stratum, which has all the weight in the second set of curves and none in the first.
+    """
     events, at_risk = counts.whole("events"), counts.whole("at_risk")
     if not parameters.standardised:
-        found = hazards(_pooled(events), _pooled(at_risk))
-        one = unit(
-            SecretFixed(events.protocol, events.protocol.constant(np.full(1, 1 << SCALE, np.uint64)), SCALE)
-        )
-        return _curves_of(parameters, found, one), *_complete(parameters, counts, found, crude=True)
-    arms = len(parameters.arms)
-    both = hazards(
-        concatenate([events, _pooled(events)], axis=1), concatenate([at_risk, _pooled(at_risk)], axis=1)
+        events, at_risk = _pooled(events), _pooled(at_risk)
+        found = hazards(*fractions([(events, at_risk), (None, (at_risk - events).with_bits(TOTAL_BITS))]))
+        share = found.hazard[0, :, 0] * 0 + 1.0
+        return _mixes(parameters, found, share[None, None]), *_complete(parameters, at_risk, found)
+    both = concatenate([events, _pooled(events)], axis=1), concatenate([at_risk, _pooled(at_risk)], axis=1)
+    persons = at_risk[:, :, 0].sum(0).with_bits(TOTAL_BITS)
+    hazard, rest, share = fractions(
+        [both, (None, (both[1] - both[0]).with_bits(TOTAL_BITS)), (persons, whole(persons))]
     )
-    strata, crude = _sliced(both, slice(0, -1)), _sliced(both, slice(-1, None))
-    share = weights(at_risk[:, :, 0].sum(0))
-    first = _curves_of(parameters, strata, share)
-    one = share.sum(0).reshape(1) * 0 + 1.0
-    second = _curves_of(parameters, crude, unit(one))
-    joined = Curves(
-        concatenate([first.survival, second.survival], axis=0),
-        concatenate([first.variance, second.variance], axis=0),
-        Means(
-            concatenate([first.means.mean, second.means.mean], axis=0),
-            concatenate([first.means.variance, second.means.variance], axis=0),
-        ),
-    )
-    assert joined.survival.shape[0] == 2 * arms
-    return joined, *_complete(parameters, counts, strata, crude=False)
+    found = hazards(hazard, rest)
+    none, one = share[:1] * 0, share[:1] * 0 + 1.0
+    sets = stack([concatenate([share, none]), concatenate([share * 0, one])])
+    strata = Hazards(found.survival[:, :-1], found.hazard[:, :-1], found.rest[:, :-1])
+    return _mixes(parameters, found, unit(sets)[:, None]), *_complete(parameters, at_risk, strata)
 
 
-def _sliced(found: Hazards, strata: slice) -> Hazards:
-    return Hazards(found.survival[:, strata], found.hazard[:, strata], found.rest[:, strata])
-
-
-def _curves_of(parameters: SurvivalParameters, found: Hazards, share: SecretFixed) -> Curves:
-    """Curves (arms, bins) from hazards (arms, strata, bins)."""
+def _mixes(parameters: SurvivalParameters, found: Hazards, share: SecretFixed) -> Curves:
+    """Curves (sets * arms, bins) from hazards (arms, strata, bins) and weights (sets, 1, strata)."""
+    share = unit(share)
     last = found.survival.rearranged(lambda words: np.moveaxis(words, 1, 2))
+    means = restricted_means(found, share, parameters.restricted_at)
     return Curves(
-        mixed(last, share),
-        curve_variance(found, share),
-        restricted_means(found, share, parameters.restricted_at),
+        mixed(last, share[:, None]).reshape(-1, parameters.bins),
+        curve_variance(found, share).reshape(-1, parameters.bins),
+        Means(means.mean.ravel(), means.variance.ravel()),
     )
 
 
 def _complete(
-    parameters: SurvivalParameters, counts: Counts, found: Hazards, crude: bool
+    parameters: SurvivalParameters, at_risk: SecretInt, found: Hazards
 ) -> tuple[SecretBits, SecretBits]:
     """Arms (arms,) with patients in every stratum, and with every stratum followed to tau or ended before."""
-    at_risk = counts.whole("at_risk")
-    at_risk = _pooled(at_risk) if crude else at_risk
     tau = parameters.restricted_at
-    needed = (at_risk[:, :, 0].sum(0) > 0)[None, :]
-    empty, unfollowed = at_risk[:, :, 0] == 0, at_risk[:, :, tau] == 0
-    unfinished = unfollowed & (found.survival[:, :, tau - 1] > FLAT)
-    problems = concatenate([(needed & empty)[None], (needed & unfinished)[None]], axis=0).any(axis=2)
+    start, end = at_risk[:, :, 0], at_risk[:, :, tau]
+    nobody = stack([start, end, start.sum(0)[None].broadcast_to(start.shape)]) == 0
+    unfinished = nobody[1] & (found.survival[:, :, tau - 1] > FLAT)
+    problems = (stack([nobody[0], unfinished]) & ~stack([nobody[2], nobody[2]])).any(axis=2)
     return ~problems[0], ~problems[1]
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Curves (curves, display times) and means (curves,) as whole numbers of their last decimal; variances have twice
+    the decimals of the standard error they become."""
+
+    height: SecretInt
+    height_variance: SecretInt
+    mean: SecretInt
+    mean_variance: SecretInt
+
+
+def _rounded(parameters: SurvivalParameters, curves: Curves) -> Rounded:
+    places, tau = np.array(parameters.display_times), parameters.restricted_at
+    decimals = mean_decimals(tau)
+    return Rounded(
+        *rounded_numbers(
+            [
+                (curves.survival[:, places], 10**CURVE_DECIMALS),
+                (curves.variance[:, places], 100**ERROR_DECIMALS),
+                (curves.means.mean, tau * 10**decimals),
+                (curves.means.variance, tau**2 * 100 ** (decimals + 1)),
+            ]
+        )
+    )
 
 
 def _tables(parameters: SurvivalParameters, policy: DisclosurePolicy, counts: Counts) -> Outputs:
@@ -194,7 +212,7 @@ def _display(
     parameters: SurvivalParameters,
     policy: DisclosurePolicy,
     counts: Counts,
-    curves: Curves,
+    numbers: Rounded,
     shown: SecretBits,
 ) -> Outputs:
     """Curves where a step may be seen: floor(cumulative events / k) has risen and k are still at risk.
@@ -204,19 +222,16 @@ def _display(
     k, places = policy.minimum_cell, np.array(parameters.display_times)
     failed = _smallest(counts.events.sum(2).cumsum(2)[:, :, places])
     risk = _smallest(counts.at_risk.sum(2)[:, :, places])
-    groups = floor_divide(failed, k)
+    groups = floor_divide(failed.with_bits(TOTAL_BITS), k)
     before = concatenate([groups[:, :1] * 0, groups[:, :-1]], axis=1)
-    followed = (risk >= k) & shown[:, None]
-    steps = (groups > before) & followed
-    repeated = concatenate([steps] * (curves.survival.shape[0] // len(shown)), axis=0)
-    height = curves.survival[:, places].exact_round(CURVE_DECIMALS)
-    error = root(curves.variance[:, places]).exact_round(ERROR_DECIMALS)
-    return {
-        "step": steps,
-        "followed": followed.to_int().sum(1),
-        "height": masked(repeated, height),
-        "error": masked(repeated, error),
-    }
+    both = stack([before - groups, k - 1 - risk]).with_bits(TOTAL_BITS + 1) < 0
+    followed = both[1] & shown[:, None]
+    steps = both[0] & followed
+    flags = stack([steps, followed]).to_int()
+    sets = numbers.height.shape[0] // len(shown)
+    mask = concatenate([flags[0]] * sets, axis=0)
+    heights = stack([numbers.height, numbers.height_variance]) * mask
+    return {"step": steps, "followed": flags[1].sum(1), "height": heights[0], "height_variance": heights[1]}
 
 
 def _smallest(counts: SecretInt) -> SecretInt:
@@ -233,27 +248,20 @@ def _means(
     parameters: SurvivalParameters,
     policy: DisclosurePolicy,
     counts: Counts,
-    curves: Curves,
+    numbers: Rounded,
     enough: SecretBits,
     overlap: SecretBits,
     finished: SecretBits,
 ) -> Outputs:
-    """Restricted means, standard errors and medians; states SHOWN, FEW, NO_OVERLAP or SHORT by arm."""
+    """Restricted means and their variances; states SHOWN, FEW, NO_OVERLAP or SHORT by arm."""
     tau = parameters.restricted_at
-    late = (counts.at_risk.sum(2)[:, :, tau] >= policy.minimum_cell).all(axis=0) & finished
-    few, lacks, short = ~enough, enough & ~overlap, enough & overlap & ~late
-    state = few.to_int() + lacks.to_int() * 2 + short.to_int() * 3
-    sets = curves.survival.shape[0] // len(enough)
-    shown = concatenate([enough & overlap & late] * sets, axis=0)
-    places = mean_decimals(tau)
-    medians = _medians(parameters, curves)
-    known = concatenate([enough & overlap] * sets, axis=0)
-    return {
-        "state": state,
-        "mean": masked(shown, (curves.means.mean * tau).exact_round(places)),
-        "mean_error": masked(shown, (root(curves.means.variance) * tau).exact_round(places + 1)),
-        "median": masked(concatenate([known[None]] * 3, axis=0), medians),
-    }
+    followed = (counts.at_risk.sum(2)[:, :, tau] >= policy.minimum_cell).all(axis=0) & finished
+    able = enough & overlap
+    flags = stack([~enough, enough & ~overlap, able & ~followed, able & followed]).to_int()
+    sets = numbers.mean.shape[0] // len(enough)
+    mask = concatenate([flags[3]] * sets, axis=0)
+    means = stack([numbers.mean, numbers.mean_variance]) * mask
+    return {"state": flags[0] + flags[1] * 2 + flags[2] * 3, "mean": means[0], "mean_variance": means[1]}
 
 
 def mean_decimals(tau: int) -> int:
@@ -268,8 +276,9 @@ def median_step(horizon: int) -> int:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= min(least, 10 * power))
 
 
-def _medians(parameters: SurvivalParameters, curves: Curves) -> SecretInt:
-    """Twice the median, then twice its lower and its upper limit, each (curves,); twice the bins if not reached.
+def _medians(parameters: SurvivalParameters, curves: Curves, shown: SecretBits) -> SecretInt:
+    """Twice the median, then twice its lower and its upper limit, each (curves,): twice the bins if not reached, 0 for
+    arms (arms,) that are not shown.
 
     The estimate is the midpoint of the first time at or below one half and the first time below it (R's rule).
     """
@@ -285,7 +294,8 @@ def _medians(parameters: SurvivalParameters, curves: Curves) -> SecretInt:
     if step > 1:
         twice = floor_divide(twice + step, 2 * step) * (2 * step)
     found = concatenate([reaches[:1], reaches[2:]], axis=0)
-    return masked(found, twice - 2 * bins) + 2 * bins
+    reached_twice = masked(found, twice - 2 * bins) + 2 * bins
+    return reached_twice * concatenate([shown] * (survival.shape[0] // len(shown))).to_int()
 
 
 def _first_false(bits: SecretBits) -> SecretInt:

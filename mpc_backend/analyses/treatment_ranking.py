@@ -7,47 +7,27 @@ those counts. The number of rounds does not depend on the data. See docs/analyse
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
-from mpc_backend.analyses.disclosure import masked, require_sites
+from mpc_backend.analyses.disclosure import require_sites
 from mpc_backend.analyses.errors import InputsRefused
 from mpc_backend.analyses.ranking_exact import opened_exactly
 from mpc_backend.analyses.ranking_parameters import RankingParameters
+from mpc_backend.analyses.ranking_release import minimum, opened_ranking, released_outputs
 from mpc_backend.analyses.ranking_result import (
-    FEW_FAILURES,
-    SHOWN,
-    OpenedRanking,
     RankingResult,
     ranking_result,
 )
 from mpc_backend.analyses.ranking_tables import patient, people, people_table, query_table
-from mpc_backend.analyses.secret_curves import (
-    VARIANCE_SCALE,
-    Means,
-    hazards,
-    restricted_means,
-    root,
-    weighted_variance,
-    weights,
-)
 from mpc_backend.analyses.similarity import Columns, first_supported, joined, similar
-from mpc_backend.operations import concatenate, floor_divide, reciprocal
+from mpc_backend.operations import concatenate, stack
 from mpc_backend.session import Session
 from mpc_backend.tables import Arrays, TableSpec
-from mpc_backend.values import SecretBits, SecretFixed, SecretInt
-
-INFORMATION_STEP = 5
-SPREAD_SCALE = 28
-PERSONS_SCALE = 10
-PERSONS_ROUNDING = 2.0**-7
-"""Added before rounding down, so that a whole number stays itself."""
-UNFINISHED = 2.0**-16
-"""A stratum's curve above this at tau, with nobody left to follow, is unfinished."""
+from mpc_backend.values import SecretBits, SecretInt
 
 
 class TreatmentRanking(Analysis[RankingParameters]):
@@ -79,39 +59,14 @@ class TreatmentRanking(Analysis[RankingParameters]):
         session.progress("patients counted by treatment, stratum and time", 0.8)
         if released.policy.release == "exact":
             return {"tier": tier, "cells": cells}
-        return {"tier": tier, **_estimates(parameters, released, cells)}
+        return {"tier": tier, **released_outputs(parameters, released, cells)}
 
     def finish(self, parameters: RankingParameters, released: Released, opened: Opened) -> RankingResult:
         if released.policy.release == "exact":
             return ranking_result(parameters, opened_exactly(parameters, opened), released.policy.footnote())
-        scale = 10.0 ** decimals(parameters)
-        numbers = OpenedRanking(
-            tier=int(opened["tier"]),
-            state=opened["state"].astype(np.int64),
-            estimate=opened["estimate"] / scale,
-            standard_error=opened["standard_error"] / (10 * scale),
-            information=opened["information"].astype(np.int64),
-            few=opened["few"].astype(bool),
-            size=opened["size"].astype(np.int64),
-            total=int(opened["total"]) if opened["total_shown"] else None,
-            band=band(released),
+        return ranking_result(
+            parameters, opened_ranking(parameters, released, opened), released.policy.footnote()
         )
-        return ranking_result(parameters, numbers, released.policy.footnote())
-
-
-def decimals(parameters: RankingParameters) -> int:
-    """Decimals of a released time: three significant digits of tau; its standard error has one more."""
-    return max(0, 2 - math.floor(math.log10(parameters.tau)))
-
-
-def band(released: Released) -> int:
-    """Width of the bands in which numbers of patients are told."""
-    return max(10, released.policy.rounding)
-
-
-def minimum(parameters: RankingParameters, released: Released) -> int:
-    """Patients a treatment needs to be shown."""
-    return max(released.policy.minimum_cell, parameters.minimum_support)
 
 
 def _check_capacity(parameters: RankingParameters, rows: Mapping[str, Columns]) -> None:
@@ -154,9 +109,9 @@ def _enough(
     counts = _wide(parameters, concatenate([each[None] for each in found.values()], axis=0))
     by_site = {site: counts[index] for index, site in enumerate(found)}
     whole = counts.sum(0)
-    supported = whole >= minimum(parameters, released)
-    for site in released.receiving_sites:
-        supported = supported & (whole - by_site[site] >= released.policy.minimum_cell)
+    others = [whole - by_site[site] - released.policy.minimum_cell for site in released.receiving_sites]
+    spare = stack([whole - minimum(parameters, released), *others])
+    supported = (spare >= 0).all(axis=0)
     return supported.to_int(32).sum(1) >= 2
 
 
@@ -176,77 +131,3 @@ def _cells(parameters: RankingParameters, rows: Mapping[str, Columns], weight: S
     cell = _matrix(rows, "cell")
     shape = (len(parameters.treatments), parameters.strata_count, 2 * parameters.tau + 1)
     return _wide(parameters, (cell.T @ counted).reshape(shape))
-
-
-def _estimates(parameters: RankingParameters, released: Released, cells: SecretInt) -> Outputs:
-    """States and, for supported treatments only, numbers; everything else opens to zero."""
-    tau = parameters.tau
-    events, exits, everyone = cells[..., :tau], cells[..., tau : 2 * tau], cells[..., 2 * tau]
-    before = exits.cumsum(2) - exits
-    at_risk = (everyone[:, :, None] - before).with_bits(cells.bits)
-    followed = (everyone - exits.sum(2)).with_bits(cells.bits)
-    found = hazards(events, at_risk)
-    share = weights(everyone.sum(0))
-    ended = found.survival[..., tau - 1] <= UNFINISHED
-    state = _states(parameters, released, everyone, followed, ended)
-    means = restricted_means(found, share, tau)
-    complete = followed + events.sum(2)
-    size = everyone.sum(1)
-    shown = state == SHOWN
-    numbers = {
-        **_times(parameters, means),
-        "information": _information(complete, share),
-        "size": floor_divide(size, band(released)) * band(released),
-    }
-    few = shown & (events.sum(2).sum(1) < FEW_FAILURES)
-    masks = {name: masked(shown, value) for name, value in numbers.items()}
-    return {"state": state, "few": few, **masks, **_total(released, size, shown)}
-
-
-def _states(
-    parameters: RankingParameters,
-    released: Released,
-    everyone: SecretInt,
-    followed: SecretInt,
-    ended: SecretBits,
-) -> SecretInt:
-    """SHOWN, FEW, NO_OVERLAP or SHORT by treatment, from counts (treatments, strata) of all and of those at risk at tau;
-    ``ended``: strata whose curve has come down to zero before tau."""
-    k = released.policy.minimum_cell
-    needed = (everyone.sum(0) > 0)[None, :]
-    empty, unfollowed = everyone == 0, followed == 0
-    problems = concatenate([(needed & empty)[None], (needed & unfollowed & ~ended)[None]], axis=0).any(axis=2)
-    few = everyone.sum(1) < minimum(parameters, released)
-    short = (followed.sum(1) < k) | problems[1]
-    lacks = ~few & problems[0]
-    late = ~few & ~problems[0] & short
-    return few.to_int() + lacks.to_int() * 2 + late.to_int() * 3
-
-
-def _times(parameters: RankingParameters, means: Means) -> dict[str, SecretInt]:
-    """Restricted mean and its standard error in units of the grid, rounded, as integers of their last decimal."""
-    places, tau = decimals(parameters), parameters.tau
-    error = root(means.variance)
-    return {
-        "estimate": (means.mean * tau).exact_round(places),
-        "standard_error": (error * tau).exact_round(places + 1),
-    }
-
-
-def _information(complete: SecretInt, share: SecretFixed) -> SecretInt:
-    """Effective number of persons followed completely, 1 / sum_g w_g^2 / c_g, rounded down (treatments,).
-
-    ``complete``: persons c_g followed to tau or to their event (treatments, strata).
-    """
-    spread = weighted_variance(reciprocal(complete, VARIANCE_SCALE), share).rescaled(SPREAD_SCALE)
-    persons = (reciprocal(spread.with_bits(SPREAD_SCALE + 2), PERSONS_SCALE) + PERSONS_ROUNDING).floor()
-    return floor_divide(persons.with_bits(32), INFORMATION_STEP) * INFORMATION_STEP
-
-
-def _total(released: Released, size: SecretInt, shown: SecretBits) -> Outputs:
-    """All comparable patients in a band; withheld where exactly one treatment is hidden, which it would disclose."""
-    step = band(released)
-    whole = size.sum(0).reshape(1)
-    hidden = (~shown).to_int().sum(0).reshape(1)
-    visible = (hidden != 1) & (whole >= released.policy.minimum_cell)
-    return {"total": masked(visible, floor_divide(whole, step) * step)[0], "total_shown": visible[0]}
