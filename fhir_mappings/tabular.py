@@ -64,8 +64,8 @@ def check_encoding(file: Path, encoding: str = "utf-8") -> None:
         number = 0
         try:
             with file.open(encoding=encoding, newline="") as text:
-                for number, _ in enumerate(text, start=1):
-                    pass
+                for _ in text:
+                    number += 1
         except UnicodeError:
             raise SourceEncodingError(f"{file.name} after line {number}: not {encoding}; {advice}") from None
         return
