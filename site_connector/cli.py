@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,6 +18,7 @@ from fhir_mappings.errors import LoadFailed, MappingError
 from governance.errors import GovernanceError
 from governance.federation import Federation
 from governance.keys import SigningKey
+from mpc_backend.client.errors import ClientError
 from mpc_backend.errors import EngineError
 from site_connector.decisions import StewardDesk
 from site_connector.directory import SiteDirectory
@@ -29,6 +29,7 @@ from site_connector.models import InboxItem
 from site_connector.quality import quality
 from site_connector.review import review_page
 from site_connector.review_text import review_markdown
+from site_connector.serve import connected, serve_site, utc_now
 from site_connector.setup import init_site, pin_federation
 
 REFUSED, FAILED = 2, 3
@@ -64,7 +65,7 @@ def told(command: F) -> F:
     def wrapped(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
-        except (SiteError, GovernanceError, MappingError, CohortError, EngineError) as error:
+        except (SiteError, GovernanceError, MappingError, CohortError, EngineError, ClientError) as error:
             typer.echo(f"tessera site: {error}", err=True)
             raise typer.Exit(_status(error)) from error
 
@@ -74,11 +75,6 @@ def told(command: F) -> F:
 def _status(error: Exception) -> int:
     status = getattr(error, "exit_code", FAILED if isinstance(error, LoadFailed) else REFUSED)
     return int(status)
-
-
-def now() -> datetime:
-    """The connector's clock."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 @contextmanager
@@ -155,7 +151,7 @@ def load_command(
     if len(given) != 1:
         raise SiteSetupError("give exactly one of --fhir, --omop and --csv")
     kind, source = given[0]
-    report = load(SiteDirectory(path), Extract(kind, source, profile, vocabulary, mapping), now())
+    report = load(SiteDirectory(path), Extract(kind, source, profile, vocabulary, mapping), utc_now())
     typer.echo(report.model_dump_json(indent=2) if as_json else report.text())
 
 
@@ -167,12 +163,34 @@ def quality_command(path: Site, as_json: AsJson = False) -> None:
     typer.echo(report.model_dump_json(indent=2) if as_json else report.text())
 
 
+@site_app.command("serve")
+@told
+def serve(
+    path: Site, once: Annotated[bool, typer.Option("--once", help="One round, then stop.")] = False
+) -> None:
+    """Run the connector: poll the nodes, make dry runs, deliver decisions, upload approved studies.
+
+    It only makes outbound connections and stops on SIGTERM or Ctrl-C.
+    """
+    serve_site(SiteDirectory(path), once=once)
+
+
+@site_app.command("upload")
+@told
+def upload(path: Site, study: Study) -> None:
+    """Upload one approved study now, where no connector is running; a study uploads once."""
+    directory = SiteDirectory(path)
+    with opened(path) as (_, _, mailbox), connected(directory) as connector:
+        done = connector.upload(mailbox.item(study, utc_now()).study)
+    typer.echo(f"Upload {done.upload_id} is with {', '.join(done.delivered_to)}.")
+
+
 @site_app.command("inbox")
 @told
 def inbox(path: Site, as_json: AsJson = False) -> None:
     """List the studies this hospital was asked to take part in."""
     with opened(path) as (_, _, mailbox):
-        items, status = mailbox.inbox(now()), mailbox.status()
+        items, status = mailbox.inbox(utc_now()), mailbox.status()
     if as_json:
         typer.echo(json.dumps([_summary(item) for item in items], indent=2))
         return
@@ -194,8 +212,8 @@ def inbox(path: Site, as_json: AsJson = False) -> None:
 def review(path: Site, study: Study, as_json: AsJson = False) -> None:
     """Print the page to read before signing (Markdown)."""
     with opened(path) as (directory, federation, mailbox):
-        item = mailbox.item(study, now())
-        page = review_page(federation, directory.settings().id, item, mailbox.spent(item.digest), now())
+        item = mailbox.item(study, utc_now())
+        page = review_page(federation, directory.settings().id, item, mailbox.spent(item.digest), utc_now())
     typer.echo(page.model_dump_json(indent=2) if as_json else review_markdown(page))
 
 
@@ -205,7 +223,7 @@ def approve(path: Site, study: Study, reason: Reason = "", passphrase_file: Pass
     """Sign that this hospital takes part in a study."""
     with opened(path) as (directory, _, mailbox):
         desk = StewardDesk(directory, mailbox)
-        _decided(desk.approve(study, _steward(directory, passphrase_file), now(), reason=reason))
+        _decided(desk.approve(study, _steward(directory, passphrase_file), utc_now(), reason=reason))
 
 
 @site_app.command("decline")
@@ -214,7 +232,7 @@ def decline(path: Site, study: Study, reason: Reason = "", passphrase_file: Pass
     """Sign that this hospital does not take part in a study; it cannot run then."""
     with opened(path) as (directory, _, mailbox):
         desk = StewardDesk(directory, mailbox)
-        _decided(desk.decline(study, _steward(directory, passphrase_file), now(), reason=reason))
+        _decided(desk.decline(study, _steward(directory, passphrase_file), utc_now(), reason=reason))
 
 
 @site_app.command("withdraw")
@@ -223,7 +241,7 @@ def withdraw(path: Site, study: Study, reason: Reason = "", passphrase_file: Pas
     """End this hospital's part in a study: later runs leave it out, its shares are destroyed. Final."""
     with opened(path) as (directory, _, mailbox):
         desk = StewardDesk(directory, mailbox)
-        _decided(desk.withdraw(study, _steward(directory, passphrase_file), now(), reason=reason))
+        _decided(desk.withdraw(study, _steward(directory, passphrase_file), utc_now(), reason=reason))
 
 
 @site_app.command("ledger")

@@ -100,6 +100,7 @@ class SiteDirectory:
             SiteSetupError: none is pinned yet.
             governance.errors.FederationMismatch: the file changed since it was pinned.
         """
+        self.settings()
         try:
             pinned = self.pin.read_text("ascii").strip()
         except FileNotFoundError as error:

@@ -70,7 +70,8 @@ def _window(window: DayWindow) -> str:
 def _day(day: int | None) -> str:
     if not day:
         return "the index date"
-    return f"{abs(day)} days {'before' if day < 0 else 'after'} the index date"
+    days = "1 day" if abs(day) == 1 else f"{abs(day)} days"
+    return f"{days} {'before' if day < 0 else 'after'} the index date"
 
 
 def _concepts(concepts: str | tuple[int, ...]) -> str:

@@ -1,0 +1,78 @@
+"""The connector's process: lock, limits, logs, the loop, a graceful end. It opens no listening socket."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Event
+
+import structlog
+
+from governance.federation import Federation
+from mpc_backend.client.nodes import NodeSet
+from site_connector.connector import Connector
+from site_connector.directory import SiteDirectory
+from site_connector.mailbox import Mailbox
+from site_connector.nodes import HttpNode
+
+
+def utc_now() -> datetime:
+    """Now, in UTC and whole seconds; the one clock of the connector."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def serve_site(directory: SiteDirectory, *, once: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT, or for one round.
+
+    Raises:
+        ConnectorBusy: another connector serves this directory.
+        SiteSetupError: the site is not set up, or pinned no federation.
+    """
+    configure_logs()
+    harden()
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with connected(directory) as connector:
+        if once:
+            connector.round()
+        else:
+            connector.serve(stop, directory.settings().poll_seconds)
+
+
+@contextmanager
+def connected(directory: SiteDirectory) -> Iterator[Connector]:
+    """The one connector of a directory, with connections to all nodes."""
+    federation: Federation = directory.federation()
+    with (
+        directory.connector_locked(),
+        Mailbox(directory.mailbox, federation, directory.settings().id) as mailbox,
+        NodeSet(federation) as nodes,
+    ):
+        links = [HttpNode(client) for client in nodes.nodes]
+        yield Connector(directory, federation, mailbox, links, utc_now)
+
+
+def harden() -> None:
+    """No core dumps, which would hold patients' rows, and files for the owner alone."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o077)
+
+
+def configure_logs() -> None:
+    """One JSON object a line on standard error: ids, digests and states, never a value."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
