@@ -131,7 +131,7 @@ class World:
                 session = Session.for_node(index, self.protocol, transports[index], keys[index])
                 output = program(session, *_given(session, args), **_given(session, kwargs))
                 results[index] = _opened(session, output)
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            except BaseException as error:  # raised again in the caller's thread
                 errors[index] = error
                 transports[index].abort(f"node {index} stopped: {type(error).__name__}: {error}")
             finally:

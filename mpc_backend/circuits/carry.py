@@ -31,7 +31,7 @@ def _rows(*columns: tuple[int, int, int]) -> Indices:
 
 
 def carry_out(protocol: Protocol, a: Words, b: Words) -> Words:
-    """The carry out of the sum of two planar numbers (c, p, w) -> (c, w). 1 + ceil(log2 p) rounds, under 3 p AND bits a value."""
+    """The carry out of the sum of two planar numbers (c, p, w) -> (c, w). 1 + ceil(log2 p) rounds."""
     count = a.shape[1]
     every = np.arange(count)
     stack = protocol.and_rows(a, b, a ^ b, np.stack((every, every, every * 0 - 1)), keep=every)
@@ -111,7 +111,7 @@ def is_zero(protocol: Protocol, x: Words, planes: int) -> Words:
     first, second = protocol.halves(x, xor=False)
     negated = None if second is None else np.negative(second)
     a, b = protocol.joint_input(plane_inputs((first, negated), x.shape[1], planes))
-    same = protocol.xor_constant(a ^ b, np.uint64(0xFFFFFFFFFFFFFFFF))
+    same = protocol.xor_constant(a ^ b, np.full((), 0xFFFFFFFFFFFFFFFF, np.uint64))
     return all_rows(protocol, same)
 
 

@@ -19,15 +19,10 @@ BLOCK = 2048
 
 
 def _matrix_kernel(word: Any) -> Callable[[Words, Words, Words], None]:
-    """A kernel for one word type; the explicit casts keep accumulators in that width."""
+    """A kernel for one word type; the explicit casts keep accumulators in that width.
 
-    @numba.njit(cache=True, nogil=True)
-    def tile(x: Words, y: Words, out: Words, i: int, j: int, first: int, last: int) -> None:
-        a, b = x[i, first:last], y[j, first:last]
-        total = word(0)
-        for t in range(last - first):
-            total = word(total + a[t] * b[t])
-        out[i, j] += total
+    It may close over nothing but the type: a compiled function among its free variables would defeat the disk cache.
+    """
 
     @numba.njit(cache=True, nogil=True)
     def product(x: Words, y: Words, out: Words) -> None:
@@ -63,14 +58,15 @@ def _matrix_kernel(word: Any) -> Callable[[Words, Words, Words], None]:
                     out[i + 2, j + 1] += c21
                     out[i + 3, j] += c30
                     out[i + 3, j + 1] += c31
-            for i in range(n):
-                if i >= n - n % 4:
-                    for j in range(m):
-                        tile(x, y, out, i, j, first, last)
-                elif m % 2:
-                    tile(x, y, out, i, m - 1, first, last)
+            for i in range(n):  # what tiles of 4 x 2 leave over
+                for j in range(0 if i >= n - n % 4 else m - m % 2, m):
+                    a0, b0 = x[i, first:last], y[j, first:last]
+                    c00 = zero
+                    for t in range(last - first):
+                        c00 = word(c00 + a0[t] * b0[t])
+                    out[i, j] += c00
 
-    return product  # type: ignore[no-any-return]
+    return product
 
 
 _PRODUCTS = {

@@ -26,18 +26,20 @@ def fisher_yates(random: Words, order: Indices) -> None:
 
 
 @_jit
-def permute_add(x: Words, order: Indices, mask: Words, out: Words) -> None:
-    """out[r] = x[order[r]] + mask[r] for rows (n, w) in the ring."""
-    for r in range(out.shape[0]):
-        source = order[r]
-        for w in range(out.shape[1]):
-            out[r, w] = x[source, w] + mask[r, w]
+def permute_add(x: Words, order: Indices, start: int, masks: Words, out: Words) -> None:
+    """out[c, r] = x[c, order[r]] + masks[c, r - start] in the ring, for the rows (3, n, w) that masks (3, b, w) cover."""
+    for i in range(masks.shape[1]):
+        source = order[start + i]
+        for c in range(3):
+            for w in range(x.shape[2]):
+                out[c, start + i, w] = x[c, source, w] + masks[c, i, w]
 
 
 @_jit
-def permute_xor(x: Words, order: Indices, mask: Words, out: Words) -> None:
-    """out[r] = x[order[r]] XOR mask[r] for rows (n, w)."""
-    for r in range(out.shape[0]):
-        source = order[r]
-        for w in range(out.shape[1]):
-            out[r, w] = x[source, w] ^ mask[r, w]
+def permute_xor(x: Words, order: Indices, start: int, masks: Words, out: Words) -> None:
+    """The same with XOR."""
+    for i in range(masks.shape[1]):
+        source = order[start + i]
+        for c in range(3):
+            for w in range(x.shape[2]):
+                out[c, start + i, w] = x[c, source, w] ^ masks[c, i, w]

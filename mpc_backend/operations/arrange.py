@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def concatenate(parts: Sequence[V], axis: int = 0) -> V:
         raise ValueError("concatenate needs at least one array")
     at = checked_axis(parts[0].ndim, axis)
     assert at is not None
-    return _joined(parts, lambda arrays: np.concatenate(arrays, axis=at + 1))
+    return cast("V", _joined(parts, lambda arrays: np.concatenate(arrays, axis=at + 1)))
 
 
 def stack(parts: Sequence[V], axis: int = 0) -> V:
@@ -35,10 +35,10 @@ def stack(parts: Sequence[V], axis: int = 0) -> V:
         raise ValueError("stack needs at least one array")
     at = checked_axis(parts[0].ndim + 1, axis)
     assert at is not None
-    return _joined(parts, lambda arrays: np.stack(arrays, axis=at + 1))
+    return cast("V", _joined(parts, lambda arrays: np.stack(arrays, axis=at + 1)))
 
 
-def _joined(parts, join):  # type: ignore[no-untyped-def]
+def _joined(parts: Sequence[Any], join: Callable[[list[Words]], Words]) -> Any:
     first = parts[0]
     if any(type(part) is not type(first) for part in parts):
         raise ValueError(f"cannot join {', '.join(sorted({type(part).__name__ for part in parts}))}")
@@ -54,18 +54,19 @@ def _joined(parts, join):  # type: ignore[no-untyped-def]
 def select(condition: SecretBits, a: V, b: V) -> V:
     """Elementwise ``a`` where the condition holds, else ``b`` (numpy.where with a secret condition).
 
-    Three rounds; one for bits. ``b`` may be public (or ``a``, not both).
+    Three rounds; one for bits. Either of ``a`` and ``b`` may be public.
     """
-    if isinstance(a, SecretBits) or isinstance(b, SecretBits):
-        either = a if isinstance(a, SecretBits) else b
-        if isinstance(either, SecretBits) and _is_bits(a) and _is_bits(b):
-            return b ^ (condition & (a ^ b))  # type: ignore[operator]
-    difference = a - b  # type: ignore[operator]
+    return cast("V", _selected(condition, a, b))
+
+
+def _selected(condition: SecretBits, a: Any, b: Any) -> Any:
+    if _is_bits(a) and _is_bits(b):
+        return b ^ (condition & (a ^ b))
+    difference = a - b
     chosen = b + difference * condition
-    bits = max(part.bits for part in (a, b, difference) if isinstance(part, SecretNumber))
     if isinstance(a, SecretNumber) and isinstance(b, SecretNumber):
-        bits = max(a.bits, b.bits)
-    return chosen.with_bits(bits)  # type: ignore[no-any-return]
+        return chosen.with_bits(max(a.bits, b.bits))
+    return chosen.with_bits(max(part.bits for part in (a, b, difference) if isinstance(part, SecretNumber)))
 
 
 def _is_bits(value: object) -> bool:
@@ -93,7 +94,7 @@ def shuffle(columns: Sequence[SecretValue]) -> list[SecretValue]:
 
 def _rows(column: SecretValue) -> Words:
     shares = column.unpacked if isinstance(column, SecretBits) else column.shares  # type: ignore[attr-defined]
-    return shares.reshape(shares.shape[0], column.shape[0], -1)  # type: ignore[no-any-return]
+    return shares.reshape(shares.shape[0], column.shape[0], -1)
 
 
 def _tables(columns: Sequence[SecretValue]) -> tuple[list[tuple[Words, bool]], list[tuple[int, int, int]]]:

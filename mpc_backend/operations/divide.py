@@ -88,7 +88,8 @@ def divide(a: SecretNumber, b: SecretNumber, scale: int, *, quotient_bits: int |
     """a / b for b > 0, with ``scale`` fractional bits; 0 where b = 0.
 
     ``quotient_bits`` q promises |A / B| < 2^q for the underlying integers (default: the declared width of a). Error at
-    most 3 * 2^-scale + |a/b| 2^-27. Goldschmidt / Newton (Catrina and Saxena, FC 2010): 7.4e-3, 5.4e-5, 2.9e-9 after 1, 2, 3 iterations.
+    most 4 * 2^-scale + |a / b| 2^-27. Newton's iteration as in Catrina and Saxena, FC 2010: relative error 7.4e-3,
+    5.4e-5, 2.9e-9 after 1, 2, 3 steps.
 
     Raises:
         ValueError: the declared widths leave no room (b's magnitude bits + q > 59).
@@ -108,7 +109,7 @@ def divide(a: SecretNumber, b: SecretNumber, scale: int, *, quotient_bits: int |
 
 
 def reciprocal(b: SecretNumber, scale: int) -> SecretFixed:
-    """1 / b for b > 0, with ``scale`` fractional bits; 0 where b = 0. Error as `divide`, with a = 1."""
+    """1 / b for b > 0, with ``scale`` fractional bits; 0 where b = 0. Error as `divide`."""
     length = magnitude_bits(b)
     _check_room(length, 0)
     b = b.widened(64)
@@ -131,10 +132,7 @@ def _inverse(b: SecretNumber, length: int) -> tuple[Words, Words]:
     hot = leading_bit(protocol, b.flat, length)
     factor = weighted(hot, [1 << (length - 1 - i) for i in range(length)])
     normal = protocol.multiply(b.flat, factor)
-    if length > FRACTION:
-        normal = truncate(protocol, normal, length - FRACTION)
-    else:
-        normal = normal << np.uint64(FRACTION - length)
+    normal = _shifted(protocol, normal, length - FRACTION)
     c = SecretFixed(protocol, normal, FRACTION)
     w = FIRST_GUESS - c * 2
     for _ in range(ITERATIONS):

@@ -58,4 +58,4 @@ def _prefix_and(protocol: Protocol, planes: Words) -> Words:
 def weighted(hot: Words, weights: list[int]) -> Words:
     """Sum over bit positions of public weights times a one-hot vector (c, bits, n) -> (c, n); free."""
     column = np.array([weight % (1 << 64) for weight in weights], np.uint64)
-    return np.sum(hot * column[:, None], axis=1, dtype=np.uint64)
+    return np.add.reduce(hot * column[:, None], axis=1, dtype=np.uint64)  # type: ignore[no-any-return]

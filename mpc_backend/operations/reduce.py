@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -30,13 +30,13 @@ def dot(a: N, b: N) -> N:
 
 
 def minimum(a: N, b: Any) -> N:
-    """Elementwise smaller value."""
-    return select(a < b, a, b)
+    """Elementwise smaller value of a secret array and a secret or public one."""
+    return cast("N", select(a < b, a, b))
 
 
 def maximum(a: N, b: Any) -> N:
-    """Elementwise greater value."""
-    return select(a < b, b, a) if isinstance(b, SecretNumber) else select(~(a < b), a, b)  # type: ignore[type-var,return-value]
+    """Elementwise greater value of a secret array and a secret or public one."""
+    return cast("N", select(a < b, b, a))
 
 
 def prefix_product(x: SecretFixed, axis: int = 0) -> SecretFixed:

@@ -47,7 +47,7 @@ class Mac:
             self._counter += 1
             nonce = bytes([self._domain, 0, 0, 0]) + self._counter.to_bytes(8, "big")
             self._context = Cipher(self._algorithm, modes.GCM(nonce)).encryptor()
-        self._context.authenticate_additional_data(memoryview(words.reshape(-1).view(np.uint8)))
+        self._context.authenticate_additional_data(words.reshape(-1).view(np.uint8).data)
 
     @property
     def pending(self) -> bool:
@@ -108,10 +108,14 @@ class Authenticator:
         for peer in transport.peers:
             share = bytes(transport.receive(peer))
             if len(share) != TAG_BYTES:
-                raise ProtocolAbort(f"node {transport.index}: a verdict of {len(share)} bytes from node {peer}")
+                raise ProtocolAbort(
+                    f"node {transport.index}: a verdict of {len(share)} bytes from node {peer}"
+                )
             total ^= int.from_bytes(share, "big")
         if not sound or total:
-            raise ProtocolAbort(f"node {transport.index}: a message between nodes failed its check; nothing was opened")
+            raise ProtocolAbort(
+                f"node {transport.index}: a message between nodes failed its check; nothing was opened"
+            )
 
     def _zero_shares(self, step: int) -> dict[int, bytes]:
         """For each receiver, this node's part of an XOR sharing of zero among the senders to that receiver."""

@@ -157,7 +157,9 @@ class Rep4(Protocol):
         a, b, c = np.ascontiguousarray(x), np.ascontiguousarray(y), np.ascontiguousarray(z)
         flat = [component.reshape(-1) for component in fresh]
         self._product(
-            flat, np.bitwise_xor, lambda start, stop, *rest: and_block(a, b, c, rows, fresh, start, stop, *rest)
+            flat,
+            np.bitwise_xor,
+            lambda start, stop, *rest: and_block(a, b, c, rows, fresh, start, stop, *rest),
         )
         out[:, count:] = z[:, keep]
         return out
@@ -240,14 +242,15 @@ class Rep4(Protocol):
         Node k sends to k XOR 2 and verifies towards k XOR 3 the positions of the other part.
         """
         self._begin()
-        results, outgoing = [], []
+        results: list[Words] = []
+        outgoing: list[Words] = []
         for entry in inputs:
             shares = np.zeros((3, int(np.prod(entry.shape, dtype=np.int64))), entry.dtype)
             self._enter(entry, shares, outgoing)
             results.append(shares)
-        message = b"".join(piece.data.cast("B") for piece in outgoing)
-        if message:
-            self.transport.send(self.index ^ 2, message)
+        pieces = [piece.data.cast("B") for piece in outgoing if piece.size]
+        if pieces:
+            self.transport.send(self.index ^ 2, pieces[0] if len(pieces) == 1 else b"".join(pieces))
         self.transport.traffic.rounds += 1
         self._take_parts(inputs, results)
         return [shares.reshape(3, *entry.shape) for shares, entry in zip(results, inputs, strict=True)]
@@ -319,9 +322,9 @@ class Rep4(Protocol):
         fisher_yates(self._but[outsider].words(rows, np.dtype(np.uint64)), order)
         fresh = [self._permuted(t, xor, order, outsider) for t, xor in zip(tables, domains, strict=True)]
         sends, verifies = self._hop_roles(outsider)
-        message = b"".join(table[self.component(sends)].data.cast("B") for table in fresh)
-        if message:
-            self.transport.send(outsider, message)
+        pieces = [table[self.component(sends)].reshape(-1).data.cast("B") for table in fresh if table.size]
+        if pieces:
+            self.transport.send(outsider, pieces[0] if len(pieces) == 1 else b"".join(pieces))
         for table in fresh:
             if table.size:
                 self._checks.expected(outsider, table[self.component(verifies)])
@@ -335,16 +338,25 @@ class Rep4(Protocol):
 
     def _permuted(self, table: Words, xor: bool, order: Indices, outsider: int) -> Words:
         """Permute the rows of three shares and add fresh shares of zero, which all but the outsider know."""
-        others = [share for share in range(4) if share != outsider]
-        zeros = {share: self._but[outsider].words(table.shape[1:], table.dtype) for share in others}
-        combine = np.bitwise_xor if xor else np.add
-        total = combine(combine(zeros[others[0]], zeros[others[1]]), zeros[others[2]])
-        zeros[outsider] = total if xor else np.negative(total)
         out = np.empty_like(table)
-        permute = permute_xor if xor else permute_add
-        for component in range(3):
-            permute(table[component], order, zeros[self._node(component + 1)], out[component])
+        _, rows, width = table.shape
+        step = max(1, BLOCK_BYTES // max(1, width * table.itemsize))
+        for start in range(0, rows, step):
+            masks = self._zero_rows((min(step, rows - start), width), table.dtype, xor, outsider)
+            (permute_xor if xor else permute_add)(table, order, start, masks, out)
         return out
+
+    def _zero_rows(self, shape: tuple[int, int], dtype: WordType, xor: bool, outsider: int) -> Words:
+        """This node's components (3, *shape) of fresh shares of zero."""
+        zeros = np.zeros((4, *shape), dtype)
+        others = [share for share in range(4) if share != outsider]
+        for share in others:
+            self._but[outsider].fill(zeros[share])
+            if xor:
+                zeros[outsider] ^= zeros[share]
+            else:
+                zeros[outsider] -= zeros[share]
+        return zeros[[self._node(component + 1) for component in range(3)]]
 
     def _dealt(self, tables: list[Words]) -> list[Words]:
         """The outsider's new shares: share e + d from node e + d + 1, verified by the third."""
@@ -396,7 +408,9 @@ class Rep4(Protocol):
         check.update(payload)
         tag = bytes(self.transport.receive(self._node(2)))
         if len(tag) != TAG_BYTES or not hmac.compare_digest(tag, check.tag()):
-            raise ProtocolAbort(f"node {self.index}: nodes {self._node(1)} and {self._node(2)} open different shares")
+            raise ProtocolAbort(
+                f"node {self.index}: nodes {self._node(1)} and {self._node(2)} open different shares"
+            )
         pieces, done = [], 0
         for shares in values:
             size = shares[0].nbytes

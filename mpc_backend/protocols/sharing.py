@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ def encode_values(column: Column, array: Array) -> Words:
     return packed(flat.astype(np.uint8)) if column.kind == "bit" else flat.astype(word_type(column))
 
 
-def check_range(column: Column, values: NDArray[np.int64]) -> None:
+def check_range(column: Column, values: NDArray[Any]) -> None:
     """Raise ValueError unless all values keep to the declared width (64 bits: |x| < 2^62)."""
     if values.size == 0:
         return

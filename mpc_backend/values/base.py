@@ -52,7 +52,7 @@ class SecretValue(ABC):
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Self:
         """The same elements in another shape."""
-        return self.rearranged(lambda words: words.reshape(*shape))
+        return self.rearranged(lambda words: words.reshape(plain_shape(shape)))
 
     def ravel(self) -> Self:
         """The same elements along one axis."""
@@ -78,6 +78,11 @@ class SecretValue(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} shape={self.shape}>"
+
+
+def plain_shape(shape: tuple[int | tuple[int, ...], ...]) -> tuple[int, ...]:
+    """reshape(2, 3) and reshape((2, 3)) are the same."""
+    return tuple(n for part in shape for n in (part if isinstance(part, tuple) else (part,)))
 
 
 def checked_axis(ndim: int, axis: Axis) -> int | None:

@@ -11,12 +11,12 @@ from mpc_backend.circuits.convert import bits_to_ring, pack_shares, unpack_share
 from mpc_backend.kernels.arrays import Words, ring_type
 from mpc_backend.kernels.planes import packed
 from mpc_backend.protocols.base import Protocol
-from mpc_backend.values.base import Axis, SecretValue, checked_axis
+from mpc_backend.values.base import Axis, SecretValue, checked_axis, plain_shape
 
 if TYPE_CHECKING:
     from mpc_backend.values.ints import SecretInt
 
-ALL_ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
+ALL_ONES = np.full((), 0xFFFFFFFFFFFFFFFF, np.uint64)
 BIT = 2
 """Signed width of a 0/1 value."""
 SHORT_SUM = 1 << 14
@@ -48,7 +48,7 @@ class SecretBits(SecretValue):
         return SecretBits.from_unpacked(self.protocol, np.stack(parts))
 
     def reshape(self, *shape: int | tuple[int, ...]) -> SecretBits:
-        target = np.broadcast_to(np.uint8(0), self.shape).reshape(*shape).shape
+        target = np.broadcast_to(np.uint8(0), self.shape).reshape(plain_shape(shape)).shape
         return SecretBits(self.protocol, self.words, target)
 
     def _pair(self, other: Any) -> tuple[SecretBits, SecretBits | Words]:
@@ -76,8 +76,8 @@ class SecretBits(SecretValue):
         return SecretBits(self.protocol, self.protocol.xor_constant(left.words, right), left.shape)
 
     def __or__(self, other: Any) -> SecretBits:
-        other = other if isinstance(other, SecretBits) else np.asarray(other)
-        return ~(~self & ~other)
+        neither: SecretBits = ~self & ~(other if isinstance(other, SecretBits) else np.asarray(other))
+        return ~neither
 
     __rand__ = __and__
     __rxor__ = __xor__
@@ -92,7 +92,7 @@ class SecretBits(SecretValue):
     def __ne__(self, other: object) -> SecretBits:  # type: ignore[override]
         return self ^ other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def to_int(self, ring: int = 64) -> SecretInt:
         """The values 0 and 1 in a ring. Two rounds."""
@@ -130,10 +130,10 @@ class SecretBits(SecretValue):
         return ~(~self).all(axis)
 
     def __add__(self, other: Any) -> SecretInt:
-        return self.to_int() + other
+        return self.to_int().__add__(other)
 
     def __sub__(self, other: Any) -> SecretInt:
-        return self.to_int() - other
+        return self.to_int().__sub__(other)
 
     def __mul__(self, other: Any) -> Any:
         if isinstance(other, SecretValue) and not isinstance(other, SecretBits):
@@ -152,7 +152,7 @@ class SecretBits(SecretValue):
     __rmul__ = __mul__
 
     def __rsub__(self, other: Any) -> SecretInt:
-        return other - self.to_int()
+        return self.to_int().__rsub__(other)
 
     def __rmatmul__(self, other: Any) -> SecretInt:
         return self.to_int().__rmatmul__(other)

@@ -91,7 +91,7 @@ class SecretFixed(SecretNumber):
         Needs |x| 10^decimals 2^scale < 2^61.
         """
         scaled = self.flat * np.uint64(10**decimals)
-        shifted = self.protocol.add_constant(scaled, np.uint64((1 << self.scale) >> 1))
+        shifted = self.protocol.add_constant(scaled, np.full((), (1 << self.scale) >> 1, np.uint64))
         shares = floor_shift(self.protocol, shifted, self.scale).reshape(-1, *self.shape)
         return SecretInt(
             self.protocol, shares, min(MOST_BITS, self.bits + (10**decimals).bit_length()) - self.scale + 1

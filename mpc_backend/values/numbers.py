@@ -119,10 +119,10 @@ class SecretNumber(SecretValue):
         return (-difference).negative(planes)
 
     def __ge__(self, other: Any) -> SecretBits:
-        return ~(self < other)
+        return self.__lt__(other).__invert__()
 
     def __le__(self, other: Any) -> SecretBits:
-        return ~(self > other)
+        return self.__gt__(other).__invert__()
 
     def __eq__(self, other: object) -> SecretBits:  # type: ignore[override]
         difference, planes = self._difference(other)
@@ -132,7 +132,7 @@ class SecretNumber(SecretValue):
     def __ne__(self, other: object) -> SecretBits:  # type: ignore[override]
         return ~(self == other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def negative(self, planes: int) -> SecretBits:
         """x < 0, reading the low ``planes`` bits as a signed number."""
