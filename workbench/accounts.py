@@ -21,6 +21,7 @@ from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from workbench.errors import AccountError, SignInRefused
+from workbench.settings import WorkbenchSettings
 from workbench.store import AccountRow, FailureRow, SignInRow, now
 
 ROLES = ("researcher", "physician", "steward", "administrator")
@@ -227,6 +228,16 @@ class Accounts:
                     FailureRow(subject=f"address:{address}", at=moment),
                 ]
             )
+
+
+def accounts_of(engine: Engine, settings: WorkbenchSettings) -> Accounts:
+    """The accounts in a workbench's database, under its settings."""
+    return Accounts(
+        engine,
+        lifetime=timedelta(hours=settings.session_hours),
+        lock_after=settings.lock_after,
+        lock_for=timedelta(minutes=settings.lock_minutes),
+    )
 
 
 def _digest(cookie: str) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import lru_cache
 
 from sqlalchemy import Engine
 
 from governance.federation import Federation
-from workbench.accounts import Accounts, SignIn
+from workbench.accounts import Accounts, SignIn, accounts_of
 from workbench.asking import Asker
 from workbench.client import Client
 from workbench.drafts import Drafts
@@ -53,15 +52,9 @@ class Workbench:
 def open_workbench(settings: WorkbenchSettings) -> Workbench:
     """Open the database of a workbench and what lies on it."""
     engine = open_store(settings.database)
-    accounts = Accounts(
-        engine,
-        lifetime=timedelta(hours=settings.session_hours),
-        lock_after=settings.lock_after,
-        lock_for=timedelta(minutes=settings.lock_minutes),
-    )
     federation = pinned_federation(settings)
     network = Network(federation, Asker(federation))
-    return Workbench(settings, engine, accounts, Drafts(engine), Jobs(engine), network)
+    return Workbench(settings, engine, accounts_of(engine, settings), Drafts(engine), Jobs(engine), network)
 
 
 def workbench() -> Workbench:

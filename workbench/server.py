@@ -9,8 +9,9 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from workbench.context import open_workbench
+from workbench.context import Workbench, workbench
 from workbench.gate import SIGN_IN_HEADER, Gate
+from workbench.runs import take_up_again
 from workbench.settings import SETTINGS_VARIABLE, WorkbenchSettings, write_settings
 
 # Not beside pages/: Streamlit would take that folder for pages of its own and run them past the shell.
@@ -48,20 +49,26 @@ def streamlit_options(settings: WorkbenchSettings) -> dict[str, object]:
     return options
 
 
-def application(settings: WorkbenchSettings) -> st.App:
+def application(bench: Workbench) -> st.App:
     """The ASGI application; `serve` runs it."""
-    accounts = open_workbench(settings).accounts
+    settings = bench.settings
     gate = Middleware(
-        Gate, accounts=accounts, title=settings.title, kind=settings.kind, secure=settings.secure_cookies
+        Gate,
+        accounts=bench.accounts,
+        title=settings.title,
+        kind=settings.kind,
+        secure=settings.secure_cookies,
     )
     return st.App(SCRIPT, middleware=[gate])
 
 
 def serve(settings: WorkbenchSettings) -> None:
-    """Serve until interrupted. The pages read the very settings given here, through a file in the state
+    """Serve until interrupted. The pages read the very settings given here, through a file of the state
     folder.
     """
     serving = settings.state_dir / "serving.toml"
     write_settings(serving, settings)
     os.environ[SETTINGS_VARIABLE] = str(serving)
-    application(settings).run(config=streamlit_options(settings))
+    bench = workbench()
+    take_up_again(bench)
+    application(bench).run(config=streamlit_options(settings))

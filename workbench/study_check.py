@@ -16,6 +16,7 @@ from cohort_lang.variables import named_concept_sets
 from governance.approval import check_study
 from governance.errors import GovernanceError
 from governance.federation import Federation
+from governance.keys import SealingKey, SigningKey
 from governance.study import Purpose, StudyProtocol
 from mpc_backend.analyses.errors import AnalysisError
 from mpc_backend.analyses.registry import parse_parameters
@@ -35,11 +36,16 @@ class Finding:
     text: str
 
 
-def complete_study(text: str, federation: Federation, identity: Identity) -> StudyProtocol:
+def complete_study(
+    text: str, federation: Federation, identity: Identity, *, trial: bool = False
+) -> StudyProtocol:
     """Read a draft, putting in what the workbench knows: federation, protocol, the investigator's own keys.
 
+    ``trial``: keys of others that are still open become throw-away ones, so that the draft can be checked and
+    explained; such a study must not be submitted.
+
     Raises:
-        DraftError: a recipient's keys are still to be filled in, or the draft is no mapping.
+        DraftError: another recipient's keys are still to be filled in.
         governance.errors.DocumentError: a field at fault, by path.
     """
     try:
@@ -48,10 +54,12 @@ def complete_study(text: str, federation: Federation, identity: Identity) -> Stu
         draft = {}  # the next line refuses it, with the place
     if not isinstance(draft, dict):
         return StudyProtocol.from_yaml(text)
-    return StudyProtocol.from_yaml(text, **_known(draft, federation, identity))
+    return StudyProtocol.from_yaml(text, **_known(draft, federation, identity, trial))
 
 
-def _known(draft: Mapping[str, Any], federation: Federation, identity: Identity) -> dict[str, Any]:
+def _known(
+    draft: Mapping[str, Any], federation: Federation, identity: Identity, trial: bool
+) -> dict[str, Any]:
     known: dict[str, Any] = {}
     for name, value in {"federation": federation.digest, "protocol": federation.protocol}.items():
         if _open(draft.get(name)):
@@ -60,21 +68,24 @@ def _known(draft: Mapping[str, Any], federation: Federation, identity: Identity)
     if isinstance(investigator, dict) and _open(investigator.get("key")):
         known["investigator"] = {**investigator, "key": identity.signing.public}
     if isinstance(draft.get("recipients"), list):
-        known["recipients"] = [_recipient(entry, identity) for entry in draft["recipients"]]
+        known["recipients"] = [_recipient(entry, identity, trial) for entry in draft["recipients"]]
     return known
 
 
-def _recipient(entry: Any, identity: Identity) -> Any:
+def _recipient(entry: Any, identity: Identity, trial: bool) -> Any:
     if not isinstance(entry, dict) or not (
         _open(entry.get("signing_key")) or _open(entry.get("sealing_key"))
     ):
         return entry
+    keys = identity
     if entry.get("role") != "researcher":
-        raise DraftError(
-            f"recipient {entry.get('id')!r}: put in the public keys the hospital gave for its physician; "
-            "`tessera workbench users add` prints them there"
-        )
-    return {**entry, "signing_key": identity.signing.public, "sealing_key": identity.sealing.public}
+        if not trial:
+            raise DraftError(
+                f"recipient {entry.get('id')!r}: put in the public keys the hospital gave for its physician; "
+                "`tessera workbench users add` prints them there"
+            )
+        keys = Identity(SigningKey.generate(), SealingKey.generate())
+    return {**entry, "signing_key": keys.signing.public, "sealing_key": keys.sealing.public}
 
 
 def _open(value: object) -> bool:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from workbench.accounts import ROLES
-from workbench.context import open_workbench
+from workbench.accounts import ROLES, Accounts, accounts_of
 from workbench.errors import AccountError
 from workbench.settings import load_settings
+from workbench.store import open_store
 
 workbench_app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
 users_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Manage the accounts.")
@@ -50,7 +50,7 @@ def add(
     """Add an account, make its keys, and print the public keys a study names it by."""
     from workbench.identities import create_identity  # noqa: PLC0415
 
-    accounts = open_workbench(context.obj).accounts
+    accounts = _accounts(context)
     accounts.add(name, _password(password_file), role, display_name)
     identity = create_identity(context.obj.identities / name)
     typer.echo(f"account {name} added as {', '.join(role)}")
@@ -60,7 +60,7 @@ def add(
 @users_app.command("list")
 def listing(context: typer.Context) -> None:
     """List the accounts, one a line."""
-    for row in open_workbench(context.obj).accounts.listing():
+    for row in _accounts(context).listing():
         state = "disabled" if row.disabled else "active"
         typer.echo(f"{row.name}\t{','.join(row.roles)}\t{state}\t{row.display_name}")
 
@@ -72,15 +72,19 @@ def password(
     password_file: Annotated[Path | None, typer.Option(help="Read the password from this file.")] = None,
 ) -> None:
     """Set a new password and end the account's sign-ins."""
-    open_workbench(context.obj).accounts.set_password(name, _password(password_file))
+    _accounts(context).set_password(name, _password(password_file))
     typer.echo(f"password of {name} changed")
 
 
 @users_app.command("disable")
 def disable(context: typer.Context, name: str) -> None:
     """Refuse an account's later sign-ins and end the present ones."""
-    open_workbench(context.obj).accounts.disable(name)
+    _accounts(context).disable(name)
     typer.echo(f"account {name} disabled")
+
+
+def _accounts(context: typer.Context) -> Accounts:
+    return accounts_of(open_store(context.obj.database), context.obj)
 
 
 def _password(path: Path | None) -> str:

@@ -139,6 +139,14 @@ def consortium(consortium_keys: Consortium) -> Consortium:
     return consortium_keys
 
 
+@pytest.fixture(autouse=True)
+def no_component_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit's test runner reads the metadata of every installed package on every run; there is nothing
+    to find.
+    """
+    monkeypatch.setattr("streamlit.components.v2.manifest_scanner.scan_component_manifests", list)
+
+
 class Benches:
     """Makes workbenches and puts one in the place of the process' own."""
 

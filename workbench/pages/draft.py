@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from governance.approval import DECLARATION
 from governance.study import StudyProtocol
+from mpc_backend.planner import plan
 from workbench.accounts import SignIn
 from workbench.context import Workbench
+from workbench.errors import DraftError
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
 from workbench.parts.states import describe, show
+from workbench.plan_view import plan_frame
 from workbench.store import DraftRow
 from workbench.study_check import Finding, check, complete_study
 from workbench.study_words import explain_study
+
+PARTS = ("In words", "What leaves, what it costs", "Submit")
 
 
 def render() -> None:
@@ -39,22 +45,27 @@ def _editor(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
     text = st.text_area("Study (YAML)", draft.text, height=420, key=f"text-{draft.id}")
     if text != draft.text:
         bench.drafts.save(draft.id, person.account, draft.title, text)
+    identity = bench.identity(person)
     try:
-        study = complete_study(text, bench.federation, bench.identity(person))
+        study = complete_study(text, bench.federation, identity, trial=True)
     except Exception as error:
         show(describe(error))
         return
     if study.title != draft.title:
         bench.drafts.save(draft.id, person.account, study.title, text)
     found = check(study, bench.federation)
+    try:
+        study = complete_study(text, bench.federation, identity)
+    except DraftError as error:
+        found.append(Finding("error", "recipients", str(error)))
     _findings(found)
-    words, plan, submit = st.tabs(["In words", "What leaves, what it costs", "Submit"])
-    with words:
-        st.markdown(explain_study(study, bench.federation))
-    with plan:
+    part = st.segmented_control("Part", PARTS, default=PARTS[0], label_visibility="collapsed", key="part")
+    if part == PARTS[1]:
         _plan(study)
-    with submit:
+    elif part == PARTS[2]:
         _submit(bench, person, draft, study, ready=all(one.level != "error" for one in found))
+    else:
+        st.markdown(explain_study(study, bench.federation))
 
 
 def _findings(found: list[Finding]) -> None:
@@ -64,10 +75,22 @@ def _findings(found: list[Finding]) -> None:
         st.success("Nothing to complain about: the study can be submitted.")
 
 
-def _plan(study: StudyProtocol) -> None:
-    from workbench.plan_view import plan_table  # noqa: PLC0415  (the planner is slow to import)
+@st.cache_data(max_entries=50, show_spinner="Counting rounds and bytes …")
+def _planned(document: bytes) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    made = plan(StudyProtocol.from_canonical(document))
+    return plan_frame(made), made.notes
 
-    st.table(plan_table(study), hide_index=True)
+
+def _plan(study: StudyProtocol) -> None:
+    if study.feasibility is not None:
+        st.info(
+            "Each counted cohort is planned by itself: one number for each of its criteria leaves a hospital."
+        )
+        return
+    frame, notes = _planned(study.canonical())
+    st.table(frame, hide_index=True)
+    for note in notes:
+        st.caption(note)
 
 
 def _submit(bench: Workbench, person: SignIn, draft: DraftRow, study: StudyProtocol, *, ready: bool) -> None:
