@@ -42,6 +42,9 @@ from cohort_lang.tree import (
 WIDTH = 100
 """Columns beyond which a statement is broken over lines."""
 
+SHORT_GROUP = 72
+"""Columns up to which a group stays on one line."""
+
 _LIMIT_WORDS = {"first": "earliest", "last": "latest"}
 _KEEP_WORDS = {"first": "first", "last": "last", "all": "every"}
 
@@ -268,7 +271,7 @@ def _group(group: Group, indent: int, nested: bool) -> str:
     head = f"{group.kind} of" if group.n is None else f"{group.kind} {group.n} of"
     items = [_criterion(item, indent + 2, nested=nested) for item in group.items]
     inline = f"{head} ({', '.join(items)})"
-    if nested or (len(inline) + indent <= WIDTH // 2 and "\n" not in inline):
+    if nested or (len(inline) + indent <= SHORT_GROUP and "\n" not in inline):
         return inline
     pad = "\n" + " " * (indent + 2)
     return f"{head} ({pad}{f',{pad}'.join(items)}\n{' ' * indent})"

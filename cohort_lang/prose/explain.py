@@ -42,7 +42,11 @@ _INDEX = "the index date"
 def explain(cohort: Cohort) -> str:
     """The definition in plain clinical English, ending in a newline."""
     parts = [cohort.name, *([cohort.description] if cohort.description else [])]
-    parts += [" ".join(_entering(cohort.entry)), _rules(cohort), " ".join(_leaving(cohort))]
+    parts += [
+        " ".join(_entering(cohort.entry)).replace(" \n", "\n"),
+        _rules(cohort),
+        " ".join(_leaving(cohort)),
+    ]
     parts += [_concept_sets(cohort)] if cohort.concept_sets else []
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -62,9 +66,9 @@ def _entering(entry: Entry) -> Iterator[str]:
     if entry.limit != "all":
         yield f"Only the {_place(entry.limit)} such event of each person counts."
     if entry.qualify is not None:
-        yield f"The event qualifies if {_must(entry.qualify, 1)}."
+        yield "The event qualifies if " + _sentence(_must(entry.qualify, 1))
         if entry.qualify_limit != "all":
-            yield f"Only the {_place(entry.qualify_limit)} qualifying event of each person counts."
+            yield f"\nOnly the {_place(entry.qualify_limit)} qualifying event of each person counts."
 
 
 def _entry_event(event: Event) -> str:
@@ -92,9 +96,13 @@ def _rules(cohort: Cohort) -> str:
 
 
 def _rule(rule: Rule) -> str:
-    if rule.excludes:
-        return f"{rule.label}: persons are left out if {_must(rule.criterion, 1)}."
-    return f"{rule.label}: {_must(rule.criterion, 1)}."
+    left_out = "persons are left out if " if rule.excludes else ""
+    return f"{rule.label}: {left_out}{_sentence(_must(rule.criterion, 1))}"
+
+
+def _sentence(said: str) -> str:
+    """A full stop after a sentence, none after a list."""
+    return said if "\n" in said else f"{said}."
 
 
 def _must(criterion: Criterion, depth: int) -> str:
@@ -170,7 +178,8 @@ def _demands(event: Event) -> str:
 
 
 def _when(of: Occurrence, index: str) -> str:
-    said = f" {windows(of.windows, index)}" if of.windows else " at any time"
+    said = "" if of.same_visit else " at any time"
+    said = f" {windows(of.windows, index)}" if of.windows else said
     said += " during the same visit" if of.same_visit else ""
     return said + (", whether observed then or not" if of.ignore_observation else "")
 
@@ -181,7 +190,7 @@ def _when(of: Occurrence, index: str) -> str:
 def _leaving(cohort: Cohort) -> Iterator[str]:
     yield _exit(cohort.exit)
     if cohort.censors:
-        events = joined([f"any {record(event)}{_demands(event)}" for event in cohort.censors], "or")
+        events = joined([_entry_event(event) for event in cohort.censors], "or")
         yield f"They leave sooner on the date of {events}."
     yield _kept(cohort.keep)
     if cohort.combine_days:

@@ -180,7 +180,8 @@ def windows(found: Sequence[Window], index: str) -> str:
 
 
 def _window(window: Window, index: str) -> str:
-    anchor = f"the end of {index}" if window.index == "end" else index
+    ended = {"the index date": "the end of the entry event"}.get(index, f"the end of {index}")
+    anchor = ended if window.index == "end" else index
     edge = "ending " if window.event == "end" else ""
     return edge + span(window.start, window.end, anchor)
 
