@@ -63,16 +63,17 @@ class Layout:
         """State of the researchers' or the hospital's workbench."""
         return self.root / f"workbench-{kind}"
 
+    def account_identity(self, kind: str, account: str) -> Identity:
+        """Keys of an account of a workbench, made if there are none."""
+        return create_identity(self.workbench(kind) / "identities" / account)
+
     def identity(self, person: str) -> Identity:
         """A person's keys; those with an account have them where their workbench looks for them."""
-        return create_identity(self._keys(person))
-
-    def _keys(self, person: str) -> Path:
         if person == RESEARCHER:
-            return self.workbench("research") / "identities" / RESEARCHER
+            return self.account_identity("research", RESEARCHER)
         if person == f"{PHYSICIAN}-{HOSPITAL_WITH_WORKBENCH}":
-            return self.workbench("hospital") / "identities" / PHYSICIAN
-        return self.root / "people" / person
+            return self.account_identity("hospital", PHYSICIAN)
+        return create_identity(self.root / "people" / person)
 
 
 def set_up(layout: Layout) -> Federation:

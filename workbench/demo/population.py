@@ -95,11 +95,13 @@ def _plan_diabetes(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFram
     frame["history"] = np.where(short, rng.integers(60, 330, n), rng.integers(420, 2000, n))
     frame["hba1c_known"] = rng.random(n) < 0.97
     kind = frame["kind"].to_numpy()
-    adult = ~young & ~short
-    lead = frame["diagnosed"] - frame["metformin"]
-    frame["young"], frame["short"] = young, short
+    off_label = (kind >= 3) & (rng.random(n) < 0.4)
+    frame["on_metformin"] = (kind <= 1) | off_label
+    frame["young"] = young
+    frame["observed_before_metformin"] = frame["history"] + frame["diagnosed"] - frame["metformin"] >= 365
     frame["observed"] = frame["history"] + frame["diagnosed"] >= 365
-    frame["counted"] = adult & (kind <= 1) & (lead <= 90) & (frame["excluded"] != "type 1")
+    admitted = frame["on_metformin"] & frame["observed_before_metformin"] & ~young
+    frame["counted"] = admitted & (kind <= 1) & (frame["excluded"] != "type 1")
     second_line = (kind == 0) & (frame["therapy"] < 2)
     frame["eligible"] = second_line & ~young & frame["observed"] & (frame["excluded"] == "")
     return frame

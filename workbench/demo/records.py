@@ -150,7 +150,7 @@ def diabetes_conditions(frame: pd.DataFrame, rng: np.random.Generator) -> Record
 
 
 def diabetes_drugs(frame: pd.DataFrame) -> Records:
-    treated, second = frame[frame["kind"] <= 1], frame[frame["kind"] == 0]
+    treated, second = frame[frame["on_metformin"]], frame[frame["kind"] == 0]
     therapies = np.array(diabetes.THERAPIES)[second["therapy"]]
     on_insulin = frame[(frame["excluded"] == "insulin") | (frame["kind"] == 3)]
     tables = [

@@ -23,11 +23,10 @@ def attrition(population: Population) -> list[tuple[str, int]]:
     """Persons left after the entry event and after each criterion of the count example."""
     people = population.diabetes
     steps = {
-        "entry": (people["kind"] <= 2) & ~people["short"],
+        "entry": people["on_metformin"] & people["observed_before_metformin"],
         "18 years or older": ~people["young"],
-        "type 1 diabetes recorded at any time": people["excluded"] != "type 1",
-        "metformin within 90 days of diagnosis": (people["kind"] <= 1)
-        & (people["diagnosed"] - people["metformin"] <= 90),
+        "type 2 diabetes recorded before": people["kind"] <= 2,
+        "type 1 diabetes recorded before": people["excluded"] != "type 1",
     }
     left = pd.Series(True, index=people.index)
     counts = []

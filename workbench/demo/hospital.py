@@ -1,0 +1,98 @@
+"""One hospital of the demonstration: its load, its connector, and its steward's decisions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from governance.federation import Federation
+from site_connector.decisions import StewardDesk
+from site_connector.mailbox import Mailbox
+from site_connector.models import InboxItem
+from workbench.demo.errors import DemonstrationFailed
+from workbench.demo.layout import Layout
+from workbench.demo.planted import Extract
+from workbench.demo.processes import Processes
+
+PATIENCE_SECONDS = 300.0
+POLL_SECONDS = 0.2
+KINDS = {"north": "fhir", "south": "omop", "west": "csv"}
+
+
+class Hospital:
+    """A hospital's processes and its steward."""
+
+    def __init__(self, name: str, layout: Layout, federation: Federation, processes: Processes) -> None:
+        self.name = name
+        self._layout, self._federation, self._processes = layout, federation, processes
+        self._directory = layout.site(name)
+
+    def start_load(self, extract: Extract) -> None:
+        """Start ``tessera site load`` on the hospital's extract."""
+        source = str(extract.folder)
+        arguments = ["site", "load", str(self._directory.path), f"--{KINDS[self.name]}", source]
+        profile = str(extract.folder / "profile.toml")
+        vocabulary = str(self._layout.vocabulary)
+        self._processes.start(
+            f"load-{self.name}", [*arguments, "--profile", profile, "--vocabulary", vocabulary]
+        )
+
+    def serve(self) -> None:
+        """Wait for the load to end, then start ``tessera site serve``.
+
+        Raises:
+            DemonstrationFailed: the load failed.
+        """
+        self._processes.wait(f"load-{self.name}")
+        self._processes.start(f"site-{self.name}", ["site", "serve", str(self._directory.path)])
+
+    def approve(self, studies: Sequence[str]) -> None:
+        """Sign every study once the connector has tried it on the hospital's data.
+
+        Raises:
+            DemonstrationFailed: the connector ended, or made no dry run in time.
+            site_connector.errors.DecisionRefused: a study cannot be served by this hospital's data.
+        """
+        with self._mailbox() as mailbox:
+            desk = StewardDesk(self._directory, mailbox)
+            steward = self._directory.steward(self._layout.passphrase_file.read_bytes())
+            for digest in studies:
+                self._await(mailbox, "a dry run", digest, lambda item: item.dry_run is not None)
+                desk.approve(digest, steward, _now(), reason="demonstration on synthetic data")
+
+    def await_uploads(self, studies: Sequence[str]) -> None:
+        """Wait until every node holds this hospital's shares for the studies.
+
+        Raises:
+            DemonstrationFailed: the connector ended, or did not deliver in time.
+        """
+        with self._mailbox() as mailbox:
+            for digest in studies:
+                self._await(mailbox, "an upload", digest, _delivered)
+
+    def _mailbox(self) -> Mailbox:
+        return Mailbox(self._directory.mailbox, self._federation, self.name)
+
+    def _await(self, mailbox: Mailbox, what: str, digest: str, reached: Callable[[InboxItem], bool]) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        note = ""
+        while time.monotonic() < until:
+            self._processes.check()
+            found = [item for item in mailbox.inbox(_now()) if item.digest == digest]
+            if found and reached(found[0]):
+                return
+            note = found[0].note if found else "the study did not reach the hospital"
+            time.sleep(POLL_SECONDS)
+        raise DemonstrationFailed(
+            f"{self.name}: no {what.removeprefix('a ').removeprefix('an ')} for study {digest[:12]} within "
+            f"{PATIENCE_SECONDS:g} s; {note or 'the connector gives no reason'}"
+        )
+
+
+def _delivered(item: InboxItem) -> bool:
+    return any(upload.state == "delivered" for upload in item.uploads)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
