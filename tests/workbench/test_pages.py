@@ -200,12 +200,14 @@ def test_a_physician_reads_the_warning_before_and_after(
     asked = answer_with(monkeypatch, result.model_dump(mode="json"))
     test = view(bench, "physician", "patient")
     assert WARNING in words(test)
-    assert len(test.selectbox) > 10
     test.number_input[0].set_value(61)
     test.selectbox[0].set_value("B")
+    test.radio[0].set_value("tested")
+    test.multiselect(key="present").set_value(["marker_02"])
     test.button[0].click().run()
-    assert asked[0]["facts"]["age"] == 61
-    assert asked[0]["facts"]["stage"] == "B"
+    asked_facts = asked[0]["facts"]
+    assert (asked_facts["age"], asked_facts["stage"]) == (61, "B")
+    assert (asked_facts["marker_01"], asked_facts["marker_02"], len(asked_facts)) == (0, 1, 26)
     job = wait(bench, "physician")
     said = words(view(bench, "physician", "evidence", job=job))
     assert WARNING in said

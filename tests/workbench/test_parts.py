@@ -13,10 +13,11 @@ from mpc_backend.analyses.ranking_parameters import Category, RankingParameters,
 from tests.workbench.samples import HIDDEN, MERGED, estimate, shown
 from tests.workbench.samples import ranking as ranking_sample
 from tests.workbench.samples import survival as survival_sample
+from workbench.errors import DraftError
 from workbench.frames import table_of
 from workbench.parts import attrition, ranking, survival
 from workbench.parts.cells import band_text, cell_text, share_text
-from workbench.parts.patient_form import UNKNOWN, completeness, facts, questions
+from workbench.parts.patient_form import UNKNOWN, facts, marker_facts, questions
 from workbench.parts.states import State, describe, hidden_text, not_approved, partial
 
 
@@ -168,11 +169,20 @@ def parameters() -> RankingParameters:
 
 def test_the_form_asks_what_the_study_matches_on_and_unknown_facts_are_left_out() -> None:
     asked = questions(parameters())
-    assert [one.name for one in asked] == ["age", "stage", "marker_01", "marker_02"]
-    answers = {"age": 61, "stage": UNKNOWN, "marker_01": "present", "marker_02": "absent"}
-    assert facts(asked, answers) == {"age": 61, "marker_01": 1, "marker_02": 0}
-    assert completeness(asked, facts(asked, answers)) == "Comparable patients will be found without: Stage."
-    assert completeness(asked, {one.name: 1 for one in asked}) is None
+    assert [one.name for one in asked] == ["age", "stage"]
+    assert facts(asked, {"age": 61, "stage": UNKNOWN}) == {"age": 61}
+    assert facts(asked, {"age": 0, "stage": "B"}) == {"age": 0, "stage": "B"}
+
+
+def test_markers_are_present_absent_or_left_out() -> None:
+    markers = parameters().markers
+    assert marker_facts(markers, True, ["marker_01"], []) == {"marker_01": 1, "marker_02": 0}
+    assert marker_facts(markers, True, [], ["marker_02"]) == {"marker_01": 0}
+    assert marker_facts(markers, False, [], []) == {}
+    with pytest.raises(DraftError, match="Marker 01"):
+        marker_facts(markers, True, ["marker_01"], ["marker_01"])
+    with pytest.raises(DraftError, match="not to be tested"):
+        marker_facts(markers, False, ["marker_01"], [])
 
 
 # ---- states

@@ -11,7 +11,7 @@ from workbench.accounts import SignIn
 from workbench.consortium import StudyView
 from workbench.context import Workbench
 from workbench.pages.result import show_count
-from workbench.pages.study import show_missing
+from workbench.pages.study import show_network
 from workbench.parts.cohort_text import CohortReading, read_cohort, starting_text
 from workbench.parts.job_page import watch
 from workbench.parts.shell import page_person
@@ -23,6 +23,7 @@ def render() -> None:
     """Draw the page."""
     bench, person = page_person("researcher")
     st.title("Count patients")
+    show_network(bench)
     view = _chosen(bench, person)
     editor, answer = st.columns([1, 1], gap="large")
     with editor:
@@ -38,9 +39,7 @@ def _chosen(bench: Workbench, person: SignIn) -> StudyView | None:
     standing = [view for view in views if view.study.feasibility is not None]
     standing.sort(key=lambda view: view.state != "approved")
     if not standing:
-        if snapshot is None:
-            show_missing(bench)
-        else:
+        if snapshot is not None and len(snapshot.unreachable) < len(snapshot.nodes):
             st.info(
                 "Counting needs a standing feasibility study that names you and that every hospital signed. Write "
                 "one under Studies (there is a worked example); until then cohorts can be written and checked here."

@@ -11,7 +11,18 @@ from mpc_backend.analyses.ranking_parameters import RankingParameters
 from workbench.accounts import SignIn
 from workbench.consortium import StudyView
 from workbench.context import Workbench
-from workbench.parts.patient_form import Question, completeness, facts, questions
+from workbench.pages.study import show_network
+from workbench.parts.patient_form import (
+    OLDEST,
+    TESTED,
+    UNKNOWN,
+    UNTESTED,
+    Question,
+    facts,
+    marker_facts,
+    questions,
+    readable,
+)
 from workbench.parts.ranking import WARNING
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
@@ -25,6 +36,7 @@ def render() -> None:
     bench, person = page_person("physician")
     st.warning(f"**{WARNING}**")
     st.title("This patient")
+    show_network(bench)
     offered = _offered(bench, person)
     if not offered:
         _nothing(bench)
@@ -50,9 +62,8 @@ def _offered(bench: Workbench, person: SignIn) -> list[tuple[StudyView, StudyAna
 
 
 def _nothing(bench: Workbench) -> None:
-    if bench.network.snapshot is None:
-        st.skeleton(height=160)
-        st.caption("Asking the nodes …")
+    snapshot = bench.network.snapshot
+    if snapshot is None or len(snapshot.unreachable) == len(snapshot.nodes):
         return
     st.info(
         "No study names you as a physician who may ask. Your hospital's data steward knows which are planned."
@@ -65,42 +76,54 @@ def _form(bench: Workbench, person: SignIn, view: StudyView, entry: StudyAnalysi
     left = view.runs_left(bench.my_key(person))
     with st.form("patient", border=True):
         answers = _answers(asked)
+        tested, present, unknown = _markers(parameters.markers)
         set_aside = st.multiselect(
-            "Treatments this patient cannot receive (before you see any result)", parameters.treatments
+            "Treatments this patient cannot receive (choose before you see any result)", parameters.treatments
         )
         st.caption(
-            "What you enter stays in this computer's memory until you leave. It is split into shares that are "
-            "noise to every node, never stored, and never opened. Facts that are not known can stay empty."
+            "What you enter stays in the memory of this hospital's server until the answer is there. It is split "
+            "into shares that are noise to every node; it is never stored and never opened. Facts that are not "
+            "known can stay empty; the answer says what it did without."
         )
         sent = st.form_submit_button("Find comparable patients", type="primary", disabled=left == 0)
     st.caption(f"{left} questions left under this study.")
     if sent:
-        known = facts(asked, answers)
+        known = {**facts(asked, answers), **marker_facts(parameters.markers, tested, present, unknown)}
         job = start_run(bench, person, view, entry, facts=known, set_aside=set_aside)
         st.switch_page(page("evidence"), query_params={"job": job})
 
 
 def _answers(asked: list[Question]) -> dict[str, object]:
     answers: dict[str, object] = {}
-    others = [one for one in asked if one.kind != "marker"]
-    markers = [one for one in asked if one.kind == "marker"]
-    for group, heading in ((others, ""), (markers, "Markers")):
-        if heading and group:
-            st.markdown(f"**{heading}**")
-        for start in range(0, len(group), PER_ROW):
-            for column, question in zip(st.columns(PER_ROW), group[start : start + PER_ROW], strict=False):
-                with column:
-                    answers[question.name] = _ask(question)
+    for start in range(0, len(asked), PER_ROW):
+        for column, question in zip(st.columns(PER_ROW), asked[start : start + PER_ROW], strict=False):
+            with column:
+                answers[question.name] = _ask(question)
     return answers
 
 
 def _ask(question: Question) -> object:
     key = f"fact-{question.name}"
     if question.kind == "age":
-        return st.number_input(question.label, min_value=0, max_value=127, value=None, step=1, key=key)
+        return st.number_input(
+            question.label, min_value=0, max_value=OLDEST, value=None, step=1, placeholder=UNKNOWN, key=key
+        )
     return st.selectbox(question.label, question.options, key=key)
 
 
-def missing_warning(asked: list[Question], known: dict[str, object]) -> str | None:
-    """What the match will do without."""
-    return completeness(asked, known)
+def _markers(markers: tuple[str, ...]) -> tuple[bool, list[str], list[str]]:
+    """Whether the genotype was tested, the markers present, and those whose result is not known."""
+    if not markers:
+        return False, [], []
+    first, last = readable(markers[0]), readable(markers[-1])
+    tested = st.radio(
+        f"Genotype: {len(markers)} markers, {first} to {last}",
+        (UNTESTED, TESTED),
+        horizontal=True,
+        key="tested",
+        help="If tested, every marker you do not name below counts as absent.",
+    )
+    left, right = st.columns(2)
+    present = left.multiselect("Markers present", markers, format_func=readable, key="present")
+    unknown = right.multiselect("Markers not known", markers, format_func=readable, key="unknown")
+    return tested == TESTED, present, unknown

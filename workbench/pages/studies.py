@@ -10,10 +10,10 @@ from workbench.accounts import SignIn
 from workbench.consortium import StudyView
 from workbench.context import Workbench
 from workbench.examples import Example, examples
+from workbench.pages.study import show_network
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
-from workbench.parts.states import show
-from workbench.parts.study_list import COLOURS, approvals, network_state
+from workbench.parts.study_list import COLOURS, approvals
 from workbench.store import DraftRow, now
 from workbench.study_check import template
 
@@ -26,9 +26,7 @@ def render() -> None:
     if button.button("New study", type="primary", width="stretch"):
         _begin(bench, person, "New study", template(now(), bench.federation))
     snapshot = bench.network.snapshot
-    state = network_state(snapshot, now())
-    if state is not None:
-        show(state)
+    show_network(bench)
     drafts = bench.drafts.listing(person.account)
     views = snapshot.concerning(bench.my_key(person)) if snapshot else []
     chosen = st.pills("Show", _filters(drafts, views), label_visibility="collapsed", key="filter")
@@ -74,9 +72,10 @@ def _examples(bench: Workbench, person: SignIn, *, empty: bool) -> None:
             "sees a number. Every hospital signs it. Start from one of these worked examples."
         )
     with st.expander("Worked examples", expanded=empty):
-        for place, column in enumerate(st.columns(min(3, len(found)))):
-            with column:
-                _example(bench, person, found[place])
+        for start in range(0, len(found), 2):
+            for column, example in zip(st.columns(2), found[start : start + 2], strict=False):
+                with column:
+                    _example(bench, person, example)
 
 
 def _example(bench: Workbench, person: SignIn, example: Example) -> None:

@@ -32,9 +32,7 @@ def render() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(view.state, color=COLOURS[view.state])
         st.caption(f"`{view.study.short_name}` · {view.digest[:16]}…")
-    state = network_state(snapshot, now())
-    if state is not None:
-        show(state)
+    show_network(bench)
     if view.why:
         st.warning(view.why)
     runs, signatures, words, document = st.tabs(["Analyses and runs", "Signatures", "In words", "Document"])
@@ -52,6 +50,13 @@ def render() -> None:
             mime="text/yaml",
         )
         st.code(view.study.to_yaml(), language="yaml", height=480)
+
+
+def show_network(bench: Workbench) -> None:
+    """A line on the nodes that do not answer; nothing when all do."""
+    state = network_state(bench.network.snapshot, now())
+    if state is not None:
+        show(state)
 
 
 def show_missing(bench: Workbench) -> None:

@@ -5,38 +5,36 @@ Answers stay in memory; they are shared with the nodes as noise and never writte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from mpc_backend.analyses.ranking_parameters import RankingParameters
+from workbench.errors import DraftError
 
 UNKNOWN: Final = "not known"
-ABSENT: Final = "absent"
-PRESENT: Final = "present"
-MARKER_ANSWERS: Final = (UNKNOWN, ABSENT, PRESENT)
+UNTESTED: Final = "not tested"
+TESTED: Final = "tested"
 OLDEST: Final = 127
 
 
 @dataclass(frozen=True)
 class Question:
-    """One fact asked for; every one may stay unanswered."""
+    """One fact asked for by itself; every one may stay unanswered."""
 
     name: str
     label: str
-    kind: Literal["marker", "level", "age"]
+    kind: Literal["level", "age"]
     options: tuple[str, ...] = ()
 
 
 def questions(parameters: RankingParameters) -> list[Question]:
-    """The facts the study matches on: age first, then categories, then markers."""
+    """The facts asked one by one: age, then categories. Markers are asked together, see `marker_facts`."""
     asked = [] if parameters.age is None else [Question(parameters.age, readable(parameters.age), "age")]
-    asked += [
+    return asked + [
         Question(one.variable, readable(one.variable), "level", (UNKNOWN, *one.levels))
         for one in parameters.equal
     ]
-    asked += [Question(name, readable(name), "marker", MARKER_ANSWERS) for name in parameters.markers]
-    return asked
 
 
 def readable(name: str) -> str:
@@ -47,19 +45,25 @@ def readable(name: str) -> str:
 
 def facts(asked: Sequence[Question], answers: Mapping[str, object]) -> dict[str, object]:
     """Answers as the analysis takes them; what is not known is left out."""
-    known: dict[str, object] = {}
-    for question in asked:
-        answer = answers.get(question.name)
-        if answer is None or answer == UNKNOWN:
-            continue
-        known[question.name] = int(answer == PRESENT) if question.kind == "marker" else answer
-    return known
+    given = {question.name: answers.get(question.name) for question in asked}
+    return {name: answer for name, answer in given.items() if answer is not None and answer != UNKNOWN}
 
 
-def completeness(asked: Sequence[Question], known: Mapping[str, object]) -> str | None:
-    """A warning that names what the match will do without, or None when everything is known."""
-    missing = [question.label for question in asked if question.name not in known]
-    if not missing:
-        return None
-    named = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
-    return f"Comparable patients will be found without: {named}."
+def marker_facts(
+    markers: Sequence[str], tested: bool, present: Collection[str], unknown: Collection[str]
+) -> dict[str, object]:
+    """Markers as facts: present 1, not known left out, every other tested one 0.
+
+    Raises:
+        DraftError: a marker is named as present and as not known, or as present though none was tested.
+    """
+    both = sorted(set(present) & set(unknown))
+    if both:
+        raise DraftError(f"{', '.join(map(readable, both))}: named as present and as not known; choose one.")
+    if not tested:
+        if present:
+            raise DraftError(
+                "Markers are named as present, yet the genotype is said not to be tested; choose one."
+            )
+        return {}
+    return {name: int(name in present) for name in markers if name not in unknown}
