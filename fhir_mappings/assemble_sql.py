@@ -305,7 +305,7 @@ FROM disposition GROUP BY origin ORDER BY origin
 """
 
 _STATEMENT_NOTES = {
-    "encounter not in the extract, event kept without visit": "lost_visit",
+    "encounter not in the extract or of another patient, event kept without visit": "lost_visit",
     "start date completed by rule": "imputed",
     "end before start, end left out": "last_day < first_day",
     "prescription end by the number of days in the profile": (

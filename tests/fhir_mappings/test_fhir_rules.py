@@ -170,6 +170,7 @@ def test_condition_dates(site, build):
         build["condition"]("e", onsetDateTime="sometime"),
         build["condition"]("f", onsetDateTime="1066-10-14"),
         build["condition"]("g", onsetDateTime="2024-01-02"),
+        build["condition"]("last", onsetDateTime="2024-01-01"),
         build["condition"]("h", onsetPeriod={"start": "2017-01-01", "end": "2016-01-01"}, onsetDateTime=None),
     )
     assert site.rows(
@@ -180,6 +181,7 @@ def test_condition_dates(site, build):
         (date(2018, 8, 1), None, 32882),
         (date(2019, 9, 9), None, 32882),
         (date(2020, 5, 6), date(2021, 1, 2), 32817),
+        (date(2024, 1, 1), None, 32817),
     ]
     assert site.input("Condition").rejected == {
         "no date": 1,
@@ -364,8 +366,11 @@ def test_a_denied_finding_never_becomes_a_condition(site, build):
 
 def test_medication_request_intents_are_the_profiles_choice(site, build):
     requests = [build["request"](intent, intent=intent) for intent in ("order", "instance-order", "plan")]
-    site.load(build["patient"](), *requests)
-    assert site.input("MedicationRequest").rejected == {"intent plan": 1}
+    site.load(build["patient"](), *requests, build["request"]("not", doNotPerform=True))
+    assert site.input("MedicationRequest").rejected == {
+        "intent plan": 1,
+        "asks for the medicine not to be given": 1,
+    }
     narrow = Profile.model_validate(
         {"extract_date": "2024-01-01", "fhir": {"medication_request_intents": ["instance-order"]}}
     )
@@ -483,12 +488,18 @@ def test_visit_link_and_dangling_encounters(site, build):
         encounter(build, "e1", start="2020-05-06"),
         build["condition"]("a", encounter={"reference": "Encounter/e1"}),
         build["condition"]("b", encounter={"reference": "Encounter/gone"}),
+        build["patient"]("p2"),
+        build["condition"](
+            "other", subject={"reference": "Patient/p2"}, encounter={"reference": "Encounter/e1"}
+        ),
     )
     assert site.rows(
         """SELECT count(visit_occurrence_id), count(*) FROM condition_occurrence
         LEFT JOIN visit_occurrence USING (visit_occurrence_id)"""
-    ) == [(1, 2)]
-    assert site.report.notes["encounter not in the extract, event kept without visit"] == 1
+    ) == [(1, 3)]
+    assert (
+        site.report.notes["encounter not in the extract or of another patient, event kept without visit"] == 2
+    )
 
 
 def test_duplicates_count_once_and_the_newest_version_wins(site, build):
