@@ -17,11 +17,13 @@ from mpc_backend.analyses.secret_curves import (
     SCALE,
     Hazards,
     Means,
+    error_of,
     fractions,
     hazards,
     raw,
     restricted_means,
     rounded_numbers,
+    variance_decimals,
     weighted_variance,
     whole,
 )
@@ -99,7 +101,7 @@ def _masked(
     estimate, variance, inverse = rounded_numbers(
         [
             (means.mean, tau * 10**places),
-            (means.variance, tau**2 * 100 ** (places + 1)),
+            (means.variance, tau**2 * 10 ** variance_decimals(places)),
             (spread, SPREAD),
         ]
     )
@@ -164,12 +166,12 @@ def opened_ranking(parameters: RankingParameters, released: Released, opened: Op
     places = decimals(parameters)
     spread = np.asarray(opened["spread"], dtype=np.float64) / SPREAD
     persons = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
-    error = np.sqrt(np.maximum(np.asarray(opened["variance"], dtype=np.float64), 0)) / 10.0 ** (places + 1)
+    error = error_of(opened["variance"], places)
     return OpenedRanking(
         tier=int(opened["tier"]),
         state=np.asarray(opened["state"], dtype=np.int64),
-        estimate=np.asarray(opened["estimate"]) / 10.0**places,
-        standard_error=np.round(error, places + 1),
+        estimate=np.asarray(opened["estimate"], dtype=np.float64) / 10.0**places,
+        standard_error=error,
         information=(persons // INFORMATION_STEP * INFORMATION_STEP).astype(np.int64),
         few=np.asarray(opened["few"], dtype=bool),
         size=np.asarray(opened["size"], dtype=np.int64),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpc_backend.operations import concatenate, divide, prefix_product, stack
 from mpc_backend.values import SecretFixed, SecretInt
@@ -18,6 +19,8 @@ from mpc_backend.values.products import dotted
 SCALE = 30
 WEIGHT_SCALE = 20
 VARIANCE_SCALE = 40
+GREENWOOD_SCALE, HEIGHT_SCALE = 36, 24
+"""A Greenwood sum lies below 2, a squared height at most at 1."""
 UNIT_BITS = SCALE + 2
 """Signed width of a number in [0, 1] at SCALE, with room for errors in the last place."""
 
@@ -113,6 +116,18 @@ def weighted_variance(spread: SecretFixed, share: SecretFixed) -> SecretFixed:
     return weighted.sum(weighted.ndim - 1)
 
 
+def variance_decimals(places: int) -> int:
+    """Decimals with which a variance is opened whose mean is opened with ``places``: enough for its root to have about
+    three digits, too few to show the noise of truncation."""
+    return 2 * places + 1
+
+
+def error_of(variance: NDArray[np.generic], places: int) -> NDArray[np.float64]:
+    """The standard error of a variance opened as whole numbers of its last decimal, to one decimal more than the mean."""
+    whole = np.maximum(np.asarray(variance, dtype=np.float64), 0)
+    return np.asarray(np.round(np.sqrt(whole / 10.0 ** variance_decimals(places)), places + 1))
+
+
 def rounded_numbers(numbers: Sequence[tuple[SecretFixed, int]]) -> list[SecretInt]:
     """Each array times its public factor, rounded to a whole number, exactly and all in the same rounds.
 
@@ -130,8 +145,8 @@ def curve_variance(found: Hazards, share: SecretFixed) -> SecretFixed:
     Hazards (..., strata, bins), weights (..., strata) -> (..., bins).
     """
     terms = raw(found.hazard) * raw(found.rest)
-    sums = real(terms.cumsum(terms.ndim - 1), 2 * SCALE).rescaled(VARIANCE_SCALE)
+    sums = real(terms.cumsum(terms.ndim - 1), 2 * SCALE).rescaled(GREENWOOD_SCALE)
     part = unit(found.survival * share[..., None])
-    squared = (part * part).rescaled(WEIGHT_SCALE).with_bits(WEIGHT_SCALE + 2)
-    weighted = sums.with_bits(VARIANCE_SCALE + 3) * squared
+    squared = (part * part).rescaled(HEIGHT_SCALE).with_bits(HEIGHT_SCALE + 2)
+    weighted = sums.with_bits(GREENWOOD_SCALE + 3) * squared
     return weighted.sum(weighted.ndim - 2)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses import life_table as km
 from mpc_backend.analyses import survival_exact as exact
 from mpc_backend.analyses.base import Opened, Suppressed
 from mpc_backend.analyses.cells import Cell, HiddenCount, cells
+from mpc_backend.analyses.secret_curves import error_of
 from mpc_backend.analyses.secret_tests import CHI2_DECIMALS
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
 from mpc_backend.analyses.survival_result import (
@@ -26,7 +26,6 @@ from mpc_backend.analyses.survival_result import (
 )
 from mpc_backend.analyses.survival_secret import (
     CURVE_DECIMALS,
-    ERROR_DECIMALS,
     FEW,
     NO_OVERLAP,
     SHORT,
@@ -135,7 +134,7 @@ def _curve(
     tau, places = parameters.restricted_at, mean_decimals(parameters.restricted_at)
     rmst = None
     if state == SHOWN:
-        error = _error(opened["mean_variance"][row], places + 1)
+        error = error_of(opened["mean_variance"][row], places)
         rmst = RestrictedMean(tau=tau, estimate=float(opened["mean"][row]) / 10.0**places, se=float(error))
     return Curve(
         label=f"{label}; {DISPLAY.format(k=policy.minimum_cell)}",
@@ -147,16 +146,10 @@ def _curve(
     )
 
 
-def _error(variance: NDArray[np.generic], decimals: int) -> NDArray[np.float64]:
-    """A standard error from its variance, which was opened with twice the decimals."""
-    whole = np.maximum(np.asarray(variance, dtype=np.float64), 0)
-    return np.asarray(np.round(np.sqrt(whole) / 10.0**decimals, decimals))
-
-
 def _steps(parameters: SurvivalParameters, opened: Opened, arm: int, row: int) -> list[CurvePoint]:
     where = np.flatnonzero(np.asarray(opened["step"][arm], dtype=bool))
     height = np.asarray(opened["height"][row])[where] / 10.0**CURVE_DECIMALS
-    error = _error(opened["height_variance"][row], ERROR_DECIMALS)[where]
+    error = error_of(opened["height_variance"][row], CURVE_DECIMALS)[where]
     safe = np.where(height > 0, height, 1.0)
     lower, upper = km.log_log_interval(height, (error / safe) ** 2, parameters.confidence)
     points = [CurvePoint(time=0, estimate=1.0, se=0.0, lower=None, upper=None)]

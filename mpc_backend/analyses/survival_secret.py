@@ -26,6 +26,7 @@ from mpc_backend.analyses.secret_curves import (
     restricted_means,
     rounded_numbers,
     unit,
+    variance_decimals,
     whole,
 )
 from mpc_backend.analyses.secret_tests import released_tests
@@ -35,7 +36,7 @@ from mpc_backend.session import Session
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 SHOWN, FEW, NO_OVERLAP, SHORT = 0, 1, 2, 3
-CURVE_DECIMALS, ERROR_DECIMALS = 3, 4
+CURVE_DECIMALS = 3
 FLAT = 2.0**-16
 """Curves closer than this to one half count as flat on it."""
 TOTAL_BITS = 29
@@ -159,8 +160,8 @@ def _complete(
 
 @dataclass(frozen=True)
 class Rounded:
-    """Curves (curves, display times) and means (curves,) as whole numbers of their last decimal; variances have twice
-    the decimals of the standard error they become."""
+    """Curves (curves, display times) and means (curves,) as whole numbers of their last decimal; variances have
+    the decimals of `variance_decimals`."""
 
     height: SecretInt
     height_variance: SecretInt
@@ -175,9 +176,9 @@ def _rounded(parameters: SurvivalParameters, curves: Curves) -> Rounded:
         *rounded_numbers(
             [
                 (curves.survival[:, places], 10**CURVE_DECIMALS),
-                (curves.variance[:, places], 100**ERROR_DECIMALS),
+                (curves.variance[:, places], 10 ** variance_decimals(CURVE_DECIMALS)),
                 (curves.means.mean, tau * 10**decimals),
-                (curves.means.variance, tau**2 * 100 ** (decimals + 1)),
+                (curves.means.variance, tau**2 * 10 ** variance_decimals(decimals)),
             ]
         )
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +15,12 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, Result, SiteData
 from mpc_backend.analyses.plain import run_here
 from mpc_backend.analyses.registry import analysis, parse_parameters
+
+# The folder is no package: its module of generated patients is made importable by name here.
+_spec = importlib.util.spec_from_file_location("ranking_data", Path(__file__).with_name("ranking_data.py"))
+assert _spec is not None and _spec.loader is not None
+sys.modules["ranking_data"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sys.modules["ranking_data"])
 
 
 @pytest.fixture
@@ -42,7 +51,12 @@ def run() -> Callable[..., Result]:
         }
         released = Released(policy or DisclosurePolicy(minimum_sites=1), tuple(given), receiving)
         return run_here(
-            analysis(kind), parse_parameters(kind, parameters), released, given, facts=facts, protocol=protocol
+            analysis(kind),
+            parse_parameters(kind, parameters),
+            released,
+            given,
+            facts=facts,
+            protocol=protocol,
         )
 
     return runner

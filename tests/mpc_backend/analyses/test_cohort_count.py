@@ -34,7 +34,9 @@ def shown(result) -> list[object]:
     return [cell.value if cell.state == "released" else cell.state for cell in cells]
 
 
-@pytest.mark.parametrize(("n", "expected"), [(K - 1, "suppressed"), (K, K), (K + 1, K + 1), (0, "suppressed")])
+@pytest.mark.parametrize(
+    ("n", "expected"), [(K - 1, "suppressed"), (K, K), (K + 1, K + 1), (0, "suppressed")]
+)
 def test_small_counts_are_hidden_and_zero_looks_like_any_of_them(run, n, expected):
     assert shown(counted(run, {"a": (100, n)})) == [100, expected]
 
@@ -74,7 +76,9 @@ def test_differences_count_in_every_view(run):
     assert shown(counted(run, sites, receiving=("a",))) == [1100, 400, "merged"]
 
 
-@pytest.mark.parametrize(("n", "value", "band"), [(14, 10, (10, 14)), (15, 20, (15, 24)), (24, 20, (15, 24)), (25, 30, (25, 34))])
+@pytest.mark.parametrize(
+    ("n", "value", "band"), [(14, 10, (10, 14)), (15, 20, (15, 24)), (24, 20, (15, 24)), (25, 30, (25, 34))]
+)
 def test_rounding_comes_last_and_its_band_holds_the_truth(run, n, value, band):
     policy = DisclosurePolicy(minimum_sites=1, rounding=10)
     cell = counted(run, {"a": (1000, n)}, policy).count

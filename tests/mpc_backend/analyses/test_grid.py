@@ -67,7 +67,9 @@ def test_a_missing_column_is_named_with_those_there_are():
         grid.column(pd.DataFrame({"a": [1]}), "b")
 
 
-@pytest.mark.parametrize("bad", [{}, {"levels": ("a",), "cuts": (1,)}, {"cuts": (2, 1)}, {"levels": ("a", "a")}])
+@pytest.mark.parametrize(
+    "bad", [{}, {"levels": ("a",), "cuts": (1,)}, {"cuts": (2, 1)}, {"levels": ("a", "a")}]
+)
 def test_a_stratum_has_either_levels_or_increasing_cuts(bad):
     with pytest.raises(ValidationError):
         grid.Stratum(variable="v", **bad)

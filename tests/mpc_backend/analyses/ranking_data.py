@@ -1,0 +1,138 @@
+"""Generated patients with a known truth, and the pooled pandas answer that a ranking is judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+MARKERS = [f"m{number}" for number in range(8)]
+TAU = 12
+
+
+def patients(count: int, treatments: int, seed: int = 7, *, equal: bool = False) -> pd.DataFrame:
+    """Sicker patients (``severe``) fare worse and are given higher-numbered treatments, which are better within strata
+    (unless ``equal``): confounding by indication, so that crude numbers mislead."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(rng.random((count, len(MARKERS))) < 0.3, columns=MARKERS).astype(int)
+    frame["age"] = rng.integers(40, 80, count)
+    frame["stage"] = rng.choice(["I", "II", "III"], count)
+    frame["year"] = rng.integers(2014, 2022, count)
+    severe = rng.integers(0, 2, count)
+    place = rng.beta(1 + 2 * severe, 3 - 2 * severe, count)
+    arm = np.minimum((place * treatments).astype(int), treatments - 1)
+    frame["severe"], frame["drug"] = severe, [f"t{each:02d}" for each in arm]
+    benefit = 0.0 if equal else 0.6 * arm / max(1, treatments - 1)
+    hazard = 0.05 * np.exp(1.6 * severe - benefit)
+    failure, leaving = rng.exponential(1 / hazard), rng.uniform(6, 60, count)
+    frame["o_time"] = np.ceil(np.minimum(failure, leaving)).astype(int)
+    frame["o_event"] = (failure <= leaving).astype(int)
+    return frame
+
+
+def parameters(treatments: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "treatment": "drug",
+        "treatments": [f"t{each:02d}" for each in range(treatments)],
+        "outcome": "o",
+        "time_unit": "month",
+        "unit": "month",
+        "tau": TAU,
+        "markers": MARKERS,
+        "age": "age",
+        "equal": [{"variable": "stage", "levels": ["I", "II", "III"]}],
+        "tiers": [
+            {"name": "strict", "max_distance": 1, "age_within": 3, "equal": ["stage"]},
+            {"name": "middle", "max_distance": 3, "age_within": 10, "equal": ["stage"]},
+            {"name": "loose", "max_distance": 8, "age_within": None, "equal": []},
+        ],
+        "period": {"variable": "year", "cuts": [2018]},
+        "strata": [{"variable": "severe", "levels": ["0", "1"]}],
+        **changes,
+    }
+
+
+def thirds(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {name: frame.iloc[start::3] for start, name in enumerate(("north", "south", "west"))}
+
+
+FACTS: dict[str, object] = {**dict.fromkeys(MARKERS, 0), "m1": 1, "age": 60, "stage": "II"}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The pooled answer for one treatment."""
+
+    size: int
+    reason: str | None
+    estimate: float
+    error: float
+    failures: int
+    information: float
+
+
+def similar(frame: pd.DataFrame, facts: dict[str, object], tier: dict[str, Any]) -> NDArray[np.bool_]:
+    known = [name for name in MARKERS if facts.get(name) is not None]
+    close = (frame[known] != pd.Series({name: facts[name] for name in known})).sum(axis=1) <= tier[
+        "max_distance"
+    ]
+    if facts.get("age") is not None and tier["age_within"] is not None:
+        close &= (frame.age - facts["age"]).abs() <= tier["age_within"]
+    for name in tier["equal"]:
+        if facts.get(name) is not None:
+            close &= frame[name] == facts[name]
+    return close.to_numpy()
+
+
+def pooled(
+    frame: pd.DataFrame, facts: dict[str, object], study: dict[str, Any], k: int = 10
+) -> tuple[int, dict[str, Truth]]:
+    """The first tier with two supported treatments, and every treatment's answer in it."""
+    least = max(k, 20)
+    for number, tier in enumerate(study["tiers"]):
+        rows = frame[similar(frame, facts, tier)]
+        sizes = rows.drug.value_counts().reindex(study["treatments"], fill_value=0)
+        if (sizes >= least).sum() >= 2:
+            strata = rows.severe * 2 + (rows.year >= 2018)
+            mix = strata.value_counts(normalize=True)
+            return number, {
+                arm: _truth(rows[rows.drug == arm], strata, mix, k, least) for arm in study["treatments"]
+            }
+    return len(study["tiers"]), {}
+
+
+def _truth(rows: pd.DataFrame, strata: pd.Series, mix: pd.Series, k: int, least: int) -> Truth:
+    mean = variance = weight_squared = 0.0
+    lacks = unfinished = False
+    for stratum, share in mix.items():
+        mine = rows[strata.loc[rows.index] == stratum]
+        if mine.empty:
+            lacks = True
+            continue
+        area, spread, survival = _restricted(mine)
+        mean, variance = mean + share * area, variance + share**2 * spread
+        complete = int(((mine.o_time >= TAU) | (mine.o_event == 1)).sum())
+        weight_squared += share**2 / complete if complete else np.inf
+        unfinished |= not (mine.o_time >= TAU).any() and survival > 0
+    few, short = len(rows) < least, int((rows.o_time >= TAU).sum()) < k or unfinished
+    reason = "few" if few else "overlap" if lacks else "short" if short else None
+    failures = int(((rows.o_time < TAU) & (rows.o_event == 1)).sum())
+    return Truth(
+        len(rows), reason, mean, variance**0.5, failures, 1 / weight_squared if weight_squared else 0.0
+    )
+
+
+def _restricted(rows: pd.DataFrame) -> tuple[float, float, float]:
+    """Area under Kaplan-Meier to TAU, its variance, and the curve just before TAU; textbook loops."""
+    survival, curve, jumps = 1.0, [], []
+    for month in range(TAU):
+        at_risk = int((rows.o_time >= month).sum())
+        failed = int(((rows.o_time == month) & (rows.o_event == 1)).sum())
+        survival *= 1 - failed / at_risk if at_risk else 1.0
+        curve.append(survival)
+        if failed and at_risk > failed:
+            jumps.append((month, failed / (at_risk * (at_risk - failed))))
+    return sum(curve), sum(sum(curve[month:]) ** 2 * jump for month, jump in jumps), survival

@@ -1,0 +1,84 @@
+"""The plan of a study: what it names, and whether its counted costs are those of a run."""
+
+import numpy as np
+import pytest
+import ranking_data as data
+
+from governance.disclosure import DisclosurePolicy
+from governance.keys import SealingKey, SigningKey
+from governance.study import StudyProtocol
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.errors import ParametersRefused
+from mpc_backend.analyses.plain import shared_inputs
+from mpc_backend.analyses.registry import analysis, parse_parameters, resolve
+from mpc_backend.planner import counted, plan
+from mpc_backend.tables import bucket
+from mpc_backend.testing import World
+
+COHORT = """
+cohort "Adults with diabetes"
+concept set diabetes: 201826 and descendants
+enter on first condition of diabetes
+require "18 years or older": age 18 or more
+exclude "diabetes before": at least 1 condition of diabetes any time before index
+"""
+
+
+def study(**changes) -> StudyProtocol:
+    key, sealing = SigningKey.generate().public, SealingKey.generate().public
+    fields = {
+        "title": "A study", "short_name": "a-study",
+        "purpose": {"use": "scientific_research", "description": "d", "legal_basis": "l", "ethics_reference": "e"},
+        "investigator": {"role": "principal investigator", "organisation": "an institute", "key": key},
+        "federation": "0" * 64, "protocol": "rep4", "sites": ["north", "south", "west"],
+        "cohorts": {"adults": COHORT},
+        "analyses": [{"id": "attrition", "kind": "cohort_count", "cohort": "adults"}],
+        "recipients": [
+            {"id": "r", "role": "researcher", "organisation": "an institute", "signing_key": key, "sealing_key": sealing}
+        ],
+        "budget": {"runs": 5},
+        "validity": {"not_before": "2026-01-01T00:00:00Z", "not_after": "2027-01-01T00:00:00Z"},
+        "nonce": "0" * 32,
+        **changes,
+    }  # fmt: skip
+    return StudyProtocol.from_canonical(StudyProtocol.from_value(fields).canonical())
+
+
+def test_a_count_takes_its_steps_from_the_cohort():
+    _, parameters = resolve(study(), "attrition")
+    assert parameters.steps == ("Entry event", "18 years or older", "diabetes before")
+
+
+def test_a_plan_says_where_each_step_runs_and_what_leaves():
+    found = plan(study())
+    assert [step.where for step in found.steps] == [
+        "hospital, in the clear", "nodes, on shares", "recipient, in the clear",
+    ]  # fmt: skip
+    upload, compute, _ = found.steps
+    assert (upload.table, upload.rows, upload.upload_bytes) == ("attrition", 4, 3 * 4 * 8)
+    assert [(column.name, column.bits) for column in upload.columns] == [("persons", 64)]
+    assert compute.rounds and compute.bytes_per_node and compute.what.startswith("How many persons")
+
+
+def test_an_unknown_kind_or_parameter_cannot_be_planned():
+    with pytest.raises(ParametersRefused, match="no analysis of kind 'alchemy'"):
+        plan(study(analyses=[{"id": "a", "kind": "alchemy", "cohort": "adults"}]))
+    entry = {"id": "a", "kind": "survival", "cohort": "adults", "parameters": {"outcome": "o"}}
+    with pytest.raises(ParametersRefused, match="parameters of survival: arm: Field required"):
+        plan(study(analyses=[entry]))
+
+
+def test_counted_costs_are_those_of_a_run():
+    chosen, typed = analysis("treatment_ranking"), parse_parameters("treatment_ranking", data.parameters(3))
+    released = Released(DisclosurePolicy(minimum_sites=2), ("a", "b"))
+    frame = data.patients(600, 3)
+    tables = {name: chosen.local(typed, SiteData(frame.iloc[i::2])) for i, name in enumerate("ab")}
+    with World("rep4") as world:
+        inputs = shared_inputs(world, chosen, typed, tables, chosen.query(typed, data.FACTS))
+        world.run(lambda session, given: chosen.compute(session, typed, released, given), inputs)
+        sent = np.mean([traffic.bytes_sent for traffic in world.traffic])
+        rounds = max(traffic.rounds for traffic in world.traffic)
+    cost = counted(chosen, typed, released, 300)
+    assert bucket(300) == bucket(len(frame) // 2)
+    assert cost.rounds == pytest.approx(rounds, rel=0.1)
+    assert cost.bytes_per_node == pytest.approx(sent, rel=0.3)

@@ -1,0 +1,80 @@
+"""On shares: the same answers as the plain twin, and messages that do not depend on data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import ranking_data as data
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.plain import opened_outputs, shared_inputs
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.testing import World
+
+HIDING = DisclosurePolicy(minimum_sites=2)
+ROUNDED = {"estimate", "variance", "spread", "mean", "mean_variance", "height", "height_variance", "chi2"}
+"""Made of fixed-point numbers, whose last place may differ from run to run."""
+
+
+def sites(kind: str, seed: int) -> dict[str, SiteData]:
+    rng = np.random.default_rng(seed)
+    if kind == "cohort_count":
+        counts = np.sort(rng.integers(0, 400, (2, 4)), axis=1)[:, ::-1]
+        return {
+            name: SiteData(
+                pd.DataFrame(), tuple((f"s{i}", int(n)) for i, n in enumerate(row[1:])), int(row[0])
+            )
+            for name, row in zip("ab", counts, strict=True)
+        }
+    frame = data.patients(500, 3, seed)
+    return {"a": SiteData(frame.iloc[:250]), "b": SiteData(frame.iloc[250:])}
+
+
+def study(kind: str) -> dict[str, object]:
+    if kind == "cohort_count":
+        return {"steps": ["s0", "s1", "s2"]}
+    if kind == "survival":
+        return {
+            "outcome": "o", "arm": "drug", "arms": ["t00", "t01", "t02"], "time_unit": "month", "horizon": 20, "tau": 12,
+            "strata": [{"variable": "severe", "levels": ["0", "1"]}], "rho": 1,
+        }  # fmt: skip
+    return data.parameters(3)
+
+
+def prepared(kind: str, seed: int):
+    chosen, typed = analysis(kind), parse_parameters(kind, study(kind))
+    tables = {name: chosen.local(typed, rows) for name, rows in sites(kind, seed).items()}
+    facts = {**data.FACTS, "age": 45 + seed, "m2": None}
+    query = chosen.query(typed, facts) if kind == "treatment_ranking" else None
+    return chosen, typed, tables, query
+
+
+@pytest.mark.parametrize("release", ["thresholded", "exact"])
+@pytest.mark.parametrize("kind", ["cohort_count", "survival", "treatment_ranking"])
+def test_four_nodes_open_what_the_plain_twin_opens(kind, release):
+    policy = DisclosurePolicy(minimum_sites=2, release=release)
+    chosen, typed, tables, query = prepared(kind, 1)
+    released = Released(policy, ("a", "b"), ("a",))
+    opened = {}
+    for protocol in ("plain", "rep4"):
+        with World(protocol) as world:
+            opened[protocol] = opened_outputs(world, chosen, typed, released, tables, query)
+    assert set(opened["plain"]) == set(opened["rep4"])
+    for name, plain in opened["plain"].items():
+        slack = 1 if name in ROUNDED else 0
+        assert np.abs(np.asarray(opened["rep4"][name], float) - np.asarray(plain, float)).max() <= slack, name
+
+
+def traced(kind: str, seed: int):
+    chosen, typed, tables, query = prepared(kind, seed)
+    with World("rep4", trace=True) as world:
+        inputs = shared_inputs(world, chosen, typed, tables, query)
+        released = Released(HIDING, ("a", "b"), ("a",))
+        world.run(lambda session, given: chosen.compute(session, typed, released, given), inputs)
+        return [traffic.trace for traffic in world.traffic]
+
+
+@pytest.mark.parametrize("kind", ["cohort_count", "survival", "treatment_ranking"])
+def test_messages_are_the_same_whatever_the_data(kind):
+    first, second = traced(kind, 1), traced(kind, 20)
+    assert all(first) and first == second

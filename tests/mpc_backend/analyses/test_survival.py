@@ -1,0 +1,232 @@
+"""A survival analysis from hospitals' tables: exact release against R, thresholded release against the exact one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses import life_table as km
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.cells import HiddenCount
+from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
+from mpc_backend.analyses.plain import opened_outputs
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.analyses.survival_secret import median_step
+from mpc_backend.testing import World
+
+EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
+HIDING = DisclosurePolicy(minimum_sites=1)
+DAYS = {"outcome": "o", "arm": "sex", "arms": ["1", "2"], "unit": "day", "horizon": 1022}
+MONTHS = {**DAYS, "unit": "month", "horizon": 34, "tau": 12, "times": [6, 12, 24]}
+ECOG = [{"variable": "ecog", "levels": ["0", "1", "2"]}]
+
+
+def thirds(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {name: frame.iloc[start::3] for start, name in enumerate(("north", "south", "west"))}
+
+
+def test_exact_release_gives_the_golden_numbers(run, lung):
+    result = run("survival", {**DAYS, "tau": 965, "times": [365], "rho": 1}, {"a": lung}, policy=EXACT)
+    medians = [
+        [arm.curve.median.estimate, arm.curve.median.lower, arm.curve.median.upper] for arm in result.arms
+    ]
+    assert medians == [[270, 210, 306], [426, 345, 524]]
+    means = [(arm.curve.rmst.estimate, arm.curve.rmst.se) for arm in result.arms]
+    assert np.array(means) == pytest.approx(np.array([[324.048, 22.298], [455.904, 32.917]]), abs=6e-4)
+    (contrast,) = result.rmst_contrasts
+    assert (contrast.difference, contrast.se) == pytest.approx((131.856, 39.758), abs=1e-3)
+    assert result.log_rank.chi2 == pytest.approx(10.32674, abs=2e-5) and result.log_rank.df == 1
+    assert result.log_rank.p == pytest.approx(0.001311, abs=1e-6)
+    assert result.weighted_log_rank.chi2 == pytest.approx(12.71415, abs=3e-5)
+    row = result.arms[0].table[0]
+    assert (row.at_risk.value, row.events.value, row.censored.value) == (35, 86, 17)
+    assert not result.suppressed
+
+
+def test_log_rank_stratified_by_the_file_matches_r(run, lung):
+    strata = [{"variable": "ecog", "levels": ["0", "1", "2", "3"]}]
+    result = run("survival", {**DAYS, "strata": strata, "adjust": False}, {"a": lung}, policy=EXACT)
+    assert result.stratified_log_rank.chi2 == pytest.approx(10.79506, abs=2e-5)
+    assert result.arms[0].crude is None and "Crude comparison" in " ".join(result.notes)
+
+
+def test_hospitals_are_strata_of_the_log_rank_test_and_nothing_else(run, lung):
+    together = run("survival", MONTHS, {"a": lung}, policy=EXACT)
+    apart = run("survival", MONTHS, thirds(lung), policy=EXACT)
+    by_hospital = run(
+        "survival",
+        {**MONTHS, "adjust": False, "strata": [{"variable": "inst", "levels": ["0", "1", "2"]}]},
+        {"a": lung.assign(inst=np.arange(len(lung)) % 3)},
+        policy=EXACT,
+    )
+    assert apart.arms[0].curve == together.arms[0].curve
+    assert apart.log_rank.chi2 == pytest.approx(by_hospital.stratified_log_rank.chi2, rel=1e-6)
+    assert apart.log_rank.chi2 != pytest.approx(together.log_rank.chi2, rel=1e-3)
+
+
+def test_standardisation_is_the_weighted_mean_of_the_strata(run, lung):
+    known = lung[lung.ecog.isin([0, 1, 2])]
+    result = run("survival", {**MONTHS, "strata": ECOG}, thirds(lung), policy=EXACT)
+    for arm in result.arms:
+        mean = variance = 0.0
+        for ecog in (0, 1, 2):
+            rows = known[(known.ecog == ecog) & (known.sex == int(arm.arm))]
+            months = np.ceil(rows.o_time * 16 / 487).astype(int)
+            found = km.life_table(
+                np.bincount(months[rows.o_event == 1], minlength=35),
+                np.bincount(months[rows.o_event == 0], minlength=35),
+            )
+            weight = (known.ecog == ecog).mean()
+            mean += weight * float(km.restricted_mean(found.survival, 12))
+            variance += weight**2 * float(km.restricted_mean_variance(found, 12))
+        assert (arm.curve.rmst.estimate, arm.curve.rmst.se) == pytest.approx((mean, variance**0.5), rel=1e-12)
+        assert arm.curve.label.startswith("standardised") and arm.crude.label.startswith("crude")
+
+
+@pytest.mark.parametrize(
+    "parameters", [{**MONTHS, "strata": ECOG}, {**DAYS, "tau": 365, "times": [182, 365]}, MONTHS]
+)
+def test_numbers_computed_on_shares_are_the_exact_ones_rounded(run, lung, parameters):
+    exact = run("survival", {**parameters, "rho": 1}, thirds(lung), policy=EXACT)
+    hidden = run("survival", {**parameters, "rho": 1}, thirds(lung), policy=HIDING)
+    step = median_step(parameters["horizon"])
+    for full, shown in zip(exact.arms, hidden.arms, strict=True):
+        pairs = [(full.curve, shown.curve)] + ([(full.crude, shown.crude)] if full.crude else [])
+        for truth, found in pairs:
+            assert found.rmst.estimate == pytest.approx(truth.rmst.estimate, abs=0.06 if step > 1 else 0.006)
+            assert found.rmst.se == pytest.approx(truth.rmst.se, abs=0.006 if step > 1 else 0.0006)
+            for name in ("estimate", "lower", "upper"):
+                assert getattr(found.median, name) == pytest.approx(getattr(truth.median, name), abs=step / 2)
+    for name in ("log_rank", "stratified_log_rank", "weighted_log_rank"):
+        truth, found = getattr(exact, name), getattr(hidden, name)
+        assert (truth is None) == (found is None)
+        if truth is not None:
+            assert found.chi2 == pytest.approx(truth.chi2, abs=6e-4) and found.df == truth.df
+
+
+def test_displayed_steps_hold_k_events_each_and_stop_where_fewer_than_k_are_at_risk(run, lung):
+    result = run("survival", MONTHS, thirds(lung), policy=HIDING)
+    for arm in result.arms:
+        rows = lung[lung.sex == int(arm.arm)]
+        months = np.ceil(rows.o_time * 16 / 487).astype(int)
+        events = [int(((months <= step.time) & (rows.o_event == 1)).sum()) for step in arm.curve.steps]
+        assert all(later // 10 > earlier // 10 for earlier, later in zip(events, events[1:], strict=False))
+        at_risk = [int((months >= time).sum()) for time in range(35)]
+        assert at_risk[arm.curve.cut_at] >= 10 > at_risk[arm.curve.cut_at + 1]
+        for step in arm.curve.steps[1:]:
+            found = km.life_table(
+                np.bincount(months[rows.o_event == 1], minlength=35),
+                np.bincount(months[rows.o_event == 0], minlength=35),
+            )
+            assert step.estimate == pytest.approx(found.survival[step.time], abs=5.1e-4)
+            assert step.se == pytest.approx(found.standard_error[step.time], abs=1.2e-4)
+            assert step.lower < step.estimate < step.upper
+
+
+def small_arm(lung: pd.DataFrame, persons: int) -> pd.DataFrame:
+    return pd.concat([lung[lung.sex == 1], lung[lung.sex == 2].sort_values("o_time").tail(persons)])
+
+
+@pytest.mark.parametrize(("persons", "shown"), [(9, False), (10, True), (11, True)])
+def test_a_small_arm_shows_no_number_and_the_test_is_withheld(run, lung, persons, shown):
+    result = run("survival", MONTHS, {"a": small_arm(lung, persons)}, policy=HIDING)
+    arm = result.arms[1]
+    assert (not isinstance(arm.n, HiddenCount)) == shown
+    assert (result.log_rank is not None) == shown
+    if not shown:
+        assert arm.curve.steps == [] and arm.curve.median is None and arm.curve.rmst is None
+        assert {"2: persons", "2: restricted mean", "log_rank"} <= {each.what for each in result.suppressed}
+
+
+def opened(frame: pd.DataFrame, parameters: dict[str, object], policy: DisclosurePolicy, receiving=()):
+    chosen, typed = analysis("survival"), parse_parameters("survival", parameters)
+    tables = {name: chosen.local(typed, SiteData(rows)) for name, rows in thirds(frame).items()}
+    with World("plain") as world:
+        return opened_outputs(world, chosen, typed, Released(policy, tuple(tables), receiving), tables)
+
+
+def test_everything_about_a_hidden_arm_opens_to_the_same_constants(lung):
+    some = opened(small_arm(lung, 9), MONTHS, HIDING)
+    other = opened(small_arm(lung.assign(o_time=lung.o_time // 2 + 1), 3), MONTHS, HIDING)
+    for name in (
+        "table_value",
+        "step",
+        "followed",
+        "height",
+        "height_variance",
+        "state",
+        "mean",
+        "mean_variance",
+    ):
+        assert np.array_equal(some[name][1], other[name][1]), name
+    assert not some["height"][1].any() and not some["table_value"][1].any()
+    assert np.array_equal(some["median"][:, 1], other["median"][:, 1])
+    assert not some["chi2"].any() and not other["chi2"].any()
+
+
+def test_a_receiving_hospital_hides_what_only_its_own_rows_make_large(lung):
+    frame = small_arm(lung, 20)
+    assert opened(frame, MONTHS, HIDING)["state"][1] == 0
+    own = frame.assign(o_time=np.where(np.arange(len(frame)) % 3 == 0, frame.o_time, 30))
+    assert opened(own, MONTHS, HIDING, ("north",))["state"].tolist() == [3, 3]
+
+
+def test_an_arm_missing_from_a_stratum_has_no_overlap(run, lung):
+    frame = lung[~((lung.sex == 2) & (lung.ecog == 2))]
+    for policy in (EXACT, HIDING):
+        result = run("survival", {**MONTHS, "strata": ECOG}, {"a": frame}, policy=policy)
+        assert result.arms[1].curve.rmst is None and "no overlap" in result.arms[1].curve.why_not
+        assert result.arms[0].curve.rmst is not None
+
+
+def test_tau_beyond_follow_up_gives_no_restricted_mean(run, lung):
+    for policy in (EXACT, HIDING):
+        result = run("survival", {**DAYS, "tau": 1022}, {"a": lung}, policy=policy)
+        assert result.arms[1].curve.rmst is None and "follow-up too short" in result.arms[1].curve.why_not
+
+
+def test_several_arms_on_shares_have_the_chi_square_of_the_clear(run, lung):
+    frame = lung.assign(arm=np.where(lung.age > 63, "old", "young") + lung.sex.astype(str).to_numpy())
+    parameters = {**MONTHS, "arm": "arm", "arms": ["old1", "old2", "young1", "young2"]}
+    exact = run("survival", parameters, thirds(frame), policy=EXACT)
+    hidden = run("survival", parameters, thirds(frame), policy=HIDING)
+    assert hidden.log_rank.df == exact.log_rank.df == 3
+    assert hidden.log_rank.chi2 == pytest.approx(exact.log_rank.chi2, abs=2e-3)
+
+
+def test_nobody_fails_and_everybody_fails_at_once(run):
+    frame = pd.DataFrame(
+        {"sex": [1] * 40 + [2] * 40, "o_time": [12] * 40 + [5] * 40, "o_event": [0] * 40 + [1] * 40}
+    )
+    parameters = {**DAYS, "horizon": 12, "tau": 10}
+    for policy in (EXACT, HIDING):
+        quiet, sudden = run("survival", parameters, {"a": frame}, policy=policy).arms
+        assert quiet.curve.median.estimate is None
+        assert (quiet.curve.rmst.estimate, quiet.curve.rmst.se) == pytest.approx((10, 0), abs=2e-3)
+        assert sudden.curve.median.estimate == 5
+        if policy is EXACT:
+            assert (sudden.curve.rmst.estimate, sudden.curve.rmst.se) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"tau": 2000}, "tau"),
+        ({"times": [12, 6]}, "times"),
+        ({"times": [99]}, "times"),
+        ({"arms": ["1", "1"]}, "arms"),
+        ({"horizon": 0}, "horizon"),
+        ({"cohort": "x"}, "cohort"),
+    ],
+)
+def test_parameters_are_refused_by_path(change, field):
+    with pytest.raises(ParametersRefused, match=field):
+        parse_parameters("survival", {**MONTHS, **change})
+
+
+def test_impossible_data_are_refused(lung):
+    chosen, typed = analysis("survival"), parse_parameters("survival", MONTHS)
+    with pytest.raises(LocalDataError, match="o_time"):
+        chosen.local(typed, SiteData(lung.assign(o_time=-1)))
+    with pytest.raises(LocalDataError, match="sex"):
+        chosen.local(typed, SiteData(lung.drop(columns="sex")))
