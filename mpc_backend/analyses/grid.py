@@ -102,8 +102,9 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
 
 def numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
     """A numeric column as float64, missing as NaN."""
+    given = column(frame, name)
     try:
-        values = pd.to_numeric(column(frame, name)).to_numpy(dtype=np.float64, na_value=np.nan)
+        values = pd.to_numeric(given).to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise LocalDataError(f"column {name} must be numeric") from error
     if np.isinf(values).any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,24 @@ class SurvivalChoice:
 
 
 def survival(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answer:
-    """Run the analysis; persons with a missing value in a used column do not count."""
+    """Run the analysis; persons with a missing time, event or arm do not count.
+
+    ``strata`` add the stratified test, among the persons whose strata are known; everything else is as without them.
+    """
+    done = _run(frame, replace(choice, strata=()), setting)
+    if not choice.strata:
+        return done
+    stratified = _run(frame, choice, setting)
+    assert isinstance(done.result, SurvivalResult) and isinstance(stratified.result, SurvivalResult)
+    test: dict[str, Any] = {"stratified_log_rank": stratified.result.stratified_log_rank}
+    test["suppressed"] = [
+        *done.result.suppressed,
+        *(each for each in stratified.result.suppressed if each.what == "stratified_log_rank"),
+    ]
+    return Answer(done.result.model_copy(update=test), done.protocol, done.seconds + stratified.seconds)
+
+
+def _run(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answer:
     ready = pd.DataFrame(
         {"arm": column(frame, choice.arm), **outcome_columns(frame, choice.time, choice.event)}
     )

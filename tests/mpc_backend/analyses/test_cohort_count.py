@@ -1,5 +1,7 @@
 """The disclosure rules of a count at their boundaries, and against a plain statement of them."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,7 +131,7 @@ def test_any_attrition_follows_the_rules(steps, zero, k):
     result = chosen.finish(parameters, Released(policy, ("a",)), opened)
     assert shown(result) == rules(counts, policy)
     released = [value for value in shown(result) if isinstance(value, int)]
-    gaps = [first - second for first, second in zip(released, released[1:], strict=False)]
+    gaps = [first - second for first, second in itertools.pairwise(released)]
     assert not any(0 < gap < k for gap in gaps)
     hidden = opened["state"] != 0
     assert (opened["value"][hidden] == 0).all()
