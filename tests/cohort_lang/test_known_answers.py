@@ -35,7 +35,11 @@ def omop():
 def person(omop, number, born=1970, sex=8532, observed=(("2019-01-01", "2021-12-31"),)):
     omop.add("person", {"person_id": number, "year_of_birth": born, "gender_concept_id": sex})
     for start, end in observed:
-        row = {"person_id": number, "observation_period_start_date": start, "observation_period_end_date": end}
+        row = {
+            "person_id": number,
+            "observation_period_start_date": start,
+            "observation_period_end_date": end,
+        }
         omop.add("observation_period", row)
 
 
@@ -51,7 +55,9 @@ def condition(omop, number, concept, start, **more):
 
 def rows(omop, text):
     result = evaluate(omop.backend, parse(SETS + text))
-    return [(p, str(start.date()), str(end.date())) for p, start, end in result.entries.itertuples(index=False)]
+    return [
+        (p, str(start.date()), str(end.date())) for p, start, end in result.entries.itertuples(index=False)
+    ]
 
 
 def attrition(omop, text):
@@ -111,7 +117,7 @@ def test_overlapping_observation_periods_each_count_on_their_own(omop):
     drug(omop, 10, 20, "2020-04-01")
     entry = "enter on drug of metformin keep every entry"
     assert rows(omop, entry) == [(1, "2020-04-01", "2020-12-31")]
-    assert rows(omop, f"{entry} exit at end of observation require \"r\": age over 1") == [
+    assert rows(omop, f'{entry} exit at end of observation require "r": age over 1') == [
         (1, "2020-04-01", "2020-12-31")
     ]
     prior = entry.replace(" keep", " with 60 days of prior observation keep")
@@ -176,7 +182,9 @@ def test_age_is_year_minus_year_of_birth(omop):
 
 
 def test_values_with_units(omop):
-    for number, (value, unit) in enumerate([(6.5, 8554), (6.4, 8554), (48, 9579), (None, 8554), (7, None)], 1):
+    for number, (value, unit) in enumerate(
+        [(6.5, 8554), (6.4, 8554), (48, 9579), (None, 8554), (7, None)], 1
+    ):
         person(omop, number)
         row = {"measurement_id": number, "person_id": number, "measurement_concept_id": 40}
         row |= {"measurement_date": "2020-06-01", "value_as_number": value, "unit_concept_id": unit}
@@ -219,7 +227,10 @@ def test_entries_are_joined_where_they_meet(omop):
     for number, start in ((10, "2020-01-01"), (11, "2020-01-11"), (12, "2020-01-22")):
         drug(omop, number, 20, start)
     text = "enter on drug of metformin exit 10 days after index keep every entry "
-    assert [row[1:] for row in rows(omop, text)] == [("2020-01-01", "2020-01-21"), ("2020-01-22", "2020-02-01")]
+    assert [row[1:] for row in rows(omop, text)] == [
+        ("2020-01-01", "2020-01-21"),
+        ("2020-01-22", "2020-02-01"),
+    ]
     assert [row[1:] for row in rows(omop, text + "combine entries at most 1 day apart")] == [
         ("2020-01-01", "2020-02-01")
     ]
