@@ -1,0 +1,91 @@
+"""Benchmark lines of whole analyses, from shared tables to the numbers that would be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.plain import shared_inputs
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.bench.lines import Program, line
+from mpc_backend.session import Session
+from mpc_backend.testing import World
+
+Rng = np.random.Generator
+Prepared = tuple[list[Any], Program]
+SITES = ("north", "south", "west")
+MARKERS = tuple(f"marker{number}" for number in range(24))
+TREATMENTS = tuple(f"treatment {number}" for number in range(100))
+MONTHS = 24
+ROWS_IN_SMALL_RING = 65_535
+
+
+def _outcome(frame: pd.DataFrame, hazard: Any, longest: int, rng: Rng) -> pd.DataFrame:
+    failure, leaving = (
+        rng.exponential(1 / np.asarray(hazard), len(frame)),
+        rng.uniform(12, longest, len(frame)),
+    )
+    time = np.ceil(np.minimum(failure, leaving)).astype(np.int64)
+    return frame.assign(outcome_time=time, outcome_event=(failure <= leaving).astype(np.int64))
+
+
+def _prepared(
+    world: World,
+    kind: str,
+    parameters: Mapping[str, Any],
+    frame: pd.DataFrame,
+    facts: Mapping[str, object] | None,
+) -> Prepared:
+    """The rows of three hospitals, shared as they would share them, and the analysis as the program."""
+    chosen, typed = analysis(kind), parse_parameters(kind, parameters)
+    tables = {site: chosen.local(typed, SiteData(frame.iloc[place::3])) for place, site in enumerate(SITES)}
+    query = None if facts is None else chosen.query(typed, facts)
+    inputs = shared_inputs(world, chosen, typed, tables, query)
+    released = Released(DisclosurePolicy(), SITES)
+
+    def program(session: Session, given: Any) -> Any:
+        return chosen.compute(session, typed, released, given)
+
+    return [inputs], program
+
+
+@line("ranking", 20_000)
+def ranking(world: World, n: int, rng: Rng) -> Prepared:
+    """One secret patient among n, 100 treatments, 24 markers, 24 months, four strata, three tiers."""
+    frame = pd.DataFrame((rng.random((n, len(MARKERS))) < 0.2).astype(np.int64), columns=list(MARKERS))
+    frame["age"], frame["stage"] = rng.integers(30, 85, n), rng.choice(["A", "B", "C"], n)
+    frame["year"], frame["severe"] = rng.integers(2012, 2022, n), rng.choice(["no", "yes"], n)
+    frame["treatment"] = rng.choice(TREATMENTS, n)
+    frame = _outcome(frame, np.where(frame["severe"] == "yes", 0.06, 0.03), 60, rng)
+    tiers = [
+        {"name": "strict", "max_distance": 2, "age_within": 5, "equal": ["stage"]},
+        {"name": "moderate", "max_distance": 5, "age_within": 10, "equal": ["stage"]},
+        {"name": "loose", "max_distance": 8, "age_within": 20},
+    ]
+    parameters = {
+        "treatment": "treatment", "treatments": TREATMENTS, "outcome": "outcome", "time_unit": "month",
+        "unit": "month", "tau": MONTHS, "markers": MARKERS, "age": "age", "tiers": tiers,
+        "equal": [{"variable": "stage", "levels": ["A", "B", "C"]}],
+        "period": {"variable": "year", "cuts": [2017]},
+        "strata": [{"variable": "severe", "levels": ["no", "yes"]}],
+        "capacity": max(ROWS_IN_SMALL_RING, 2 * n + 3_072),
+    }  # fmt: skip
+    facts: dict[str, object] = {**dict.fromkeys(MARKERS, 0), "age": 60, "stage": "B"}
+    return _prepared(world, "treatment_ranking", parameters, frame, facts)
+
+
+@line("survival", 1_000_000)
+def survival(world: World, n: int, rng: Rng) -> Prepared:
+    """Kaplan-Meier by two arms over 120 months, standardised over four strata, with two log-rank tests: n persons."""
+    frame = pd.DataFrame({"arm": rng.choice(["a", "b"], n), "stratum": rng.choice(["1", "2", "3", "4"], n)})
+    frame = _outcome(frame, np.where(frame["arm"] == "a", 0.012, 0.010), 150, rng)
+    parameters = {
+        "outcome": "outcome", "arm": "arm", "arms": ["a", "b"], "time_unit": "month", "unit": "month",
+        "horizon": 120, "strata": [{"variable": "stratum", "levels": ["1", "2", "3", "4"]}],
+    }  # fmt: skip
+    return _prepared(world, "survival", parameters, frame, None)
