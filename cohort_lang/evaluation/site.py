@@ -32,6 +32,7 @@ class Site:
         self._tables: dict[str, Table] = {}
         self._concept_sets = tuple(concept_sets)
         self._codesets: Table | None = None
+        self._found: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -85,18 +86,21 @@ class Site:
             raise UnknownConcept(f"UCUM {code!r}" for code in missing)
         return ids + tuple(row["concept_id"] for row in rows)
 
-    def check_concepts(self) -> None:
-        """Refuse the definition when one of its concept ids is not in the vocabulary. Raises
-        UnknownConcept.
+    def check_concepts(self, further: Iterable[int] = ()) -> None:
+        """Refuse the definition when one of its concept ids, or of ``further`` ones, is not in the vocabulary.
+
+        One query for all of them. Raises UnknownConcept.
         """
-        self._refuse_unknown({item.concept_id for declared in self._concept_sets for item in declared.items})
+        declared = {item.concept_id for declared in self._concept_sets for item in declared.items}
+        self._refuse_unknown(declared | set(further))
 
     def _refuse_unknown(self, ids: Iterable[int]) -> None:
-        wanted = sorted(set(ids))
+        wanted = sorted(set(ids) - self._found)
         if not wanted:
             return
         concept = self.table("concept", "looking up concepts")
         found = concept.filter(concept.concept_id.isin(wanted)).concept_id.to_pyarrow().to_pylist()
+        self._found |= set(found)
         if missing := sorted(set(wanted) - set(found)):
             raise UnknownConcept(missing)
 

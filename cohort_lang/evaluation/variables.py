@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ibis
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from ibis.backends import BaseBackend
@@ -50,12 +51,14 @@ def evaluate_variables(
     """
     check_named(cohort, variables)
     with Site(connection, cohort.concept_sets) as site:
-        site.check_concepts()
+        site.check_concepts(concept for variable in variables.values() for concept in _listed(variable))
         index = _index(site, entries)
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = _all_presences(site, index, len(entries), variables)
         for name, variable in variables.items():
-            found |= _columns(site, index, name, variable)
-        return pd.DataFrame(found, index=pd.RangeIndex(len(entries)))
+            if not isinstance(variable, Presence):
+                found |= _columns(site, index, name, variable)
+        order = [column for name, variable in variables.items() for column in columns(name, variable)]
+        return pd.DataFrame({column: found[column] for column in order}, index=pd.RangeIndex(len(entries)))
 
 
 def check_named(cohort: Cohort, variables: Mapping[str, Variable]) -> None:
@@ -120,8 +123,6 @@ def _baseline(site: Site, index: Table, variable: Variable) -> Table:
     match variable:
         case Category():
             return _category(site, index, variable)
-        case Presence():
-            return _presence(site, index, variable)
         case ValueVariable():
             return _value(site, index, variable)
         case IndexYear():
@@ -138,12 +139,35 @@ def _of_person(site: Site, index: Table, variable: Variable) -> Table:
     return known.select("key", value=ibis.cases((known.sex == MALE, "male"), (known.sex == FEMALE, "female")))
 
 
-def _presence(site: Site, index: Table, variable: Presence) -> Table:
-    found = _of_concepts(site, records(site, variable.domain), "concept_id", variable.concepts)
-    near = _in_window(index, found, variable.window)
-    met = near.select(near_key=near.key).distinct()
-    beside = index.left_join(met, [("key", "near_key")])
-    return beside.select("key", value=beside.near_key.notnull().cast("int64"))
+def _all_presences(
+    site: Site, index: Table, rows: int, variables: Mapping[str, Variable]
+) -> dict[str, pd.Series[Any]]:
+    """Every presence variable's column: one query for those that read the same records in the same window."""
+    alike: dict[tuple[str, DayWindow], dict[str, Presence]] = {}
+    for name, variable in variables.items():
+        if isinstance(variable, Presence):
+            alike.setdefault((variable.domain, variable.window), {})[name] = variable
+    found: dict[str, pd.Series[Any]] = {}
+    for group in alike.values():
+        found |= _presences(site, index, rows, group)
+    return found
+
+
+def _presences(
+    site: Site, index: Table, rows: int, group: Mapping[str, Presence]
+) -> dict[str, pd.Series[Any]]:
+    first = next(iter(group.values()))
+    wanted = _numbered(site, [variable.concepts for variable in group.values()])
+    near = _in_window(
+        index,
+        records(site, first.domain).join(wanted, [("concept_id", "listed_concept_id")]),
+        first.window,
+    )
+    met = near.select("key", "number").distinct().to_pyarrow()
+    keys, numbers = (met.column(name).to_numpy() for name in ("key", "number"))
+    flags = np.zeros((len(group), rows), dtype=np.int64)
+    flags[numbers, keys] = 1
+    return {name: pd.Series(flags[number], dtype="Int64") for number, name in enumerate(group)}
 
 
 def _value(site: Site, index: Table, variable: ValueVariable) -> Table:
@@ -167,7 +191,7 @@ def _category(site: Site, index: Table, variable: Category) -> Table:
         found = _of_concepts(site, found, "concept_id", variable.concepts)
         column = "value_as_concept_id"
     levels = _levels(site, variable)
-    levelled = found.join(levels, [(column, "level_concept_id")])
+    levelled = found.join(levels, [(column, "listed_concept_id")])
     near = _in_window(index, levelled, variable.window)
     picked = _picked(near.select("key", "day", value=near.level), variable.pick)
     named = [(picked.value == number, label) for number, label in enumerate(variable.levels)]
@@ -175,17 +199,9 @@ def _category(site: Site, index: Table, variable: Category) -> Table:
 
 
 def _levels(site: Site, variable: Category) -> Table:
-    """level_concept_id and the number of its level; a concept of several levels belongs to the first
-    declared.
-    """
-    parts = [
-        _concepts(site, concepts).mutate(level=ibis.literal(number, "int64"))
-        for number, concepts in enumerate(variable.levels.values())
-    ]
-    every = ibis.union(*parts) if len(parts) > 1 else parts[0]
-    return (
-        every.group_by("concept_id").aggregate(level=every.level.min()).rename(level_concept_id="concept_id")
-    )
+    """listed_concept_id and the number of its level; a concept of several belongs to the first declared."""
+    every = _numbered(site, list(variable.levels.values()))
+    return every.group_by("listed_concept_id").aggregate(level=every.number.min())
 
 
 def _picked(near: Table, pick: str) -> Table:
@@ -210,6 +226,37 @@ def _outcome_days(site: Site, variable: TimeToEvent) -> Table:
 
 
 # ---- records and windows
+
+
+def _numbered(site: Site, several: Sequence[Concepts]) -> Table:
+    """listed_concept_id and number: the concepts of each of several, by position. All lists share one table."""
+    listed = [(c, number) for number, ids in enumerate(several) if not isinstance(ids, str) for c in ids]
+    rows = {
+        "listed_concept_id": [concept for concept, _ in listed],
+        "number": [number for _, number in listed],
+    }
+    parts = [ibis.memtable(rows, schema={"listed_concept_id": "int64", "number": "int64"})] if listed else []
+    for number, name in enumerate(several):
+        if isinstance(name, str):
+            found = site.concepts(name)
+            parts.append(
+                found.select(listed_concept_id=found.concept_id, number=ibis.literal(number, "int64"))
+            )
+    return ibis.union(*parts) if len(parts) > 1 else parts[0]
+
+
+def _listed(variable: Variable) -> tuple[int, ...]:
+    """The concept ids a variable names itself, rather than through a concept set."""
+    match variable:
+        case Category(levels=levels, concepts=concepts):
+            several: list[Concepts | None] = [*levels.values(), concepts]
+        case Presence(concepts=concepts) | ValueVariable(concepts=concepts):
+            several = [concepts]
+        case TimeToEvent(events=events):
+            several = [event.concepts for event in events if event != "death"]
+        case _:
+            several = []
+    return tuple(concept for ids in several if isinstance(ids, tuple) for concept in ids)
 
 
 def _concepts(site: Site, concepts: Concepts) -> Table:
