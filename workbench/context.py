@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
 from governance.federation import Federation
 from workbench.accounts import Accounts, SignIn, accounts_of
-from workbench.asking import Asker
-from workbench.client import Client
 from workbench.drafts import Drafts
 from workbench.identities import Identity, load_identity
 from workbench.jobs import Jobs
-from workbench.network import Network, pinned_federation
+from workbench.network import Look, Network, pinned_federation
 from workbench.settings import SETTINGS_VARIABLE, WorkbenchSettings, settings_from_environment
 from workbench.store import open_store
+
+if TYPE_CHECKING:
+    from workbench.client import Client
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Workbench:
 
     def client(self, person: SignIn) -> Client:
         """A client that acts with a signed-in person's keys."""
+        from workbench.client import Client  # noqa: PLC0415  (brings the engine, which takes seconds)
+
         return Client(self.federation, self.identity(person))
 
     def my_key(self, person: SignIn) -> str:
@@ -53,8 +57,14 @@ def open_workbench(settings: WorkbenchSettings) -> Workbench:
     """Open the database of a workbench and what lies on it."""
     engine = open_store(settings.database)
     federation = pinned_federation(settings)
-    network = Network(federation, Asker(federation))
+    network = Network(federation, _asker)
     return Workbench(settings, engine, accounts_of(engine, settings), Drafts(engine), Jobs(engine), network)
+
+
+def _asker(federation: Federation) -> Look:
+    from workbench.asking import Asker  # noqa: PLC0415  (brings the engine, which takes seconds)
+
+    return Asker(federation)
 
 
 def workbench() -> Workbench:

@@ -26,12 +26,12 @@ class Network:
 
     Args:
         federation: the pinned federation.
-        look: asks every node once; tests give their own.
+        make_look: makes what asks every node once; called in the thread, since its imports take seconds.
     """
 
-    def __init__(self, federation: Federation, look: Look) -> None:
+    def __init__(self, federation: Federation, make_look: Callable[[Federation], Look]) -> None:
         self.federation = federation
-        self._look = look
+        self._make_look = make_look
         self._snapshot: Snapshot | None = None
         self._again = threading.Event()
         self._stopped = threading.Event()
@@ -60,10 +60,11 @@ class Network:
                 self._thread.start()
 
     def _watch(self) -> None:
+        look = self._make_look(self.federation)
         while not self._stopped.is_set():
             self._again.clear()
             try:
-                self._snapshot = self._look(self.federation, now())
+                self._snapshot = look(self.federation, now())
             except Exception as error:
                 # One failed round must not end the watch; the age of the last snapshot shows on every page.
                 LOG.error("nodes not seen", kind=type(error).__name__, problem=message_of(error))

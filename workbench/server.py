@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import streamlit as st
@@ -11,7 +12,6 @@ from starlette.middleware import Middleware
 
 from workbench.context import Workbench, workbench
 from workbench.gate import SIGN_IN_HEADER, Gate
-from workbench.runs import take_up_again
 from workbench.settings import SETTINGS_VARIABLE, WorkbenchSettings, write_settings
 
 # Not beside pages/: Streamlit would take that folder for pages of its own and run them past the shell.
@@ -70,5 +70,11 @@ def serve(settings: WorkbenchSettings) -> None:
     write_settings(serving, settings)
     os.environ[SETTINGS_VARIABLE] = str(serving)
     bench = workbench()
-    take_up_again(bench)
+    threading.Thread(target=_take_up_again, args=(bench,), name="tessera-resume", daemon=True).start()
     application(bench).run(config=streamlit_options(settings))
+
+
+def _take_up_again(bench: Workbench) -> None:
+    from workbench.runs import take_up_again  # noqa: PLC0415  (brings the engine, which takes seconds)
+
+    take_up_again(bench)

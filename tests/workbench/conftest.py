@@ -171,7 +171,7 @@ class Benches:
             accounts.add(name, PASSWORD, [role])
             keys = self._consortium.folder / name if name in ("researcher", "physician") else None
             _link(state / "identities" / name, keys)
-        network = Network(self._consortium.federation, lambda *_: self._seen())
+        network = Network(self._consortium.federation, lambda _: lambda *_: self._seen())
         bench = Workbench(settings, engine, accounts, Drafts(engine), Jobs(engine), network)
         self._monkeypatch.setattr(context, "_opened", lambda _file: bench)
         self._made.append(bench)

@@ -106,3 +106,8 @@ def test_errors_become_two_or_three_and_never_repeat_input() -> None:
     assert exit_status(PeerLost("gone")) == 3
     assert exit_status(ConnectionRefusedError("no")) == 3
     assert exit_status(ZeroDivisionError()) is None
+
+
+def test_every_setting_is_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "workbench.md").read_text(encoding="utf-8")
+    assert [name for name in WorkbenchSettings.model_fields if f"`{name}`" not in text] == []

@@ -1,0 +1,194 @@
+"""All three personas in a browser against real processes: four nodes, three connectors, two workbenches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.e2e.conftest import EXAMPLES, Account, Visitor
+from workbench.demo.hospital import Hospital
+from workbench.demo.runner import Demonstration
+from workbench.demo.workbenches import Workbenches
+from workbench.parts.patient_form import readable
+
+pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(900)]
+
+Visit = Callable[[str], Visitor]
+PATIENTS = 2_000
+WARNING = "Research use only. Not a medical device; not for choosing treatment."
+RUN_MS = 120_000
+
+
+@dataclass(frozen=True)
+class World:
+    """The consortium, and how its people sign in."""
+
+    demonstration: Demonstration
+    accounts: dict[str, Account]
+
+    @property
+    def passphrase(self) -> str:
+        """The stewards' passphrase."""
+        return self.demonstration.layout.passphrase_file.read_text()
+
+    def approve_elsewhere(self, digest: str) -> None:
+        """Let the stewards of the two hospitals without a workbench sign."""
+        one = self.demonstration
+        for name in ("south", "west"):
+            Hospital(name, one.layout, one.federation, one.processes).approve([digest])
+
+
+@pytest.fixture(scope="module")
+def world(chromium: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    root = tmp_path_factory.mktemp("consortium") / "root"
+    with Demonstration(root, PATIENTS) as demonstration:
+        demonstration.start()
+        workbenches = Workbenches(demonstration)
+        workbenches.start()
+        accounts = {one.name: Account(one.url, one.name, one.password) for one in workbenches.accounts}
+        yield World(demonstration, accounts)
+
+
+def enter(visit: Visit, world: World, name: str, path: str = "/") -> Visitor:
+    account = world.accounts[name]
+    visitor = visit(account.url)
+    visitor.sign_in(account.name, account.password, path)
+    return visitor
+
+
+def test_a_study_from_draft_over_three_signatures_to_its_count(visit: Visit, world: World) -> None:
+    researcher = enter(visit, world, "researcher", "/studies")
+    digest = submit_example(researcher, "Adults with type 2 diabetes on metformin")
+    sign_as_steward(enter(visit, world, "steward"), world, digest)
+    world.approve_elsewhere(digest)
+
+    researcher.go(f"/study?id={digest}")
+    researcher.page.get_by_role("button", name="Run").wait_for(timeout=RUN_MS)
+    researcher.shot("study-approved")
+    researcher.page.get_by_role("button", name="Run").click()
+    researcher.page.wait_for_url("**/result?job=*")
+    researcher.shot("run-progress")
+    researcher.page.reload()
+    researcher.page.get_by_text("patients are in the cohort").wait_for(timeout=RUN_MS)
+    researcher.shot("count-attrition")
+    researcher.page.get_by_role("tab", name="Provenance").click()
+    researcher.sees("4 independent nodes attest the same run")
+    researcher.shot("count-provenance")
+
+
+def submit_example(visitor: Visitor, title: str) -> str:
+    """Copy a worked example, sign and submit it; returns the study's digest."""
+    page = visitor.page
+    page.get_by_text("Worked examples").click()
+    card = page.locator("[data-testid=stColumn]").filter(has_text=title)
+    card.get_by_role("button", name="Copy as draft").last.click()
+    visitor.sees("What leaves each hospital")
+    page.get_by_role("radio", name="Submit").or_(page.get_by_role("button", name="Submit")).first.click()
+    page.get_by_text("I will use the results for the stated purpose only").click()
+    visitor.shot("draft-submit")
+    page.get_by_role("button", name="Sign and submit").click()
+    page.wait_for_url("**/study?id=*")
+    (digest,) = parse_qs(urlsplit(page.url).query)["id"]
+    return digest
+
+
+def sign_as_steward(visitor: Visitor, world: World, digest: str) -> None:
+    """Review the study on the one page and sign it, after a refusal for a wrong passphrase."""
+    page = visitor.page
+    card = page.locator("[data-testid=stLayoutWrapper]").filter(has_text="waiting for our decision")
+    card.get_by_role("button", name="Review").last.wait_for(timeout=RUN_MS)
+    visitor.shot("inbox")
+    visitor.go(f"/review?study={digest}")
+    for _ in range(30):  # the connector tries the study on the hospital's data first
+        if page.get_by_text("persons in the data").count():
+            break
+        page.wait_for_timeout(1000)
+        visitor.go(f"/review?study={digest}")
+    visitor.sees("Who would have to collude")
+    visitor.shot("review")
+    page.get_by_label("Study short name, typed again").fill("diabetes-count")
+    page.get_by_label("Passphrase of your signing key").fill("not the passphrase")
+    page.get_by_role("button", name="Approve and sign").click()
+    visitor.sees("passphrase is wrong")
+    page.get_by_label("Passphrase of your signing key").fill(world.passphrase)
+    page.get_by_role("button", name="Approve and sign").click()
+    visitor.sees("Signed: approve")
+    visitor.go("/ledger")
+    visitor.sees("entries, in a chain")
+    visitor.shot("ledger")
+
+
+def test_survival_curves_with_their_table(visit: Visit, world: World) -> None:
+    visitor = enter(visit, world, "researcher", f"/study?id={world.demonstration.studies['survival'].digest}")
+    page = visitor.page
+    page.get_by_role("button", name="Run").click(timeout=RUN_MS)
+    page.get_by_text("months without the event than").wait_for(timeout=RUN_MS)
+    page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first.wait_for()
+    visitor.shot("survival-curves")
+    page.get_by_text("Crude curves").click()
+    visitor.sees("differences may come from who got which treatment")
+    visitor.shot("survival-crude")
+    page.get_by_role("tab", name="Numbers and tests").click()
+    visitor.sees("Log-rank")
+    visitor.shot("survival-numbers")
+    page.get_by_role("tab", name="At-risk table").click()
+    visitor.shot("survival-at-risk")
+
+
+def test_a_feasibility_count_shows_counts_left_and_staleness(visit: Visit, world: World) -> None:
+    visitor = enter(visit, world, "researcher", "/count")
+    page = visitor.page
+    page.get_by_role("tab", name="Count").click()
+    visitor.sees("50 counts left")
+    page.get_by_role("button", name="Count patients").click()
+    page.get_by_text("patients are in the cohort").wait_for(timeout=RUN_MS)
+    visitor.shot("feasibility-count")
+    editor = page.get_by_label("Cohort definition")
+    editor.fill(editor.input_value().replace("18 or more", "65 or more"))
+    editor.press("Control+Enter")
+    visitor.sees("edited since last count")
+    page.get_by_text("49 counts left").wait_for(timeout=RUN_MS)
+
+
+def test_a_physician_asks_for_one_patient(visit: Visit, world: World) -> None:
+    visitor = enter(visit, world, "physician")
+    page = visitor.page
+    visitor.sees(WARNING)
+    facts = json.loads((EXAMPLES / "patients" / "common-genotype.json").read_text(encoding="utf-8"))
+    page.get_by_label("Age").fill(str(facts["age"]))
+    choose(visitor, "Stage", facts["stage"])
+    page.locator("label").filter(has_text="tested").last.click()
+    for name, value in facts.items():
+        if name.startswith("marker") and value:
+            choose(visitor, "Markers present", readable(name))
+    page.keyboard.press("Escape")
+    visitor.shot("patient")
+    page.get_by_role("button", name="Find comparable patients").click()
+    page.wait_for_url("**/evidence?job=*")
+    page.get_by_text("comparable patients, matched as").wait_for(timeout=RUN_MS)
+    visitor.sees(WARNING)
+    visitor.sees("treatments show no number")
+    visitor.shot("evidence")
+    page.reload()
+    page.get_by_text("comparable patients, matched as").wait_for()
+    page.get_by_role("tab", name="How this was found").click()
+    visitor.sees("Observational")
+    visitor.shot("evidence-how")
+
+
+def choose(visitor: Visitor, label: str, option: str) -> None:
+    """Pick an option of a select box."""
+    visitor.page.get_by_label(label).first.click()
+    visitor.page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_nothing_of_the_patient_is_on_the_hospitals_disk(world: World) -> None:
+    state: Path = world.demonstration.layout.workbench("hospital")
+    stored = b"".join(file.read_bytes() for file in state.rglob("*") if file.is_file())
+    assert b"marker_01" not in stored
+    assert b"regimen 0" not in stored
