@@ -9,7 +9,11 @@ from typer.testing import CliRunner
 
 from cohort_lang.cli import cohort_app
 
-TEXT = 'cohort "c"\nconcept set a: 10\nenter on condition of a with 1 day of prior observation\nrequire "Adult": age 18 or more\n'
+TEXT = """cohort "c"
+concept set a: 10
+enter on condition of a with 1 day of prior observation
+require "Adult": age 18 or more
+"""
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def test_dtypes_and_no_entries(omop):
 
 
 def test_refusals(omop):
-    with pytest.raises(UnknownConceptSet, match="'v' refers to concept set 'zz'.*declared: a, b"):
+    with pytest.raises(UnknownConceptSet, match=r"'v' refers to concept set 'zz'.*declared: a, b"):
         one(omop, kind="presence", domain="condition", concepts="zz")
     with pytest.raises(UnknownConcept, match="concept 77"):
         one(omop, kind="presence", domain="condition", concepts=[77])
