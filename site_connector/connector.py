@@ -30,11 +30,12 @@ from site_connector.errors import (
     NoData,
     NodesUnreachable,
 )
+from site_connector.faults import where_from
 from site_connector.intake import Intake
 from site_connector.leaving import columns_leaving
 from site_connector.loading import last_report
 from site_connector.mailbox import Mailbox
-from site_connector.models import Upload
+from site_connector.models import DryRun, Upload
 from site_connector.nodes import NodeLink
 from site_connector.uploading import Uploader
 
@@ -115,12 +116,20 @@ class Connector:
             for digest in self._intake.studies:
                 self._mailbox.put_note(digest, str(error))
             return
-        for study, made_on in self._mailbox.studies():
-            if made_on != snapshot and not self._mailbox.uploads(study.digest):
-                found = dry_run(study, self._directory.loaded_database(), snapshot, now)
-                self._mailbox.put_dry_run(study.digest, found)
-                self._mailbox.put_note(study.digest, "")
-                log.info("dry run made", study=study.digest, problems=len(found.problems))
+        for digest, made_on in self._mailbox.dry_run_snapshots().items():
+            if made_on != snapshot and not self._mailbox.uploads(digest):
+                self._make_dry_run(self._intake.studies[digest], snapshot, now)
+
+    def _make_dry_run(self, study: StudyProtocol, snapshot: str, now: datetime) -> None:
+        try:
+            found = dry_run(study, self._directory.loaded_database(), snapshot, now)
+        except Exception as error:
+            problem = f"the dry run failed unexpectedly: {where_from(error)}"
+            log.error("dry run failed", study=study.digest, error=where_from(error))
+            found = DryRun(snapshot=snapshot, made_at=now, problems=(problem,))
+        self._mailbox.put_dry_run(study.digest, found)
+        self._mailbox.put_note(study.digest, "")
+        log.info("dry run made", study=study.digest, problems=len(found.problems))
 
     def _deliver_statements(self, now: datetime) -> None:
         by_id = {node.node: node for node in self._nodes}
@@ -164,9 +173,15 @@ class Connector:
         except NotPermitted:
             return
         except (CannotEvaluate, NoData, DecisionRefused) as error:
-            self._failed[study.digest] = self._snapshot
-            self._mailbox.put_note(study.digest, str(error))
-            log.warning("study cannot be served", study=study.digest, why=str(error))
+            self._give_up(study, str(error))
+        except Exception as error:
+            self._give_up(study, f"serving failed unexpectedly: {where_from(error)}")
+
+    def _give_up(self, study: StudyProtocol, why: str) -> None:
+        """Say why a study is not served; it is tried again on other data or after a restart."""
+        self._failed[study.digest] = self._snapshot
+        self._mailbox.put_note(study.digest, why)
+        log.error("study cannot be served", study=study.digest, why=why)
 
     def _serve_runs(self, study: StudyProtocol, now: datetime) -> None:
         """Answer each new, signed run request of a feasibility study that keeps within its bounds."""

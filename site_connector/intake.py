@@ -27,8 +27,9 @@ class Intake:
 
     def __init__(self, federation: Federation, site: str, mailbox: Mailbox) -> None:
         self._federation, self._site, self._mailbox = federation, site, mailbox
-        self._studies = {study.digest: study for study, _ in mailbox.studies()}
+        self._studies = {study.digest: study for study in mailbox.studies()}
         self._refused: set[str] = set()
+        self._kept: set[str] = set()
         self._complaints: set[tuple[str, str]] = set()
 
     @property
@@ -45,13 +46,28 @@ class Intake:
         for digest in node.studies_naming(self._site):
             if digest in self._refused:
                 continue
-            found = self._fetched(node, digest)
-            if found is None:
-                continue
-            study, envelopes = found
-            statements = self._verified(node, study, envelopes)
-            if digest in self._studies or self._submitted(statements):
-                self._put(study, statements, now)
+            if digest in self._studies:
+                self._follow(node, self._studies[digest], now)
+            else:
+                self._meet(node, digest, now)
+
+    def _follow(self, node: NodeLink, study: StudyProtocol, now: datetime) -> None:
+        """Take in what is newly said about a study in the mailbox."""
+        try:
+            envelopes = node.statements(study.digest)
+        except GovernanceError as error:
+            self._complain(node, study.digest, str(error))
+            return
+        self._put(study, self._verified(node, study, envelopes), now)
+
+    def _meet(self, node: NodeLink, digest: str, now: datetime) -> None:
+        """Take in a new study, once its investigator signed it."""
+        found = self._fetched(node, digest)
+        if found is None:
+            return
+        statements = self._verified(node, *found)
+        if self._submitted(statements):
+            self._put(found[0], statements, now)
 
     def _fetched(self, node: NodeLink, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]] | None:
         """A study that names this site and may be proposed in this federation, with what is said about it."""
@@ -63,9 +79,7 @@ class Intake:
         if study.digest != digest:
             self._complain(node, digest, f"the node hands out study {study.digest[:12]} for it")
             return None
-        if digest not in self._studies and not self._proposable(node, study):
-            return None
-        return study, envelopes
+        return (study, envelopes) if self._proposable(node, study) else None
 
     def _proposable(self, node: NodeLink, study: StudyProtocol) -> bool:
         try:
@@ -84,7 +98,7 @@ class Intake:
         found = []
         for envelope in envelopes:
             key = envelope.digest
-            if key in self._refused:
+            if key in self._refused or key in self._kept:
                 continue
             try:
                 read_statement(self._federation, study, envelope)
@@ -104,6 +118,7 @@ class Intake:
             log.info("study received", study=study.digest, short_name=study.short_name)
         self._studies[study.digest] = study
         for envelope in statements:
+            self._kept.add(envelope.digest)
             if self._mailbox.put_statement(study.digest, envelope, now):
                 log.info("statement received", study=study.digest, kind=envelope.payloadType)
 

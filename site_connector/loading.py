@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -70,11 +71,18 @@ def last_report(directory: SiteDirectory) -> LoadReport:
     """
     directory.loaded_database()
     try:
-        return LoadReport.model_validate_json(directory.load_report.read_bytes())
+        changed = directory.load_report.stat().st_mtime_ns
+        return _parsed(directory.load_report, changed)
     except FileNotFoundError as error:
         raise NoData(
             f"{directory.path}: the load broke off before its report was written; load again"
         ) from error
+
+
+@lru_cache(maxsize=4)
+def _parsed(path: Path, _changed: int) -> LoadReport:
+    """A load report, parsed once for each time it was written: the connector asks in every round."""
+    return LoadReport.model_validate_json(path.read_bytes())
 
 
 def _run(extract: Extract, database: Path) -> LoadReport:

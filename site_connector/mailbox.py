@@ -123,11 +123,17 @@ class Mailbox:
             if row is not None:
                 row.dry_run, row.dry_run_snapshot = dry_run.model_dump_json(), dry_run.snapshot
 
-    def studies(self) -> list[tuple[StudyProtocol, str]]:
-        """Every study with the snapshot of its latest dry run (empty: none yet)."""
+    def studies(self) -> list[StudyProtocol]:
+        """Every study, oldest first."""
         with self._session() as session:
             rows = session.scalars(select(tables.StudyRow).order_by(tables.StudyRow.received_at))
-            return [(StudyProtocol.from_canonical(row.document), row.dry_run_snapshot) for row in rows]
+            return [StudyProtocol.from_canonical(row.document) for row in rows]
+
+    def dry_run_snapshots(self) -> dict[str, str]:
+        """The snapshot of each study's latest dry run, by digest; empty: none yet."""
+        with self._session() as session:
+            found = session.execute(select(tables.StudyRow.digest, tables.StudyRow.dry_run_snapshot))
+            return {row.digest: row.dry_run_snapshot for row in found}
 
     # ---- what this site says
 

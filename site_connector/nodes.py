@@ -23,6 +23,9 @@ class NodeLink(Protocol):
     def study(self, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]]:
         """One study and the signed statements about it, nothing trusted yet; the caller checks the digest."""
 
+    def statements(self, digest: str) -> Sequence[Envelope]:
+        """The signed statements about a study whose document is known."""
+
     def post_statement(self, digest: str, envelope: Envelope) -> None:
         """Hand a signed statement over; repeating it is harmless."""
 
@@ -50,6 +53,11 @@ class HttpNode:
         body = self._client.get(f"/v1/studies/{digest}")
         study = StudyProtocol.from_canonical(canonical_json(body["study"]))
         return study, [Envelope.from_value(one) for one in body["envelopes"]]
+
+    def statements(self, digest: str) -> Sequence[Envelope]:
+        """See `NodeLink`."""
+        body = self._client.get(f"/v1/studies/{digest}")
+        return [Envelope.from_value(one) for one in body["envelopes"]]
 
     def post_statement(self, digest: str, envelope: Envelope) -> None:
         """See `NodeLink`."""

@@ -220,6 +220,9 @@ class LocalNode:
         self._up()
         return self.studies_held[digest], list(self.said.get(digest, []))
 
+    def statements(self, digest: str) -> Sequence[Envelope]:
+        return self.study(digest)[1]
+
     def post_statement(self, digest: str, envelope: Envelope) -> None:
         self._up()
         read_statement(self.federation, self.studies_held[digest], envelope)

@@ -295,3 +295,28 @@ def test_the_site_log_tells_what_happened(loaded: Consortium) -> None:
     assert [entry["kind"] for entry in entries] == ["load", "approve", "upload sealed", "upload delivered"]
     assert {entry.get("study", study.digest) for entry in entries} == {study.digest}
     assert entries[2]["tables"] == ["count/attrition: 4 rows", "ranking/people: 1024 rows"]
+
+
+def test_one_study_that_fails_unexpectedly_does_not_stop_the_others(
+    loaded: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = loaded.submit(loaded.study(short_name="bad"))
+    good = loaded.submit(loaded.study())
+    from site_connector import connector as module
+
+    real = module.dry_run
+
+    def fails(study, *rest):
+        if study.digest == bad.digest:
+            raise RuntimeError("a value of a patient")
+        return real(study, *rest)
+
+    monkeypatch.setattr(module, "dry_run", fails)
+    with loaded.mailbox() as mailbox:
+        loaded.connector(mailbox).round()
+        broken, sound = mailbox.item("bad", loaded.now).dry_run, mailbox.item(good.digest, loaded.now).dry_run
+    assert broken is not None
+    assert sound is not None
+    assert sound.problems == ()
+    assert "RuntimeError at test_connector.py" in broken.problems[0]
+    assert "patient" not in broken.problems[0]

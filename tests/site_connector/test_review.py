@@ -112,7 +112,7 @@ def test_runs_left_follow_the_hospitals_own_account(loaded: Consortium) -> None:
                 "concepts": "Stroke",
                 "window": {"start": -365, "end": -1},
             },
-            "whether there is a condition record of “Stroke” from 365 days before the index date to 1 days "
+            "whether there is a condition record of “Stroke” from 365 days before the index date to 1 day "
             "before the "
             "index date",
         ),
