@@ -354,7 +354,7 @@ class Jobs:
             self._end(run_id, "done")
             transport.close()
         except Exception as error:
-            self._abort(run_id, error)
+            self._abort(run_id, error, gathering.blamed)
         finally:
             self._count_traffic()
             self._release(gathering)
@@ -381,6 +381,7 @@ class Jobs:
         peers = {peer for peer in range(len(self._core.names)) if peer != me}
         greeting = LinkGreeting(terms=gathering.terms).model_dump(mode="json")
         for peer in sorted(peers - set(gathering.outgoing)):
+            gathering.blamed = self._core.names[peer]
             connection = self._dialer.dial(peer, self._core.federation.nodes[peer].data_address, seconds)
             gathering.outgoing[peer] = connection
             connection.say(greeting)
@@ -388,6 +389,7 @@ class Jobs:
             if answer.answer != "ready":
                 raise PeerLost(f"{self._core.names[peer]} does not begin the run: {answer.why}")
         gathering.await_incoming(peers, self._core.names, seconds)
+        gathering.blamed = ""
 
     def _take_links(self, gathering: Gathering) -> TlsTransport:
         transport = TlsTransport(
@@ -408,8 +410,11 @@ class Jobs:
             self._core.metrics.sent.inc(self._transport.traffic.bytes_sent)
             self._core.metrics.received.inc(self._transport.bytes_received)
 
-    def _abort(self, run_id: str, error: Exception) -> None:
-        """End a run that failed: tell the other nodes, drop what was computed, say why."""
+    def _abort(self, run_id: str, error: Exception, blamed: str) -> None:
+        """End a run that failed: tell the other nodes, drop what was computed, say why.
+
+        ``blamed``: the node whose link was awaited, if it failed before all links stood.
+        """
         expected = isinstance(error, EXPECTED)
         reason = (
             str(error) if expected else f"internal failure at {self._core.entry.id} ({type(error).__name__})"
@@ -419,7 +424,7 @@ class Jobs:
         detected = isinstance(
             error, ProtocolAbort
         )  # a check failed, or another node did: not for this one's fault
-        who = "" if detected else self._core.entry.id
+        who = blamed if detected else self._core.entry.id
         if self._transport is not None:
             self._transport.abort(reason, who)
             who = self._transport.blamed or who

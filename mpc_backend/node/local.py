@@ -21,7 +21,7 @@ from mpc_backend.node.errors import NodeStartError
 from mpc_backend.node.setup import init_node
 from mpc_backend.transport.certificates import control_client_context
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 NODE_IDS = ("node-a", "node-b", "node-c", "node-d")
 
@@ -79,18 +79,51 @@ class LocalNodes:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def compile_kernels(self) -> None:
+        """Fill the on-disk cache of compiled kernels once, so that the nodes do not all compile at the same
+        time.
+
+        Raises:
+            NodeStartError: the compiler failed; says where its output is.
+        """
+        path = self._log("kernels")
+        with path.open("ab") as output:
+            done = subprocess.run(
+                [sys.executable, "-m", "mpc_backend.kernels"],
+                check=False,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        if done.returncode:
+            raise NodeStartError(f"compiling the kernels ended with status {done.returncode}; see {path}")
+
     def start(self, *node_ids: str) -> None:
-        """Start these nodes (default: all) and return once each answers.
+        """Start these nodes (default: all) and return once each answers; on failure, none of them is left.
 
         Raises:
             NodeStartError: a process ended, or does not answer in time; says where its output is.
         """
         chosen = node_ids or tuple(node.id for node in self._federation.nodes)
-        for node_id in chosen:
-            self._spawn(node_id)
+        if not node_ids:
+            self.compile_kernels()
         until = time.monotonic() + START_SECONDS
-        for node_id in chosen:
-            self._await(node_id, until)
+        try:
+            for node_id in chosen:
+                self._spawn(node_id)
+            for node_id in chosen:
+                self._await(node_id, until)
+        except BaseException:
+            for node_id in chosen:
+                if node_id in self._processes:
+                    self.kill(node_id)
+            raise
+
+    def runs(self, node_id: str) -> bool:
+        """Whether this node's process was started and lives."""
+        process = self._processes.get(node_id)
+        return process is not None and process.poll() is None
 
     def pid(self, node_id: str) -> int:
         """Process id of a node that was started."""

@@ -100,6 +100,8 @@ class Gathering:
     incoming: dict[int, Connection] = field(default_factory=dict)
     outgoing: dict[int, Connection] = field(default_factory=dict)
     closed: bool = False
+    blamed: str = ""
+    """The node whose link is awaited, for the message if it does not come."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def arrived(self, connection: Connection) -> bool:
@@ -123,6 +125,7 @@ class Gathering:
                 left = until - time.monotonic()
                 if left <= 0 or self.closed:
                     missing = [names[peer] for peer in sorted(peers - set(self.incoming))]
+                    self.blamed = missing[0]
                     raise PeerLost(f"{', '.join(missing)} did not connect within {seconds:g} s")
                 self._changed.wait(left)
 

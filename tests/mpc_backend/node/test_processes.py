@@ -1,0 +1,371 @@
+"""Four real node processes over TLS on loopback.
+
+Invariants: a run reaches exactly one final state at every node; a result exists only where every node
+attested it; shares of a run are never handed out unless the run is done. Not failures: a run that waits
+because a site has not uploaded or a node is down before it began; a run that aborts because a node was lost,
+provided that nothing was released.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.envelope import Envelope, peek_document
+from governance.receipt import verify_receipt
+from governance.run_request import RunRequest
+from governance.study import StudyProtocol
+from mpc_backend.analyses.plain import run_here
+from mpc_backend.analyses.ranking_result import RankingResult
+from mpc_backend.analyses.registry import resolve
+from mpc_backend.client import Answer, NodeSet, open_run, prepare_run, run, wait_for_run
+from mpc_backend.client.errors import NodeRefused, NodeUnreachable, RunAborted
+from mpc_backend.node.local import LocalNodes
+
+from .conftest import SITES, Party, make_party
+from .studying import (
+    COHORT,
+    PEOPLE,
+    approvals,
+    feasibility,
+    ranking,
+    released,
+    request,
+    shared,
+    site_data,
+    study,
+    withdrawal,
+)
+
+pytestmark = pytest.mark.processes
+MESSAGE_SECONDS = 8
+
+
+class Cluster:
+    """Four running nodes and a client of them."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.party: Party = make_party(folder)
+        self.nodes = LocalNodes(folder, self.party.federation, environment)
+        self.nodes.start()
+        self.client = NodeSet(self.party.federation)
+
+    def stop(self) -> None:
+        self.client.close()
+        self.nodes.stop()
+
+    def publish(
+        self, one: StudyProtocol, *, sites: tuple[str, ...] = SITES, rows: int = 900
+    ) -> StudyProtocol:
+        """Post a study with all signatures, and the uploads of some sites."""
+        self.client.post_study(one)
+        for envelope in approvals(self.party, one):
+            self.client.post_envelope(one.digest, envelope)
+        for site in sites:
+            self.upload(one, site, rows=rows)
+        return one
+
+    def upload(self, one: StudyProtocol, site: str, **options: Any) -> None:
+        upload = shared(self.party, one, site, **options)
+        self.client.upload(upload.manifest, upload.sealed)
+
+    def states(self, run_id: str) -> dict[str, str]:
+        return {node: view["state"] for node, view in self.client.run(run_id).items()}
+
+    def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "did not happen in time"
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    one = Cluster(
+        folder,
+        TESSERA_NODE_WITNESS_SECONDS="1",
+        TESSERA_NODE_MESSAGE_SECONDS=str(MESSAGE_SECONDS),
+        TESSERA_NODE_STOP_SECONDS="0",
+    )
+    yield one
+    one.stop()
+
+
+def cleartext(
+    one: StudyProtocol, analysis: str, recipient: str, facts: dict[str, object] | None = None
+) -> Any:
+    """The same analysis on pooled plaintext, under the same disclosure rules."""
+    chosen, parameters = resolve(one, analysis)
+    data = {site: site_data(site) for site in SITES}
+    return run_here(chosen, parameters, released(one, recipient), data, facts=facts)
+
+
+FACTS: dict[str, object] = {**{f"m{number}": number % 2 for number in range(8)}, "age": 55}
+
+
+def test_a_count_over_four_processes_equals_the_pooled_count(cluster: Cluster) -> None:
+    one = cluster.publish(study(cluster.party))
+    told: list[tuple[str, float]] = []
+    answer = run(
+        cluster.client,
+        one,
+        "persons",
+        signing_key=PEOPLE.researcher,
+        sealing_key=PEOPLE.sealing,
+        progress=lambda *at: told.append(at),
+    )
+    assert answer.result == cleartext(one, "persons", "researcher")
+    verified = verify_receipt(cluster.party.federation, answer.receipt, one)
+    assert set(verified.inputs) == set(SITES)
+    assert verified.budget_spent == 1
+
+
+def test_a_secret_patient_is_ranked_for(cluster: Cluster) -> None:
+    one = cluster.publish(study(cluster.party, analyses=[ranking()]))
+    answer = run(
+        cluster.client,
+        one,
+        "rank",
+        signing_key=PEOPLE.physician,
+        sealing_key=PEOPLE.sealing,
+        facts=FACTS,
+    )
+    expected = cleartext(one, "rank", "physician", FACTS)
+    assert isinstance(answer.result, RankingResult)
+    assert isinstance(expected, RankingResult)
+    assert (answer.result.tier, answer.result.hidden) == (expected.tier, expected.hidden)
+    found = {arm.treatment: arm.estimate for arm in answer.result.arms}
+    assert found == pytest.approx({arm.treatment: arm.estimate for arm in expected.arms}, abs=0.11)
+    assert len(found) >= 2
+
+
+def test_a_withheld_upload_keeps_the_run_waiting_and_names_the_site(cluster: Cluster) -> None:
+    one = cluster.publish(study(cluster.party), sites=("north", "south"))
+    prepared = prepare_run(cluster.party.federation, one, "persons", PEOPLE.researcher)
+    cluster.client.post_run(prepared.envelope)
+    views = cluster.client.run(prepared.request.run_id)
+    assert [view["state"] for view in views.values()] == ["waiting"] * 4
+    assert all("waiting for uploads of west" in view["label"] for view in views.values())
+    cluster.upload(one, "west")
+    wait_for_run(cluster.client, prepared.request.run_id, timeout=60)
+    assert open_run(cluster.client, one, prepared.request, PEOPLE.sealing).result
+
+
+def test_a_second_upload_of_the_same_study_is_refused(cluster: Cluster) -> None:
+    one = cluster.publish(study(cluster.party), sites=("north",))
+    upload = shared(cluster.party, one, "south")
+    cluster.client.upload(upload.manifest, upload.sealed)
+    cluster.client.upload(
+        upload.manifest, upload.sealed
+    )  # the very same one again: an interrupted upload, repeated
+    with pytest.raises(NodeRefused, match="south has uploaded") as refused:
+        cluster.upload(one, "south")
+    assert refused.value.problem == "duplicate-upload"
+
+
+def test_a_feasibility_count_takes_uploads_of_its_own(cluster: Cluster) -> None:
+    one = cluster.publish(feasibility(cluster.party), sites=())
+    prepared = prepare_run(
+        cluster.party.federation, one, "count", PEOPLE.researcher, parameters={"cohort": COHORT}
+    )
+    cluster.client.post_run(prepared.envelope)
+    seen = cluster.client.run(prepared.request.run_id)["node-c"]
+    asked = peek_document(Envelope.from_value(seen["request"]), RunRequest)
+    assert asked.parameters == {"cohort": COHORT}
+    for site in SITES:
+        cluster.upload(one, site, run=asked)
+    wait_for_run(cluster.client, prepared.request.run_id, timeout=60)
+    answer = open_run(cluster.client, one, prepared.request, PEOPLE.sealing)
+    assert answer.result.kind == "cohort_count"
+
+
+def test_a_site_that_sends_different_shares_to_different_nodes_is_caught(cluster: Cluster) -> None:
+    one = cluster.publish(study(cluster.party), sites=("north", "south"))
+    first, second = shared(cluster.party, one, "west"), shared(cluster.party, one, "west")
+    for node in cluster.client.nodes:
+        chosen = second if node.entry.id == "node-c" else first
+        cluster.client._upload(node, chosen.manifest, chosen.sealed[node.entry.id])
+    prepared = prepare_run(cluster.party.federation, one, "persons", PEOPLE.researcher)
+    cluster.client.post_run(prepared.envelope)
+    cluster.until(lambda: "refused" in cluster.states(prepared.request.run_id).values())
+    views = cluster.client.run(prepared.request.run_id)
+    assert "west uploaded other shares" in views["node-a"]["reason"]
+
+
+def test_withdrawal_leaves_too_few_sites(cluster: Cluster) -> None:
+    one = cluster.publish(study(cluster.party))
+    cluster.client.post_envelope(one.digest, withdrawal(cluster.party, one, "west"))
+    with pytest.raises(NodeRefused) as refused:
+        cluster.client.post_run(request(one, "persons"))
+    assert refused.value.problem == "withdrawn"
+    assert all(
+        [line["destroyed"] for line in lines if line["site"] == "west"] == [True]
+        for lines in cluster.client.uploads(one.digest).values()
+    )
+
+
+def test_logs_are_cosigned_by_the_other_nodes(cluster: Cluster) -> None:
+    from governance.envelope import open_document
+    from governance.ledger import Checkpoint
+
+    def cosigned(node: Any) -> Envelope | None:
+        try:
+            return Envelope.from_value(node.get("/v1/log/checkpoint")["checkpoint"])
+        except NodeRefused:
+            return None
+
+    for node in cluster.client.nodes:
+        cluster.until(lambda node=node: (found := cosigned(node)) is not None and len(found.signatures) == 4)
+        envelope = cosigned(node)
+        assert envelope is not None
+        for entry in cluster.party.federation.nodes:
+            assert open_document(envelope, Checkpoint, by=entry.identity_key)
+
+
+def test_no_process_uses_a_gibibyte_or_leaves_a_core(cluster: Cluster) -> None:
+    for node in cluster.party.federation.nodes:
+        status = Path(f"/proc/{cluster.nodes.pid(node.id)}/status").read_text()
+        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        assert peak < 1024 * 1024
+        limits = Path(f"/proc/{cluster.nodes.pid(node.id)}/limits").read_text()
+        assert next(line for line in limits.splitlines() if "core file" in line).split()[4] == "0"
+
+
+def test_logs_hold_no_value(cluster: Cluster) -> None:
+    """Counts that the tests upload in the clear never show up in any process's output."""
+    secrets = [str(count) for site in SITES for _, count in site_data(site).attrition[:2]]
+    for node in cluster.party.federation.nodes:
+        text = (cluster.party.folder / f"{node.id}.log").read_text()
+        assert text.count('"event"') > 5
+        assert "Traceback" not in text
+        for value in secrets:
+            assert f" {value} " not in text
+            assert f": {value}," not in text
+
+
+# Crashes: every test leaves all nodes running again
+
+
+@pytest.fixture
+def whole(cluster: Cluster) -> Iterator[None]:
+    """Whatever a test did to the nodes, all of them run again after it."""
+    yield
+    for node in cluster.party.federation.nodes:
+        if not cluster.nodes.runs(node.id):
+            cluster.nodes.start(node.id)
+
+
+@pytest.fixture
+def ranked(cluster: Cluster, whole: None) -> StudyProtocol:
+    """A study whose run takes long enough to be met in the middle."""
+    return cluster.publish(study(cluster.party, analyses=[ranking()]), rows=6000)
+
+
+def ask(cluster: Cluster, one: StudyProtocol) -> str:
+    prepared = prepare_run(cluster.party.federation, one, "rank", PEOPLE.physician, facts=FACTS)
+    cluster.client.post_run(prepared.envelope, prepared.queries)
+    return prepared.request.run_id
+
+
+def rank(cluster: Cluster, one: StudyProtocol) -> Answer:
+    return run(
+        cluster.client, one, "rank", signing_key=PEOPLE.physician, sealing_key=PEOPLE.sealing, facts=FACTS
+    )
+
+
+def freeze_in_run(cluster: Cluster, victim: str, run_id: str) -> None:
+    """Stop the victim's clock (SIGSTOP) while it computes, so that what happens next happens inside the
+    run.
+    """
+    begun = lambda view: view["state"] == "running" and view["label"] != "connecting"  # noqa: E731
+    cluster.until(lambda: all(map(begun, cluster.client.run(run_id).values())))
+    os.kill(cluster.nodes.pid(victim), signal.SIGSTOP)
+
+
+def others(cluster: Cluster, run_id: str, victim: str) -> list[dict[str, Any]]:
+    return [node.get(f"/v1/runs/{run_id}") for node in cluster.client.nodes if node.entry.id != victim]
+
+
+def no_result_anywhere(cluster: Cluster, run_id: str) -> None:
+    for node in cluster.party.federation.nodes:
+        folder = cluster.party.directory(node.index)
+        assert not (folder.results / run_id).exists()
+    for client in cluster.client.nodes:
+        with pytest.raises(NodeRefused) as refused:
+            client.get(f"/v1/runs/{run_id}/result")
+        assert refused.value.problem == "no-result"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["node-d", "node-a"])
+def test_a_node_killed_mid_run_makes_the_others_abort_and_a_new_run_succeed(
+    cluster: Cluster, ranked: StudyProtocol, victim: str
+) -> None:
+    run_id = ask(cluster, ranked)
+    freeze_in_run(cluster, victim, run_id)
+    assert [view["state"] for view in others(cluster, run_id, victim)] == ["running"] * 3
+    cluster.nodes.kill(victim)
+    cluster.until(lambda: all(view["state"] == "aborted" for view in others(cluster, run_id, victim)), 20)
+    for view in others(cluster, run_id, victim):
+        assert view["who"] == victim
+        assert victim in view["reason"]
+    with pytest.raises(RunAborted, match="nothing was released"):
+        wait_for_run(cluster.client, run_id, timeout=5)
+    with pytest.raises(NodeUnreachable, match=victim):
+        cluster.client.status()
+    cluster.nodes.start(victim)
+    no_result_anywhere(cluster, run_id)
+    assert set(cluster.states(run_id).values()) == {"aborted"}
+    again = rank(cluster, ranked)
+    assert verify_receipt(cluster.party.federation, again.receipt, ranked).budget_spent == 2
+
+
+@pytest.mark.slow
+def test_a_silent_node_makes_the_others_abort_at_the_deadline(
+    cluster: Cluster, ranked: StudyProtocol
+) -> None:
+    run_id = ask(cluster, ranked)
+    freeze_in_run(cluster, "node-c", run_id)
+    cluster.until(lambda: all(view["state"] == "aborted" for view in others(cluster, run_id, "node-c")), 30)
+    said = f"sent nothing for {MESSAGE_SECONDS} s"
+    assert any(said in view["reason"] for view in others(cluster, run_id, "node-c"))
+    os.kill(cluster.nodes.pid("node-c"), signal.SIGCONT)
+    cluster.until(lambda: set(cluster.states(run_id).values()) == {"aborted"}, 20)
+    no_result_anywhere(cluster, run_id)
+    assert rank(cluster, ranked).result
+
+
+def test_a_node_that_is_down_keeps_a_run_waiting_until_it_is_back(cluster: Cluster, whole: None) -> None:
+    one = cluster.publish(study(cluster.party))
+    prepared = prepare_run(cluster.party.federation, one, "persons", PEOPLE.researcher)
+    cluster.nodes.stop("node-b")
+    with pytest.raises(
+        NodeUnreachable, match=r"node-b does not answer at https://127\.0\.0\.1:.* check that it runs"
+    ):
+        cluster.client.post_run(prepared.envelope)
+    run_id = prepared.request.run_id
+    leader = cluster.client.nodes[0]
+    cluster.until(lambda: "node-b: not reached" in leader.get(f"/v1/runs/{run_id}")["label"])
+    cluster.nodes.start("node-b")
+    cluster.until(lambda: "node-b: does not have this run" in leader.get(f"/v1/runs/{run_id}")["label"])
+    cluster.client.post_run(prepared.envelope)
+    wait_for_run(cluster.client, run_id, timeout=60)
+
+
+def test_a_stopping_node_ends_its_run_in_order(cluster: Cluster, ranked: StudyProtocol) -> None:
+    run_id = ask(cluster, ranked)
+    victim = next(node for node in cluster.client.nodes if node.entry.id == "node-b")
+    cluster.until(lambda: victim.get(f"/v1/runs/{run_id}")["state"] == "running")
+    cluster.nodes.stop("node-b")
+    cluster.until(lambda: all(view["state"] != "running" for view in others(cluster, run_id, "node-b")), 20)
+    cluster.nodes.start("node-b")
+    assert len(set(cluster.states(run_id).values())) == 1, "all nodes agree on how it ended"
+    for node in cluster.party.federation.nodes:
+        assert "Traceback" not in (cluster.party.folder / f"{node.id}.log").read_text()
