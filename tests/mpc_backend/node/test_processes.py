@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from governance.envelope import Envelope, peek_document
+from governance.envelope import Envelope, peek_document, sign_document
 from governance.receipt import verify_receipt
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
@@ -26,7 +26,9 @@ from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.registry import resolve
 from mpc_backend.client import Answer, NodeSet, open_run, prepare_run, run, wait_for_run
 from mpc_backend.client.errors import NodeRefused, NodeUnreachable, RunAborted
+from mpc_backend.client.sharing import seal_tables
 from mpc_backend.node.local import LocalNodes
+from mpc_backend.planned import query_tables
 
 from .conftest import SITES, Party, make_party
 from .studying import (
@@ -197,6 +199,26 @@ def test_a_site_that_sends_different_shares_to_different_nodes_is_caught(cluster
     cluster.until(lambda: "refused" in cluster.states(prepared.request.run_id).values())
     views = cluster.client.run(prepared.request.run_id)
     assert "west uploaded other shares" in views["node-a"]["reason"]
+
+
+def test_a_requester_that_sends_different_queries_to_different_nodes_is_caught(cluster: Cluster) -> None:
+    one = cluster.publish(study(cluster.party, analyses=[ranking()]))
+    first = prepare_run(cluster.party.federation, one, "rank", PEOPLE.physician, facts=FACTS)
+    (table,) = query_tables(one, one.analysis("rank"))
+    chosen, parameters = resolve(one, "rank")
+    columns = chosen.query(parameters, {**FACTS, "age": 70})[table.spec.name]
+    other = seal_tables(
+        cluster.party.federation, one.digest, "query", first.request.nonce, [(table, columns)]
+    )
+    assert first.queries is not None
+    queries = {**first.queries, "node-c": other.sealed["node-c"]}
+    commitments = {**first.request.commitments, "node-c": other.commitments["node-c"]}
+    lie = first.request.model_copy(update={"commitments": commitments})
+    cluster.client.post_run(sign_document(lie, PEOPLE.physician), queries)
+    with pytest.raises(RunAborted, match="holds other shares of the query"):
+        wait_for_run(cluster.client, lie.run_id, timeout=60)
+    cluster.until(lambda: set(cluster.states(lie.run_id).values()) == {"aborted"})
+    no_result_anywhere(cluster, lie.run_id)
 
 
 def test_withdrawal_leaves_too_few_sites(cluster: Cluster) -> None:
