@@ -30,15 +30,23 @@ def _rows(*columns: tuple[int, int, int]) -> Indices:
     return np.array(columns, np.int64).reshape(-1, 3).T.copy()
 
 
-def carry_out(protocol: Protocol, a: Words, b: Words) -> Words:
-    """The carry out of the sum of two planar numbers (c, p, w) -> (c, w). 1 + ceil(log2 p) rounds."""
-    count = a.shape[1]
-    every = np.arange(count)
-    stack = protocol.and_rows(a, b, a ^ b, np.stack((every, every, every * 0 - 1)), keep=every)
+def carry_out(protocol: Protocol, a: Words, b: Words, count: int | None = None) -> Words:
+    """The carry out of the sum of the low ``count`` planes of two planar numbers (c, p, w) -> (c, w).
+
+    1 + ceil(log2 count) rounds, under 3 count AND bits a value. All planes if no count is given.
+    """
+    count = a.shape[1] if count is None else count
+    stack = _generate_propagate(protocol, a, b, a ^ b, count)
     generate, propagate = list(range(count)), list(range(count, 2 * count))
     while len(generate) > 1:
         stack, generate, propagate = _merge(protocol, stack, generate, propagate)
     return stack[:, generate[0]]
+
+
+def _generate_propagate(protocol: Protocol, a: Words, b: Words, half_sum: Words, count: int) -> Words:
+    """Rows g = a AND b, then p = a XOR b, of the low ``count`` planes (c, 2 count, w)."""
+    every = np.arange(count)
+    return protocol.and_rows(a, b, half_sum, np.stack((every, every, every * 0 - 1)), keep=every)
 
 
 def _merge(
@@ -66,14 +74,7 @@ def sum_planes(protocol: Protocol, a: Words, b: Words) -> Words:
     carries = count - 1
     if carries == 0:
         return half_sum
-    every = np.arange(carries)
-    stack = protocol.and_rows(
-        a[:, :carries],
-        b[:, :carries],
-        half_sum[:, :carries],
-        np.stack((every, every, every * 0 - 1)),
-        keep=every,
-    )
+    stack = _generate_propagate(protocol, a, b, half_sum, carries)
     span = 1
     while span < carries:
         stack = _prefix_level(protocol, stack, carries, span)
@@ -103,7 +104,7 @@ def sign(protocol: Protocol, x: Words, planes: int) -> Words:
     top = a[:, planes - 1] ^ b[:, planes - 1]
     if planes == 1:
         return top
-    return top ^ carry_out(protocol, a[:, : planes - 1], b[:, : planes - 1])
+    return top ^ carry_out(protocol, a, b, planes - 1)
 
 
 def is_zero(protocol: Protocol, x: Words, planes: int) -> Words:

@@ -37,9 +37,8 @@ def _compile_products(dtype: np.dtype[np.uint64]) -> None:
 def _compile_and() -> None:
     x, masks = np.zeros((3, 1, 4), np.uint64), np.zeros((8, 4), np.uint64)
     index = np.array([[0], [0], [-1]], np.int64)
-    for out in (np.zeros((3, 1, 4), np.uint64), np.zeros((3, 2, 4), np.uint64)[:, :1]):
-        rest = (masks[:5], True, True, masks[5], np.zeros(4, np.uint64), masks[6])
-        products.and_block(x, x, x, index, out, 0, 4, *rest)
+    rest = (masks[:5], True, True, masks[5], np.zeros(4, np.uint64), masks[6])
+    products.and_block(x, x, x, index, np.zeros_like(x), 0, 4, *rest)
 
 
 def _compile_planes(dtype: np.dtype[np.uint64], ring: int) -> None:

@@ -71,7 +71,8 @@ def and_block(
 ) -> None:  # fmt: skip
     """Row-wise (x AND y) XOR z on packed bits: out row r = x[rows[0, r]] & y[rows[1, r]] ^ z[rows[2, r]].
 
-    x, y, z: (3, any, w) words; rows: (3, R) row numbers, -1 in rows[2] for no z; out: (3, R, w); positions count R * w flat.
+    x, y, z: (3, any, w) words; rows: (3, R) row numbers, -1 in rows[2] for no z; out: (3, >= R, w); positions
+    count R * w flat.
     """
     width = out.shape[2]
     zero = masks.dtype.type(0)

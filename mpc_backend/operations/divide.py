@@ -127,13 +127,18 @@ def _check_room(length: int, room: int) -> None:
 
 
 def _inverse(b: SecretNumber, length: int) -> tuple[Words, Words]:
-    """(w, p): p a power of two with b p in [2^(length-1), 2^length), and w = 2^FRACTION / (b p / 2^length)."""
+    """(w, p): p a power of two with b p in [2^(length-1), 2^length), and w = 2^FRACTION / (b p / 2^length).
+
+    For b = 0, p = 0 and w = 2: the iteration must not run out of its range, or products with it would wrap.
+    """
     protocol = b.protocol
     hot = leading_bit(protocol, b.flat, length)
     factor = weighted(hot, [1 << (length - 1 - i) for i in range(length)])
     normal = protocol.multiply(b.flat, factor)
     normal = _shifted(protocol, normal, length - FRACTION)
-    c = SecretFixed(protocol, normal, FRACTION)
+    half = np.full((), 1 << (FRACTION - 1), np.uint64)
+    where_zero = protocol.add_constant(np.negative(weighted(hot, [1] * length)) * half, half)
+    c = SecretFixed(protocol, normal + where_zero, FRACTION)
     w = FIRST_GUESS - c * 2
     for _ in range(ITERATIONS):
         w = w * (2.0 - c * w)

@@ -41,7 +41,7 @@ def _polynomial(u: SecretFixed, coefficients: list[float]) -> SecretFixed:
 
 
 def sqrt(x: SecretNumber, scale: int) -> SecretFixed:
-    """Square root of x >= 0 with ``scale`` fractional bits; relative error 2^-25, plus 2^-scale.
+    """Square root of x >= 0 with ``scale`` fractional bits; relative error 2^-25, plus 3 * 2^-scale.
 
     Even powers of two normalise x into [1/4, 1); degree 4 start and two Newton steps y (3 - c y^2) / 2 for 1 / sqrt.
     """
@@ -68,7 +68,7 @@ def sqrt(x: SecretNumber, scale: int) -> SecretFixed:
 
 
 def log(x: SecretNumber, scale: int) -> SecretFixed:
-    """Natural logarithm of x > 0 with ``scale`` fractional bits; absolute error 2^-25 + 2^-scale. Undefined for x <= 0."""
+    """Natural logarithm of x > 0 with ``scale`` fractional bits; absolute error 2^-25 + 2 * 2^-scale. Undefined for x <= 0."""
     length, own_scale = magnitude_bits(x), x.scale if isinstance(x, SecretFixed) else 0
     protocol, words = x.protocol, x.widened(64).flat
     hot = leading_bit(protocol, words, length)

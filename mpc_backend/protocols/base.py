@@ -64,14 +64,16 @@ class Protocol(ABC):
         """x + a public array (broadcast to x), in the ring."""
         out = x.copy()
         if self.public_component is not None:
-            out[self.public_component] += values
+            own = out[self.public_component : self.public_component + 1]  # a view, also of a scalar
+            own += values
         return out
 
     def xor_constant(self, x: Words, values: Words) -> Words:
         """x XOR a public array (broadcast to x)."""
         out = x.copy()
         if self.public_component is not None:
-            out[self.public_component] ^= values
+            own = out[self.public_component : self.public_component + 1]
+            own ^= values
         return out
 
     @abstractmethod

@@ -159,7 +159,7 @@ class Rep4(Protocol):
         self._product(
             flat,
             np.bitwise_xor,
-            lambda start, stop, *rest: and_block(a, b, c, rows, fresh, start, stop, *rest),
+            lambda start, stop, *rest: and_block(a, b, c, rows, out, start, stop, *rest),
         )
         out[:, count:] = z[:, keep]
         return out

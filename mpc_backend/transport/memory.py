@@ -33,6 +33,7 @@ class MemoryNetwork:
         self._waiting: set[tuple[int, int]] = set()
         self._running = nodes
         self._aborted: str | None = None
+        self._dead = False
 
     def transport(self, index: int) -> MemoryTransport:
         """The end that node ``index`` holds."""
@@ -80,7 +81,10 @@ class MemoryNetwork:
         return payload
 
     def _stuck(self) -> bool:
-        return len(self._waiting) == self._running and not any(self._queues[pair] for pair in self._waiting)
+        """Whether all running nodes wait and nothing is under way; then none of them can ever go on."""
+        if len(self._waiting) == self._running and not any(self._queues[pair] for pair in self._waiting):
+            self._dead = True
+        return self._dead
 
     def finish(self) -> None:
         """One node ended; the others may now be stuck."""

@@ -1,0 +1,1 @@
+"""Timed pieces of work, one JSON line each."""

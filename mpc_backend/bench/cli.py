@@ -1,0 +1,50 @@
+"""``tessera bench``: one JSON object per line."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Annotated
+
+import typer
+
+import mpc_backend.bench
+from mpc_backend.bench.lines import LINES, Measurement, measure
+from mpc_backend.protocols import NAMES
+
+bench_app = typer.Typer(help="Time the engine; all nodes in this process.", pretty_exceptions_enable=False)
+
+
+def load_lines() -> None:
+    """Import every module beside this one: each registers its lines."""
+    for module in pkgutil.iter_modules(mpc_backend.bench.__path__):
+        importlib.import_module(f"mpc_backend.bench.{module.name}")
+
+
+@bench_app.command()
+def bench(
+    name: Annotated[str | None, typer.Argument(help="One line; all of them if left out.")] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Size; each line has its own default.")] = None,
+    protocol: Annotated[str, typer.Option(help="rep4, or plain for the cleartext twin.")] = "rep4",
+    repeats: Annotated[int, typer.Option(min=1, help="Measured runs, of which the fastest counts.")] = 3,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
+) -> None:
+    """Measure one line or all. Exit status 2 for an unknown name or protocol."""
+    load_lines()
+    if name is not None and name not in LINES:
+        typer.echo(f"there is no benchmark {name!r}; there are: {', '.join(sorted(LINES))}", err=True)
+        raise typer.Exit(2)
+    if protocol not in NAMES:
+        typer.echo(f"there is no protocol {protocol!r}; there are: {', '.join(NAMES)}", err=True)
+        raise typer.Exit(2)
+    for chosen in [name] if name is not None else LINES:
+        result = measure(chosen, protocol, n, repeats)
+        typer.echo(result.model_dump_json() if json else _row(result))
+
+
+def _row(result: Measurement) -> str:
+    per_value = max(result.bytes_sent) / result.n
+    return (
+        f"{result.name:14} n={result.n:<9} {result.seconds:8.3f} s  {result.cpu_seconds:8.3f} s cpu  "
+        f"{per_value:8.2f} B/value/node  {result.rounds:4} rounds  {result.peak_mib:8.1f} MiB"
+    )

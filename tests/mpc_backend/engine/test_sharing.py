@@ -1,0 +1,127 @@
+"""Splitting columns into shares, their bytes, and putting them together again."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpc_backend.errors import ProtocolAbort, ShareFormatError, ShareMismatch, UnknownProtocol
+from mpc_backend.protocols.sharing import assemble, decode_share, encode_share, layout, split
+from mpc_backend.session import assemble_output, open_values
+from mpc_backend.tables import Column
+from mpc_backend.testing import World
+
+COLUMNS = [
+    (Column(name="v", kind="bit"), np.array([1, 0, 1])),
+    (Column(name="v", kind="bit", width=5), np.eye(5, dtype=np.int64)),
+    (Column(name="v", kind="int", bits=16, ring=16), np.array([-32768, 0, 32767])),
+    (Column(name="v", kind="int", bits=64, width=2), np.array([[-(1 << 62) + 1, 0], [1, (1 << 62) - 1]])),
+    (Column(name="v", kind="fixed", scale=20, bits=64), np.array([-1.5, 0.0, 2.0**-20])),
+]
+
+
+def deliveries(protocol: str, encoded: dict[int, bytes]) -> dict[int, dict[int, bytes]]:
+    plan = layout(protocol)
+    return {node: {share: encoded[share] for share in plan.held[node]} for node in range(plan.nodes)}
+
+
+@pytest.mark.parametrize("protocol", ["plain", "rep4"])
+@pytest.mark.parametrize(("column", "values"), COLUMNS)
+def test_columns_come_back(protocol: str, column: Column, values: np.ndarray) -> None:
+    delivered = deliveries(protocol, split(protocol, column, values))
+    assert np.array_equal(assemble(protocol, column, len(values), delivered), values)
+
+
+def test_an_upload_costs_three_words_a_value() -> None:
+    column = Column(name="v", kind="int", bits=20)
+    delivered = deliveries("rep4", split("rep4", column, np.arange(1000)))
+    sizes = [sum(len(part) for part in shares.values()) for shares in delivered.values()]
+    assert sorted(sizes) == [3 * 33, 2 * 33 + 8001, 2 * 33 + 8001, 2 * 33 + 8001]
+
+
+def test_the_bytes_of_a_share() -> None:
+    words = np.array([1, 0x0203], np.uint16)
+    assert encode_share(words).hex() == "01" + "0100" + "0302"
+    assert encode_share(bytes(range(32))).hex() == "00" + bytes(range(32)).hex()
+    assert np.array_equal(decode_share(encode_share(words), 2, words.dtype), words)
+
+
+@given(st.binary(max_size=80), st.integers(0, 9))
+@settings(max_examples=200, deadline=None)
+def test_foreign_bytes_are_refused_or_have_the_exact_length(payload: bytes, count: int) -> None:
+    dtype = np.dtype("<u2")
+    try:
+        words = decode_share(payload, count, dtype)
+    except ShareFormatError:
+        return
+    assert words.size == count
+    assert len(payload) == (33 if payload[0] == 0 else 1 + 2 * count)
+
+
+def test_differing_copies_and_missing_nodes_are_noticed() -> None:
+    column = Column(name="v", kind="int", bits=20)
+    delivered = deliveries("rep4", split("rep4", column, np.arange(3)))
+    spoilt = {node: dict(shares) for node, shares in delivered.items()}
+    spoilt[2][3] = spoilt[2][3][:-1] + bytes([spoilt[2][3][-1] ^ 1])
+    with pytest.raises(ShareMismatch, match="share 3"):
+        assemble("rep4", column, 3, spoilt)
+    with pytest.raises(ShareMismatch, match="4 nodes"):
+        assemble("rep4", column, 3, {node: delivered[node] for node in (0, 1, 2)})
+    with pytest.raises(ShareFormatError, match="holds shares"):
+        assemble("rep4", column, 3, {**delivered, 0: {1: delivered[0][1]}})
+
+
+def test_a_protocol_that_does_not_exist() -> None:
+    with pytest.raises(UnknownProtocol):
+        layout("rep5")
+
+
+@pytest.mark.parametrize("value", [2, -1])
+def test_bits_are_bits(value: int) -> None:
+    with pytest.raises(ValueError, match="0 and 1"):
+        split("rep4", Column(name="v", kind="bit"), np.array([value]))
+
+
+@pytest.mark.parametrize("protocol", ["plain", "rep4"])
+def test_exported_outputs_give_the_values_at_the_recipient(protocol: str) -> None:
+    exported = {}
+
+    def program(session, a, f):  # type: ignore[no-untyped-def]
+        values = {"twice": a * 2, "large": a > 5, "real": f * 0.5, "total": (a * a).sum()}
+        exported[session.index] = session.export_shares(values)
+
+    x = np.arange(10)
+    with World(protocol) as world:
+        world.run(program, world.share(x, bits=8), world.share(x / 4))
+    for name, wanted in {"twice": x * 2, "large": x > 5, "real": x / 8, "total": (x * x).sum()}.items():
+        form = exported[0][name][0]
+        delivered = {node: shares[name][1] for node, shares in exported.items()}
+        found = assemble_output(protocol, form, delivered)
+        assert np.allclose(found, wanted, rtol=0, atol=2.0**-18)
+        assert np.asarray(found).shape == np.shape(wanted)
+
+
+def test_nothing_is_exported_or_opened_past_a_failed_check() -> None:
+    exported = []
+
+    def program(session, a):  # type: ignore[no-untyped-def]
+        exported.append(session.export_shares({"square": a * a}))
+
+    def flip(sender: int, receiver: int, index: int, payload: bytes) -> bytes:
+        return bytes([payload[0] ^ 1]) + payload[1:] if (sender, receiver, index) == (0, 2, 0) else payload
+
+    with World("rep4", tamper=flip) as world, pytest.raises(ProtocolAbort):
+        world.run(program, world.share([1, 2, 3]))
+    assert not exported
+
+
+def test_the_protocol_itself_refuses_to_open_before_the_barrier() -> None:
+    def program(session, a):  # type: ignore[no-untyped-def]
+        product = a * a
+        return session.protocol.reveal([(product.shares, False)])
+
+    with World("rep4") as world:
+        with pytest.raises(ProtocolAbort, match="barrier"):
+            world.run(program, world.share([1]))
+        opened = world.run(lambda s, a: open_values(s, [a * a], "test")[0].tolist(), world.share([3]))
+    assert opened == [9]
