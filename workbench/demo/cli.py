@@ -17,6 +17,8 @@ from workbench.demo.errors import DemonstrationFailed
 from workbench.demo.runner import Demonstration
 from workbench.demo.workbenches import Workbenches
 
+INTERRUPTED = 130
+
 demo_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -45,13 +47,16 @@ def demo(
     """
     signal.signal(signal.SIGTERM, _interrupt)
     root = _root(folder)
+    demonstration = Demonstration(root, patients, seed, _silent if as_json else _say)
     try:
-        with Demonstration(root, patients, seed, _silent if as_json else _say) as demonstration:
+        with demonstration:
             _run(demonstration, as_json)
             if not headless and sys.stdout.isatty():
                 _serve(demonstration, as_json)
     except KeyboardInterrupt:
-        _say("Stopped.")
+        _say("Stopped.", quiet=as_json)
+        if not demonstration.report.agrees:
+            raise typer.Exit(INTERRUPTED) from None
     finally:
         if folder is None:
             shutil.rmtree(root, ignore_errors=True)

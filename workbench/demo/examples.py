@@ -9,13 +9,15 @@ from workbench.errors import SettingsError
 
 
 def examples_folder() -> Path:
-    """The folder ``examples``: beside the packages in a checkout, inside ``workbench`` when installed.
+    """The folder ``examples``: beside the packages in a checkout, inside ``workbench`` as ``example_studies`` when installed.
 
     Raises:
         SettingsError: it is in neither place.
     """
     package = Path(workbench.__file__).resolve().parent
-    for folder in (package.parent / "examples", package / "examples"):
+    for folder in (package.parent / "examples", package / "example_studies"):
         if (folder / "ranking.yaml").is_file():
             return folder
-    raise SettingsError(f"the folder 'examples' is neither beside {package} nor in it; install again")
+    raise SettingsError(
+        f"the folder 'examples' is neither beside {package} nor in it as 'example_studies'; install again"
+    )

@@ -31,6 +31,7 @@ class Processes:
         self._logs = logs
         self._environment = {**os.environ, **(environment or {})}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopped = False
 
     def __enter__(self) -> Processes:
         return self
@@ -41,7 +42,12 @@ class Processes:
         self.stop()
 
     def start(self, name: str, arguments: Sequence[str]) -> None:
-        """Start ``tessera ARGUMENTS`` under ``name``."""
+        """Start ``tessera ARGUMENTS`` under ``name``.
+
+        Raises:
+            DemonstrationFailed: everything was stopped meanwhile.
+        """
+        self.check()
         with self.log(name).open("ab") as output:
             self._running[name] = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "workbench.cli", *arguments],
@@ -57,19 +63,22 @@ class Processes:
         Raises:
             DemonstrationFailed: it ended with another status than 0; quotes the end of its output.
         """
-        status = self._running.pop(name).wait()
+        status = self._running[name].wait()
+        self._running.pop(name, None)
         if status:
             raise DemonstrationFailed(f"{name} ended with status {status}: {self._tail(name)}")
 
     def check(self) -> None:
-        """See that every process still runs.
+        """See that every process that should serve still does.
 
         Raises:
-            DemonstrationFailed: one has ended; quotes the end of its output.
+            DemonstrationFailed: one has ended (quotes the end of its output), or everything was stopped.
         """
+        if self._stopped:
+            raise DemonstrationFailed("stopped")
         for name, process in list(self._running.items()):
-            if process.poll() is not None:
-                del self._running[name]
+            if process.poll() is not None and not name.startswith("load-"):
+                self._running.pop(name, None)
                 raise DemonstrationFailed(
                     f"{name} ended with status {process.returncode}: {self._tail(name)}"
                 )
@@ -99,11 +108,13 @@ class Processes:
         return {name: process.pid for name, process in self._running.items()}
 
     def stop(self) -> None:
-        """Ask every process to stop, wait until it has, kill what does not."""
-        for process in self._running.values():
+        """Ask every process to stop, wait until it has, kill what does not; nothing starts after that."""
+        self._stopped = True
+        running = list(self._running.values())
+        for process in running:
             process.send_signal(signal.SIGTERM)
         until = time.monotonic() + STOP_SECONDS
-        for process in self._running.values():
+        for process in running:
             try:
                 process.wait(max(0.1, until - time.monotonic()))
             except subprocess.TimeoutExpired:

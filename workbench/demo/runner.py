@@ -149,7 +149,7 @@ class Demonstration:
             self.processes = self._exits.enter_context(Processes(self.layout.logs, ENVIRONMENT))
             nodes = self._exits.enter_context(LocalNodes(self.layout.nodes, self.federation))
             hospitals = {name: self._hospital(name) for name in HOSPITALS}
-        with ThreadPoolExecutor(max_workers=4) as pool:
+        with ThreadPoolExecutor(max_workers=4) as pool, self._ending(nodes):
             started = pool.submit(nodes.start)
             with self.stage("Synthetic extracts"):
                 self._write_extracts(hospitals)
@@ -161,6 +161,16 @@ class Demonstration:
             with self.stage("Shares uploaded"):
                 digests = [self.studies[name].digest for name in UPLOADED]
                 list(pool.map(lambda hospital: hospital.await_uploads(digests), hospitals.values()))
+
+    @contextmanager
+    def _ending(self, nodes: LocalNodes) -> Iterator[None]:
+        """On any error or interrupt: end all processes first, so that no thread goes on waiting for them."""
+        try:
+            yield
+        except BaseException:
+            self.processes.stop()
+            nodes.stop()
+            raise
 
     def _hospital(self, name: str) -> Hospital:
         return Hospital(name, self.layout, self.federation, self.processes)
