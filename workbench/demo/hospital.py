@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from governance.federation import Federation
 from site_connector.decisions import StewardDesk
+from site_connector.errors import UnknownStudy
 from site_connector.mailbox import Mailbox
 from site_connector.models import InboxItem
 from workbench.demo.errors import DemonstrationFailed
@@ -16,7 +18,7 @@ from workbench.demo.planted import Extract
 from workbench.demo.processes import Processes
 
 PATIENCE_SECONDS = 300.0
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.4
 KINDS = {"north": "fhir", "south": "omop", "west": "csv"}
 
 
@@ -76,13 +78,14 @@ class Hospital:
 
     def _await(self, mailbox: Mailbox, what: str, digest: str, reached: Callable[[InboxItem], bool]) -> None:
         until = time.monotonic() + PATIENCE_SECONDS
-        note = ""
+        note = "the study did not reach the hospital"
         while time.monotonic() < until:
             self._processes.check()
-            found = [item for item in mailbox.inbox(_now()) if item.digest == digest]
-            if found and reached(found[0]):
-                return
-            note = found[0].note if found else "the study did not reach the hospital"
+            with suppress(UnknownStudy):
+                item = mailbox.item(digest, _now())
+                if reached(item):
+                    return
+                note = item.note
             time.sleep(POLL_SECONDS)
         raise DemonstrationFailed(
             f"{self.name}: no {what.removeprefix('a ').removeprefix('an ')} for study {digest[:12]} within "
