@@ -26,6 +26,7 @@ from mpc_backend.node.database import UploadRow, utc_now
 from mpc_backend.node.problems import PROBLEMS, TYPE_PREFIX
 from mpc_backend.node.service import NodeService
 from mpc_backend.node.studies import close_expired
+from mpc_backend.packages import SealContext, seal_chunks, unseal_chunks
 
 from .conftest import SITES, Party, make_party
 from .studying import (
@@ -259,6 +260,15 @@ def test_a_flipped_byte_of_the_sealed_package_is_refused(node: Node, approved: S
     refused(node.upload(upload.manifest, bytes(sealed)), "shares-mismatch")
     assert node.client.get(f"/v1/studies/{approved.digest}/uploads").json() == []
     assert node.leftovers() == []
+
+
+def test_a_package_sealed_anew_is_not_the_one_signed_for(node: Node, approved: StudyProtocol) -> None:
+    upload = shared(node.party, approved, "north")
+    manifest = peek_document(upload.manifest, UploadManifest)
+    context = SealContext(approved.digest, "north", "node-b", manifest.upload_id)
+    plain = unseal_chunks(upload.sealed["node-b"], node.core.sealing, context)
+    anew = seal_chunks(plain, node.core.sealing.public, context)
+    refused(node.upload(upload.manifest, anew), "shares-mismatch", "not the one the manifest was signed for")
 
 
 def test_shares_other_than_the_signed_ones_are_refused(node: Node, approved: StudyProtocol) -> None:

@@ -316,3 +316,16 @@ def test_contexts_allow_nothing_older_than_tls_1_3(party: Party) -> None:
         context = make(folder.tls_certificate, folder.tls_key, TrustedNodes(party.federation).certificates)
         assert context.minimum_version is ssl.TLSVersion.TLSv1_3
         assert context.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_only_listed_certificates_belong_to_a_node(party: Party, tmp_path: Path) -> None:
+    trusted = TrustedNodes(party.federation)
+    stranger, _ = write_pair(tmp_path, "stranger", node_uri("node-b"))
+    own = ssl.PEM_cert_to_DER_cert(party.federation.nodes[2].tls_certificate)
+    assert trusted.index_of(own) == 2
+    with pytest.raises(CertificateRefused, match="not listed"):
+        trusted.index_of(ssl.PEM_cert_to_DER_cert(stranger.read_text()))
+    with pytest.raises(CertificateRefused, match="no certificate"):
+        trusted.index_of(None)
+    with pytest.raises(CertificateRefused, match="expected node-a"):
+        trusted.require(own, 0)
