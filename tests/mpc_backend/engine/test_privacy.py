@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mpc_backend import operations as op
+from mpc_backend.errors import ProtocolAbort
 from mpc_backend.protocols.authenticate import Authenticator
 from mpc_backend.testing import World
 
@@ -88,3 +89,22 @@ def test_verdicts_tell_no_node_which_comparison_failed(monkeypatch: pytest.Monke
         assert len(set(verdicts)) == 3
         assert 0 not in verdicts
         assert verdicts[0] ^ verdicts[1] ^ verdicts[2] != 0
+
+
+def test_a_node_that_noticed_stops_even_if_no_other_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[int] = []
+    original = Authenticator._compare_tags
+
+    def compare(self: Authenticator) -> bool:
+        return original(self) and self._transport.index != 1
+
+    def program(session, a):  # type: ignore[no-untyped-def]
+        product = a * a
+        session.protocol.verify()
+        passed.append(session.index)
+        return product
+
+    monkeypatch.setattr(Authenticator, "_compare_tags", compare)
+    with World("rep4") as world, pytest.raises(ProtocolAbort):
+        world.run(program, world.share([1, 2, 3]))
+    assert not passed
