@@ -23,13 +23,15 @@ from governance.study import StudyProtocol
 from mpc_backend.client.nodes import NodeSet
 from mpc_backend.client.runs import run
 from mpc_backend.node.local import LocalNodes, init_local_nodes
+from site_connector.decisions import StewardDesk
 from site_connector.directory import SiteDirectory
+from site_connector.loading import Extract, load
 from site_connector.mailbox import Mailbox
 from site_connector.setup import init_site, pin_federation
 from tests.site_connector.conftest import ADULTS_ON_METFORMIN, COHORT, PASSPHRASE, PERSONS, SITES
 
-pytestmark = [pytest.mark.processes, pytest.mark.slow]
-PATIENCE = 120.0
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(900)]
+PATIENCE = 240.0
 
 
 def command(*words: object) -> subprocess.CompletedProcess[str]:
@@ -48,7 +50,12 @@ def serving(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, "the connector stops gracefully"
+        try:
+            status = process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert status == 0, "the connector stops gracefully"
 
 
 def listening_ports(pid: int) -> set[str]:
@@ -96,8 +103,7 @@ def test_three_connectors_four_nodes(tmp_path: Path, extract: Path) -> None:
     directories = {site: SiteDirectory(tmp_path / site) for site in SITES}
     for directory in directories.values():
         pin_federation(directory, tmp_path / "federation.json")
-        loaded = command("load", directory.path, "--omop", extract)
-        assert loaded.returncode == 0, loaded.stderr
+        load(directory, Extract("omop", extract), datetime.now(UTC))
     now = datetime.now(UTC).replace(microsecond=0)
     study = study_of(federation, investigator, researcher, reading, now)
     with ExitStack() as stack:
@@ -110,8 +116,8 @@ def test_three_connectors_four_nodes(tmp_path: Path, extract: Path) -> None:
         for site, directory in directories.items():
             with Mailbox(directory.mailbox, federation, site) as mailbox:
                 until(lambda box=mailbox: has_dry_run(box), f"a dry run at {site}")
-            approved = command("approve", directory.path, "metformin", "--reason", "in order")
-            assert approved.returncode == 0, approved.stderr
+                desk = StewardDesk(directory, mailbox)
+                desk.approve("metformin", directory.steward(PASSPHRASE), datetime.now(UTC), reason="in order")
         for site, directory in directories.items():
             with Mailbox(directory.mailbox, federation, site) as mailbox:
                 until(lambda box=mailbox: delivered(box), f"an upload of {site}")
