@@ -36,7 +36,7 @@ class World:
     def __init__(self, records, persons, periods, concepts, ancestors, maps, ucum):
         self.records, self.persons, self.periods = records, persons, periods
         self.concepts, self.ancestors, self.maps, self.ucum = concepts, ancestors, maps, ucum
-        self.sets = {}
+        self.sets, self.known = {}, {}
 
     # ---- concept sets
 
@@ -59,6 +59,11 @@ class World:
     # ---- events
 
     def events(self, event):
+        if event not in self.known:
+            self.known[event] = self.find(event)
+        return self.known[event]
+
+    def find(self, event):
         found = [dict(record) for record in self.records[event.domain]]
         if event.concepts is not None:
             found = [record for record in found if record["concept"] in self.sets[event.concepts]]
