@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2 as chi_square
+from scipy.special import chdtrc
 
 Floats = NDArray[np.float64]
 
@@ -57,4 +57,4 @@ def chi_square_test(score: Floats, variance: Floats) -> LogRank | None:
     if rank == 0:
         return None
     value = float(score @ np.linalg.pinv(variance, rcond=1e-9, hermitian=True) @ score)
-    return LogRank(value, rank, float(chi_square.sf(value, rank)))
+    return LogRank(value, rank, float(chdtrc(rank, value)))

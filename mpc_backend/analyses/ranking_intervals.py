@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, norm, studentized_range
+from scipy.special import betaincinv, ndtr, ndtri
 
 Floats = NDArray[np.float64]
 
@@ -34,13 +34,13 @@ class Arms:
     def interval(self, z: float) -> tuple[Floats, Floats]:
         """Lower and upper limits at the normal quantile ``z``, each (arms,), as shares of tau."""
         wald_lower, wald_upper = _logit_interval(self.mean, self.standard_error, z)
-        lower, upper = _clopper_pearson(self.mean, self.information, float(norm.sf(z)))
+        lower, upper = _clopper_pearson(self.mean, self.information, float(ndtr(-z)))
         exact = self.few | (self.mean <= 0) | (self.mean >= 1) | (self.standard_error <= 0)
         return np.where(exact, lower, wald_lower), np.where(exact, upper, wald_upper)
 
     def spread(self) -> Floats:
         """A standard error for weighing the arms: half the 95 % interval over its quantile."""
-        z = float(norm.ppf(0.975))
+        z = float(ndtri(0.975))
         lower, upper = self.interval(z)
         return (upper - lower) / (2 * z)
 
@@ -56,8 +56,8 @@ def _clopper_pearson(mean: Floats, persons: Floats, tail: float) -> tuple[Floats
     passed = mean * persons
     missed = persons - passed
     tiny = 1e-12
-    lower = beta.ppf(tail, np.maximum(passed, tiny), missed + 1)
-    upper = beta.isf(tail, passed + 1, np.maximum(missed, tiny))
+    lower = betaincinv(np.maximum(passed, tiny), missed + 1, tail)
+    upper = betaincinv(passed + 1, np.maximum(missed, tiny), 1 - tail)
     return np.where(passed > tiny, lower, 0.0), np.where(missed > tiny, upper, 1.0)
 
 
@@ -69,6 +69,8 @@ def not_ruled_out(arms: Arms, alpha: float) -> NDArray[np.bool_]:
     count = len(arms.mean)
     if count < 2:
         return np.ones(count, dtype=bool)
+    from scipy.stats import studentized_range  # noqa: PLC0415  (slow to import; nodes never come here)
+
     critical = float(studentized_range.ppf(1 - alpha, count, np.inf)) / np.sqrt(2)
     lower, upper = arms.interval(critical)
     difference = arms.mean[None, :] - arms.mean[:, None]

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -107,4 +107,4 @@ def log_rank(months: Ints, events: Ints, arm: Ints, strata: Ints) -> tuple[float
             score += (failed & (arm == 1)).sum() - d * n1 / n
             variance += d * (n1 / n) * (1 - n1 / n) * (n - d) / (n - 1) if n > 1 else 0.0
     statistic = score**2 / variance
-    return float(statistic), float(chi2.sf(statistic, 1))
+    return float(statistic), float(chdtrc(1, statistic))
