@@ -162,6 +162,12 @@ def test_proofs_hold_for_the_truth_and_for_nothing_else(size: int, data: st.Data
             verify_consistency(old, built.root(old), size, root, growth[:position])
 
 
+def test_a_proof_for_a_smaller_log_does_not_pass_for_a_larger_one() -> None:
+    small = tree(ENTRIES[:2])
+    with pytest.raises(LedgerError):
+        verify_inclusion(leaf_hash(ENTRIES[0]), 0, 8, small.inclusion_proof(0), small.root())
+
+
 def test_out_of_range_questions_are_refused() -> None:
     built = tree(ENTRIES)
     for ask in (
