@@ -42,7 +42,7 @@ class Keystream:
         self._drawn += out.nbytes
         if self._drawn > 16 * BLOCK_LIMIT:
             raise ValueError(f"step {self._step} draws more than {BLOCK_LIMIT} blocks")
-        target = memoryview(out.reshape(-1).view(np.uint8))
+        target = out.reshape(-1).view(np.uint8).data
         for start in range(0, len(target), len(_ZEROS)):
             piece = target[start : start + len(_ZEROS)]
             self._cipher.update_into(_ZEROS[: len(piece)] if len(piece) < len(_ZEROS) else _ZEROS, piece)
