@@ -33,7 +33,7 @@ def planned_tables(study: StudyProtocol, run: RunRequest | None = None) -> tuple
     """What every site uploads: once for all analyses of a study, or for the one run of a feasibility count.
 
     Raises:
-        ParametersRefused: an analysis of the study cannot be planned.
+        ParametersRefused: an analysis of the study cannot be planned, or names an undeclared variable.
     """
     entries = study.analyses if run is None else (study.analysis(run.analysis),)
     return tuple(
@@ -88,17 +88,17 @@ Encoded = Mapping[str, Mapping[str, Mapping[int, bytes]]]
 
 
 def arrange(planned: Iterable[PlannedTable], parts: Iterable[Part], shares: Iterable[int]) -> Encoded:
-    """The parts of a package by table and column, once they are exactly what was planned.
+    """The parts of a package by table and column, once they are exactly what was planned, in that order.
 
     Raises:
-        InputsRefused: a part is missing, foreign or repeated.
+        InputsRefused: a part is missing, foreign, repeated or out of order.
     """
     wanted = [(t.name, c.name, share) for t in planned for c in t.spec.columns for share in sorted(shares)]
     found = {(part.table, part.column, part.share): part for part in parts}
-    if sorted(found) != sorted(wanted) or len(found) != len(list(parts)):
+    if list(found) != wanted or len(found) != len(list(parts)):
         raise InputsRefused(
-            f"a package holds {len(found)} shares of columns, {len(wanted)} were expected; they differ in "
-            f"{sorted(set(wanted) ^ set(found))[:3]}"
+            f"a package holds {len(found)} shares of columns, {len(wanted)} were expected in the planned order; "
+            f"they differ in {sorted(set(wanted) ^ set(found))[:3] or 'order'}"
         )
     arranged: dict[str, dict[str, dict[int, bytes]]] = {}
     for (table, column, share), part in found.items():

@@ -19,12 +19,14 @@ from governance.federation import Federation
 from governance.keys import SealingKey, SigningKey
 from governance.study import Purpose, StudyProtocol
 from mpc_backend.analyses.errors import AnalysisError
-from mpc_backend.analyses.registry import parse_parameters
+from mpc_backend.analyses.registry import check_variables, parse_parameters
 from workbench.drafts import default_validity
 from workbench.errors import DraftError
 from workbench.identities import Identity
 
 PLACEHOLDER = "FILLED IN"
+TRIAL_FEDERATION = "0" * 64
+TRIAL_PROTOCOL = "rep4"
 
 
 @dataclass(frozen=True)
@@ -37,31 +39,53 @@ class Finding:
 
 
 def complete_study(
-    text: str, federation: Federation, identity: Identity, *, trial: bool = False
+    text: str, federation: Federation | None, identity: Identity, *, trial: bool = False
 ) -> StudyProtocol:
     """Read a draft, putting in what the workbench knows: federation, protocol, the investigator's own keys.
 
     ``trial``: keys of others that are still open become throw-away ones, so that the draft can be checked and
-    explained; such a study must not be submitted.
+    explained; such a study must not be submitted. Without a federation an open digest becomes
+    `TRIAL_FEDERATION`, which no federation has. `open_fields` names what was open.
 
     Raises:
         DraftError: another recipient's keys are still to be filled in.
         governance.errors.DocumentError: a field at fault, by path.
     """
+    return StudyProtocol.from_yaml(text, **_known(_mapping(text), federation, identity, trial))
+
+
+def open_fields(text: str) -> tuple[str, ...]:
+    """The fields of a draft that `complete_study` fills in because its author left them open."""
+    draft = _mapping(text)
+    found = ["federation"] if _open(draft.get("federation")) else []
+    investigator, people = draft.get("investigator"), draft.get("recipients")
+    if isinstance(investigator, dict) and _open(investigator.get("key")):
+        found.append("investigator.key")
+    for entry in people if isinstance(people, list) else []:
+        if isinstance(entry, dict):
+            keys = [name for name in ("signing_key", "sealing_key") if _open(entry.get(name))]
+            found += [f"recipients.{entry.get('id')}.{name}" for name in keys]
+    return tuple(found)
+
+
+def _mapping(text: str) -> Mapping[str, Any]:
+    """The draft's fields; none if it is no mapping or no YAML, which `StudyProtocol.from_yaml` refuses."""
     try:
         draft = yaml.safe_load(text)
     except yaml.YAMLError:
-        draft = {}  # the next line refuses it, with the place
-    if not isinstance(draft, dict):
-        return StudyProtocol.from_yaml(text)
-    return StudyProtocol.from_yaml(text, **_known(draft, federation, identity, trial))
+        return {}
+    return draft if isinstance(draft, dict) else {}
 
 
 def _known(
-    draft: Mapping[str, Any], federation: Federation, identity: Identity, trial: bool
+    draft: Mapping[str, Any], federation: Federation | None, identity: Identity, trial: bool
 ) -> dict[str, Any]:
+    if not draft:
+        return {}
+    digest = TRIAL_FEDERATION if federation is None else federation.digest
+    protocol = TRIAL_PROTOCOL if federation is None else federation.protocol
     known: dict[str, Any] = {}
-    for name, value in {"federation": federation.digest, "protocol": federation.protocol}.items():
+    for name, value in {"federation": digest, "protocol": protocol}.items():
         if _open(draft.get(name)):
             known[name] = value
     investigator = draft.get("investigator")
@@ -101,7 +125,7 @@ def check(study: StudyProtocol, federation: Federation | None = None) -> list[Fi
     found += [Finding("lint", "variables", str(one)) for one in lint_variables(study.variables)]
     for entry in study.analyses:
         try:
-            parse_parameters(entry.kind, entry.parameters)
+            check_variables(study, entry, parse_parameters(entry.kind, entry.parameters))
         except AnalysisError as error:
             found.append(Finding("error", f"analyses.{entry.id}", str(error)))
     return found

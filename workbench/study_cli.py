@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,13 +19,13 @@ from governance.federation import Federation
 from governance.keys import SealingKey, SigningKey
 from governance.study import StudyProtocol
 from mpc_backend.planner import plan as make_plan
-from workbench.client import Answer, Client, connect
+from workbench.client import PATIENCE_SECONDS, Answer, Client, connect
 from workbench.errors import REFUSED, ClientError, DraftError
 from workbench.identities import Identity, load_identity
 from workbench.plan_view import plan_frame
 from workbench.store import now
+from workbench.study_check import Finding, complete_study, open_fields, template
 from workbench.study_check import check as check_study
-from workbench.study_check import complete_study, template
 from workbench.study_words import explain_study
 
 study_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -44,6 +45,9 @@ MaybeKeys = Annotated[
     Path | None, typer.Option("--identity", envvar="TESSERA_IDENTITY", help="The folder of your keys.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0, help="Seconds to wait for the answer.", metavar="SECONDS")
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write to this file instead of printing.")
 ]
@@ -61,7 +65,8 @@ def check(
 ) -> None:
     """Find what is wrong or worth a thought; status 2 if anything is wrong."""
     pinned = _federation(federation)
-    found = check_study(_study(study, pinned, identity), pinned)
+    draft = _draft(study, pinned, identity)
+    found = [*_still_open(draft), *check_study(draft.study, pinned)]
     if as_json:
         typer.echo(json.dumps([vars(one) for one in found], indent=1))
     else:
@@ -78,7 +83,9 @@ def explain(
 ) -> None:
     """Say the study in plain clinical English, as Markdown."""
     pinned = _federation(federation)
-    _emit(explain_study(_study(study, pinned, identity), pinned), output)
+    draft = _draft(study, pinned, identity)
+    marked = f"> **Draft.** {draft.note}\n\n" if draft.note else ""
+    _emit(marked + explain_study(draft.study, pinned), output)
 
 
 @study_app.command()
@@ -91,8 +98,11 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show each step: where it runs, which columns, how many rounds and bytes."""
-    text = None if cohort is None else cohort.read_text(encoding="utf-8")
-    made = make_plan(_study(study, _federation(federation), identity), rows_per_site=rows, cohort=text)
+    text = None if cohort is None else _text(cohort)
+    draft = _draft(study, _federation(federation), identity)
+    made = make_plan(draft.study, rows_per_site=rows, cohort=text)
+    if draft.note:
+        typer.echo(f"draft: {draft.note}", err=True)
     if as_json:
         typer.echo(made.model_dump_json(indent=1))
         return
@@ -105,7 +115,8 @@ def plan(
 def submit(study: StudyFile, federation: Federated, identity: Keys) -> None:
     """Sign a study as its investigator and give it to every node. Prints its digest."""
     client = _client(federation, identity)
-    ready = _study(study, client.federation, identity)
+    ready = complete_study(_text(study), client.federation, client.identity)
+    _refuse_errors(check_study(ready, client.federation))
     client.submit(ready)
     typer.echo(ready.digest)
 
@@ -154,13 +165,19 @@ def run(
     output: Annotated[
         Path | None, typer.Option(help="Folder for result.json, table.csv, receipt.json.")
     ] = None,
+    timeout: Timeout = PATIENCE_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for a run, wait for it, print the answer."""
-    client = _client(federation, identity)
-    parameters = {} if cohort is None else {"cohort": cohort.read_text(encoding="utf-8")}
+    """Ask for a run, wait for it, print the answer; where it is and its id go to standard error.
+
+    Status 3 if there is no answer in time: the run goes on at the nodes, `tessera study results` reads it later.
+    """
+    parameters = {} if cohort is None else {"cohort": _text(cohort)}
     known = None if facts is None else _facts(facts)
-    answer = client.study(study).run(analysis, parameters=parameters, facts=known, progress=_report)
+    client = _client(federation, identity)
+    answer = client.study(study).run(
+        analysis, parameters=parameters, facts=known, progress=Progress(), timeout=timeout
+    )
     _deliver(answer, output, as_json)
 
 
@@ -173,10 +190,11 @@ def results(
     output: Annotated[
         Path | None, typer.Option(help="Folder for result.json, table.csv, receipt.json.")
     ] = None,
+    timeout: Timeout = PATIENCE_SECONDS,
     as_json: AsJson = False,
 ) -> None:
     """Open the answer of a run that was asked for before."""
-    answer = _client(federation, identity).study(study).wait(run_id, _report)
+    answer = _client(federation, identity).study(study).wait(run_id, Progress(), timeout)
     _deliver(answer, output, as_json)
 
 
@@ -195,15 +213,52 @@ def _passphrase() -> bytes | None:
     return given.encode() if given else None
 
 
-def _study(path: Path, federation: Federation | None, identity: Path | None) -> StudyProtocol:
-    """Read a study; with federation and keys, what the author left open is filled in."""
+@dataclass(frozen=True)
+class _Draft:
+    """A study to be looked at. ``note``: which of its values are trial values; empty if none."""
+
+    study: StudyProtocol
+    note: str
+
+
+def _draft(path: Path, federation: Federation | None, identity: Path | None) -> _Draft:
+    """Read a study to check, explain or plan it; what its author left open is filled in, for trial if need be."""
+    text = _text(path)
+    study = complete_study(
+        text, federation, _identity(identity), trial=federation is None or identity is None
+    )
+    known = {"federation"} if federation is not None else set()
+    left = [name for name in open_fields(text) if name not in known]
+    if not left or (federation is not None and identity is not None):
+        return _Draft(study, "")
+    return _Draft(
+        study,
+        f"Still open, with throw-away values in their place here: {', '.join(left)}. `tessera study submit` puts "
+        "in the federation and your own keys; a physician's keys come from the hospital.",
+    )
+
+
+def _still_open(draft: _Draft) -> list[Finding]:
+
+    return [Finding("lint", "draft", draft.note)] if draft.note else []
+
+
+def _refuse_errors(found: Iterable[Finding]) -> None:
+    wrong = [f"{one.where}: {one.text}" for one in found if one.level == "error"]
+    if wrong:
+        raise DraftError("; ".join(wrong))
+
+
+def _text(path: Path) -> str:
+    """A text file that a person wrote, or standard input for ``-``.
+
+    Raises:
+        DraftError: it is not UTF-8.
+    """
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise DraftError(f"{path}: not UTF-8 text; save the study as UTF-8") from None
-    if federation is None:
-        return StudyProtocol.from_yaml(text)
-    return complete_study(text, federation, _identity(identity), trial=identity is None)
+        raise DraftError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
 
 
 def _identity(folder: Path | None) -> Identity:
@@ -215,7 +270,7 @@ def _identity(folder: Path | None) -> Identity:
 
 def _facts(path: Path) -> Mapping[str, object]:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(_text(path))
     except ValueError:
         raise ClientError(f"{path}: not JSON; a patient's facts are one object by variable name") from None
     if not isinstance(facts, dict):
@@ -223,11 +278,31 @@ def _facts(path: Path) -> Mapping[str, object]:
     return facts
 
 
-def _report(
-    stage: str, fraction: float, *, run_id: str | None = None, parties: Mapping[str, str] | None = None
-) -> None:
-    if sys.stderr.isatty():
-        typer.echo(f"\r\033[K{100 * fraction:3.0f}% {stage}", nl=False, err=True)
+class Progress:
+    """Tells on standard error the run's id at once and then where the run is: one line rewritten on a terminal,
+    else a plain line whenever the stage changes.
+    """
+
+    def __init__(self) -> None:
+        self._run_id: str | None = None
+        self._stage = ""
+
+    def __call__(
+        self,
+        stage: str,
+        fraction: float,
+        *,
+        run_id: str | None = None,
+        parties: Mapping[str, str] | None = None,
+    ) -> None:
+        if run_id is not None and run_id != self._run_id:
+            self._run_id = run_id
+            typer.echo(f"run {run_id}", err=True)
+        if sys.stderr.isatty():
+            typer.echo(f"\r\033[K{100 * fraction:3.0f}% {stage}", nl=False, err=True)
+        elif stage != self._stage:
+            typer.echo(f"{100 * fraction:3.0f}% {stage}", err=True)
+        self._stage = stage
 
 
 def _deliver(answer: Answer, output: Path | None, as_json: bool) -> None:

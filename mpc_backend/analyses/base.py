@@ -31,6 +31,16 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def outcomes(self) -> Mapping[str, str]:
+        """The time-to-event variables it names, each with the unit in which it takes their times."""
+        return {}
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Every other variable it names; a study must declare them all."""
+        return ()
+
 
 P = TypeVar("P", bound=Parameters)
 Inputs = Mapping[str, Mapping[str, Mapping[str, SecretValue]]]

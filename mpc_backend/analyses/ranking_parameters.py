@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -93,6 +94,24 @@ class RankingParameters(Parameters):
         for strict, loose in itertools.pairwise(self.tiers):
             if not _relaxes(strict, loose):
                 raise ValueError(f"tier {loose.name!r} must relax {strict.name!r} in every criterion")
+
+    @property
+    def outcomes(self) -> Mapping[str, str]:
+        """The outcome, in ``time_unit``."""
+        return {self.outcome: self.time_unit}
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Treatment, what is matched on, and what is adjusted for."""
+        ages = () if self.age is None else (self.age,)
+        equal = (category.variable for category in self.equal)
+        return (
+            self.treatment,
+            *self.markers,
+            *ages,
+            *equal,
+            *(stratum.variable for stratum in self.all_strata),
+        )
 
     @property
     def all_strata(self) -> tuple[Stratum, ...]:

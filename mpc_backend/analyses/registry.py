@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from cohort_lang import parse
-from governance.study import StudyProtocol
+from cohort_lang.variables import TimeToEvent, Variable
+from governance.study import StudyAnalysis, StudyProtocol
 from mpc_backend.analyses.base import Analysis, Parameters
 from mpc_backend.analyses.cohort_count import CohortCount
 from mpc_backend.analyses.errors import ParametersRefused
@@ -58,7 +59,7 @@ def resolve(
 
     Raises:
         governance.errors.UnknownAnalysis: the study names no such analysis.
-        ParametersRefused: its parameters are at fault.
+        ParametersRefused: its parameters are at fault, or name a variable the study does not declare.
         cohort_lang.CohortSyntaxError: the cohort's text does not parse.
     """
     entry = study.analysis(analysis_id)
@@ -67,7 +68,42 @@ def resolve(
     if isinstance(found, CohortCount) and not given.get("steps"):
         text = study.cohorts[entry.cohort] if entry.cohort else str((run_parameters or {}).get("cohort", ""))
         given["steps"] = list(steps_of(text))
-    return found, parse_parameters(entry.kind, given)
+    parameters = parse_parameters(entry.kind, given)
+    check_variables(study, entry, parameters)
+    return found, parameters
+
+
+def check_variables(study: StudyProtocol, entry: StudyAnalysis, parameters: Parameters) -> None:
+    """Whether the study declares every variable its analysis names, outcomes as times in the unit it reads.
+
+    Raises:
+        ParametersRefused: names those that are missing or of the wrong kind.
+    """
+    unknown = sorted({*parameters.outcomes, *parameters.covariates} - set(study.variables))
+    if unknown:
+        raise ParametersRefused(
+            f"analysis {entry.id!r} names {', '.join(unknown)}, which the study does not declare; declared "
+            f"variables: {', '.join(sorted(study.variables)) or 'none'}"
+        )
+    for name, unit in parameters.outcomes.items():
+        _check_outcome(entry.id, name, unit, study.variables[name])
+    for name in parameters.covariates:
+        if isinstance(study.variables[name], TimeToEvent):
+            raise ParametersRefused(
+                f"analysis {entry.id!r} uses {name} as a covariate; it is a time_to_event, which is an outcome"
+            )
+
+
+def _check_outcome(analysis_id: str, name: str, unit: str, variable: Variable) -> None:
+    if not isinstance(variable, TimeToEvent):
+        raise ParametersRefused(
+            f"analysis {analysis_id!r}: outcome {name} is declared as {variable.kind}; it must be time_to_event"
+        )
+    if variable.unit != unit:
+        raise ParametersRefused(
+            f"analysis {analysis_id!r} reads outcome {name} with time_unit {unit}; it is declared in unit "
+            f"{variable.unit}"
+        )
 
 
 def steps_of(text: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -52,6 +53,16 @@ class SurvivalParameters(Parameters):
         if cells > LARGEST_TABLE:
             raise ValueError(f"strata: {cells} cells of arm x stratum x time; at most {LARGEST_TABLE}")
         return self
+
+    @property
+    def outcomes(self) -> Mapping[str, str]:
+        """The outcome, in ``time_unit``."""
+        return {self.outcome: self.time_unit}
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """The arm and the strata."""
+        return (self.arm, *(stratum.variable for stratum in self.strata))
 
     @property
     def strata_count(self) -> int:

@@ -11,6 +11,7 @@ from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.plain import shared_inputs
 from mpc_backend.analyses.registry import analysis, parse_parameters, resolve
+from mpc_backend.planned import planned_tables
 from mpc_backend.planner import counted, plan
 from mpc_backend.tables import bucket
 from mpc_backend.testing import World
@@ -66,6 +67,50 @@ def test_an_unknown_kind_or_parameter_cannot_be_planned():
     entry = {"id": "a", "kind": "survival", "cohort": "adults", "parameters": {"outcome": "o"}}
     with pytest.raises(ParametersRefused, match="parameters of survival: arm: Field required"):
         plan(study(analyses=[entry]))
+
+
+SURVIVAL = {"outcome": "failure", "arm": "drug", "arms": ["a", "b"], "horizon": 24,
+            "strata": [{"variable": "stage", "levels": ["x", "y"]}]}  # fmt: skip
+RANKING = {"treatment": "drug", "treatments": ["a", "b"], "outcome": "failure", "tau": 24, "age": "years",
+           "markers": ["m1"], "equal": [{"variable": "stage", "levels": ["x", "y"]}],
+           "tiers": [{"name": "all", "max_distance": 1}], "period": {"variable": "year", "cuts": [2018]},
+           "strata": [{"variable": "cd4", "cuts": [200]}]}  # fmt: skip
+DEATH = {"kind": "time_to_event", "events": ["death"], "horizon_days": 700}
+AGE = {"kind": "age"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "names"),
+    [
+        ("survival", SURVIVAL, ["drug", "failure", "stage"]),
+        ("treatment_ranking", RANKING, ["cd4", "drug", "failure", "m1", "stage", "year", "years"]),
+    ],
+)
+def test_every_variable_an_analysis_names_must_be_declared(kind, parameters, names):
+    entry = {"id": "a", "kind": kind, "cohort": "adults", "parameters": parameters}
+    declared = {name: DEATH if name == "failure" else AGE for name in names}
+    assert planned_tables(study(analyses=[entry], variables=declared))
+    for missing in names:
+        rest = {name: one for name, one in declared.items() if name != missing}
+        with pytest.raises(ParametersRefused) as refused:
+            planned_tables(study(analyses=[entry], variables=rest))
+        assert f"names {missing}, which the study does not declare" in str(refused.value)
+        assert f"declared variables: {', '.join(sorted(rest))}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"failure": AGE}, "outcome failure is declared as age; it must be time_to_event"),
+        ({"drug": DEATH}, "uses drug as a covariate"),
+        ({"failure": {**DEATH, "unit": "month"}}, "time_unit day; it is declared in unit month"),
+    ],
+)
+def test_outcomes_are_times_in_the_unit_the_analysis_reads(changed, words):
+    entry = {"id": "a", "kind": "survival", "cohort": "adults", "parameters": SURVIVAL}
+    declared = {"drug": AGE, "stage": AGE, "failure": DEATH, **changed}
+    with pytest.raises(ParametersRefused, match=words):
+        planned_tables(study(analyses=[entry], variables=declared))
 
 
 def test_counted_costs_are_those_of_a_run():

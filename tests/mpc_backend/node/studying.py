@@ -31,6 +31,17 @@ require "Seen before": at least 1 visit any time before index
 CONCEPT_SETS = "concept set diabetes: 201826 and descendants\n"
 ARMS = [f"arm {number}" for number in range(6)]
 MARKERS = [f"m{number}" for number in range(8)]
+VARIABLES: dict[str, Any] = {
+    "treatment": {
+        "kind": "category",
+        "domain": "drug exposure",
+        "levels": {arm: [2_000_000_000 + number] for number, arm in enumerate(ARMS)},
+    },
+    "failure": {"kind": "time_to_event", "events": ["death"], "horizon_days": 1000},
+    "age": {"kind": "age"},
+    "index_year": {"kind": "index_year"},
+    **{name: {"kind": "presence", "domain": "measurement", "concepts": [3_000_000]} for name in MARKERS},
+}
 
 
 def now() -> datetime:
@@ -72,7 +83,7 @@ def study(party: Party, **changes: Any) -> StudyProtocol:
         "protocol": "rep4",
         "sites": list(SITES),
         "cohorts": {"diabetes": COHORT},
-        "variables": {},
+        "variables": VARIABLES,
         "analyses": [{"id": "persons", "kind": "cohort_count", "cohort": "diabetes"}],
         "recipients": [
             {"id": "researcher", "role": "researcher", "signing_key": PEOPLE.researcher.public, **person},
@@ -119,6 +130,7 @@ def feasibility(party: Party, **changes: Any) -> StudyProtocol:
         kind="feasibility",
         short_name="feasibility",
         cohorts={},
+        variables={},
         analyses=[{"id": "count", "kind": "cohort_count"}],
         feasibility={"concept_sets": CONCEPT_SETS, "max_counts": 5},
         **changes,
