@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field
 
 from governance.bounds import check_texts
-from governance.document import Digest, Document, Slug, UtcTime, Words
+from governance.document import CLOCK_SKEW, Digest, Document, Slug, UtcTime, Words
 from governance.envelope import D, Envelope, open_document, peek_document
 from governance.errors import (
     DocumentError,
@@ -147,17 +147,27 @@ def _check_duties(federation: Federation, study: StudyProtocol) -> None:
             )
 
 
-def read_statement(federation: Federation, study: StudyProtocol, envelope: Envelope) -> Statement:
-    """One statement about this study, after checking that the one party entitled to it signed it.
+def read_statement(
+    federation: Federation, study: StudyProtocol, envelope: Envelope, now: datetime | None = None
+) -> Statement:
+    """One statement about this study, after checking that the one party entitled to it signed it, alone.
+
+    ``now``: also refuse a statement dated ahead of it by more than `CLOCK_SKEW`. Parties that act on a
+    statement give it.
 
     Raises:
         ForeignSignature: signed by another key, for another study, or for a site the study does not name.
-        DocumentError: no such statement.
+        DocumentError: no such statement, more signatures than one, or dated ahead of ``now``.
     """
     kind = STATEMENTS.get(envelope.payloadType)
     if kind is None:
         raise DocumentError(
             f"{envelope.payloadType!r} is no statement about a study; known: {sorted(STATEMENTS)}"
+        )
+    if len(envelope.signatures) != 1:
+        raise DocumentError(
+            f"a statement about a study has exactly one signature, found {len(envelope.signatures)}; any others "
+            f"would be unverified and make copies of it look new"
         )
     claimed: Statement = peek_document(envelope, kind)
     if claimed.study_digest != study.digest:
@@ -166,7 +176,19 @@ def read_statement(federation: Federation, study: StudyProtocol, envelope: Envel
             f"changed "
             "study is signed anew"
         )
-    return _open_by(envelope, kind, _entitled(federation, study, claimed))
+    said: Statement = _open_by(envelope, kind, _entitled(federation, study, claimed))
+    if now is not None:
+        _check_date(said, now)
+    return said
+
+
+def _check_date(said: Statement, now: datetime) -> None:
+    """A decision from the future would outweigh every later one. A withdrawal counts whatever its date."""
+    if isinstance(said, Withdrawal):
+        return
+    dated = said.decided_at if isinstance(said, SiteDecision) else said.submitted_at
+    if dated > now + CLOCK_SKEW:
+        raise DocumentError(f"the statement is dated {dated}, ahead of {now}; set the clock and sign anew")
 
 
 def _entitled(federation: Federation, study: StudyProtocol, claimed: Statement) -> tuple[str, str]:
@@ -187,9 +209,13 @@ def _open_by(envelope: Envelope, kind: type[D], entitled: tuple[str, str]) -> D:
 
 
 def read_statements(
-    federation: Federation, study: StudyProtocol, envelopes: Iterable[Envelope]
+    federation: Federation,
+    study: StudyProtocol,
+    envelopes: Iterable[Envelope],
+    now: datetime | None = None,
 ) -> Statements:
-    """Everything said about a study. Of a site's decisions the latest counts; on equal times a refusal does.
+    """Everything said about a study. A site's refusal holds until an approval that is dated later, and no
+    approval may be dated ahead of ``now``; on equal times the refusal counts.
 
     Raises:
         ForeignSignature, DocumentError: any envelope at fault, see `read_statement`.
@@ -198,7 +224,7 @@ def read_statements(
     decisions: dict[str, SiteDecision] = {}
     withdrawals: dict[str, Withdrawal] = {}
     for envelope in envelopes:
-        match read_statement(federation, study, envelope):
+        match read_statement(federation, study, envelope, now):
             case InvestigatorSubmission() as said:
                 submission = said
             case SiteDecision(site=site) as said:
@@ -218,15 +244,15 @@ def check_approved(
     """Whether this study may run now, and with which sites.
 
     Raises:
-        FederationMismatch, PolicyRefused, DocumentError: see `check_study`.
+        FederationMismatch, PolicyRefused, DocumentError: see `check_study` and `read_statement`.
         ForeignSignature: an envelope was not signed by the party it speaks for.
         NotYetValid, Expired: outside the study's time.
         NotApproved: with ``missing`` and ``declined``.
         Withdrawn: fewer sites remain than the study's minimum.
     """
     check_study(federation, study)
-    said = read_statements(federation, study, envelopes)
     study.check_time(now)
+    said = read_statements(federation, study, envelopes, now)
     states = {site: said.state_of(site) for site in study.sites}
     missing = [] if said.submission is not None else ["investigator"]
     missing += [site for site, state in states.items() if state == "waiting"]

@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from governance.document import Part
 
 SMALLEST_MINIMUM_CELL = 5
+SMALLEST_OPEN_ROUNDING = 5
+"""Least rounding where a run chooses its own cohort: subtracting two counts must not give a number of persons
+below the smallest cell exactly. Enforced by the study."""
 
 
 class DisclosurePolicy(Part):

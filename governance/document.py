@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
@@ -12,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 from governance.canonical import canonical_json, parse_canonical, sha256_hex
 from governance.errors import DocumentError
 
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far ahead of ours another party's clock may run."""
 SIGNING_KEY_BYTES = 32
 SEALING_KEY_BYTES = 1184 + 32
 """ML-KEM-768 encapsulation key, then X25519 public key."""

@@ -18,6 +18,9 @@ from governance.keys import SigningKey, key_id, verify_signature
 
 D = TypeVar("D", bound=Document)
 
+LONGEST_KEY_ID = 64
+"""Characters of a `Signature.keyid`; our own have 16."""
+
 
 def _base64(value: str) -> str:
     try:
@@ -36,7 +39,7 @@ class Signature(Part):
     """One signature; ``keyid`` is a hint (see `governance.keys.key_id`), trust comes from the key the
     verifier holds."""
 
-    keyid: str
+    keyid: Annotated[str, Field(max_length=LONGEST_KEY_ID)]
     sig: Base64
 
 

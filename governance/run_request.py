@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import ClassVar
 
 from pydantic import Field, JsonValue
 
 from governance.bounds import check_cohort_within
-from governance.document import Digest, Document, Nonce, Part, PublicKey, Slug, UtcTime
+from governance.document import CLOCK_SKEW, Digest, Document, Nonce, Part, PublicKey, Slug, UtcTime
 from governance.envelope import Envelope, open_document, peek_document
 from governance.errors import DocumentError, ForeignParameters, OverBudget, Replayed, UnknownRequester
 from governance.federation import Federation
-from governance.study import StudyAnalysis, StudyProtocol
-
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far ahead of ours another party's clock may run."""
+from governance.study import COHORT_LEFT_OPEN, Recipient, StudyAnalysis, StudyProtocol
 
 
 class RunRequest(Document):
@@ -71,7 +68,8 @@ def check_run_request(
 
     Raises:
         SignatureError, DocumentError: malformed, or not signed by the key it names.
-        UnknownRequester: the signer is no recipient of this study, or asks on another's behalf.
+        UnknownRequester: the signer is no recipient of this study, asks on another's behalf, or brings a
+            secret query without being a physician.
         UnknownAnalysis: the study names no such analysis.
         ForeignParameters: parameters or commitments outside the study's bounds.
         NotYetValid, Expired: outside the study's time, or the request is dated ahead of our clock.
@@ -84,7 +82,8 @@ def check_run_request(
         raise ForeignParameters(
             f"the request is for study {request.study_digest[:12]}, not for {study.digest[:12]}; ask anew"
         )
-    if study.recipient(request.requester_key).id != request.recipient:
+    asker = study.recipient(request.requester_key)
+    if asker.id != request.recipient:
         raise UnknownRequester(f"the signer may not ask for results to be sealed to {request.recipient!r}")
     analysis = study.analysis(request.analysis)
     study.check_time(now)
@@ -94,14 +93,15 @@ def check_run_request(
             f"the request is dated {request.created_at}, ahead of {now}; set the clock and ask anew"
         )
     _check_parameters(study, analysis, request)
-    _check_commitments(federation, request)
+    _check_commitments(federation, asker, request)
     check_budget(study, request, spent)
     return request
 
 
 def _check_parameters(study: StudyProtocol, analysis: StudyAnalysis, request: RunRequest) -> None:
     """Only a feasibility study leaves a parameter open: the cohort to count, within its concept sets."""
-    open_names = {"cohort"} if study.feasibility is not None and analysis.cohort is None else set()
+    is_open = analysis.cohort is None and analysis.kind in COHORT_LEFT_OPEN
+    open_names = {"cohort"} if study.feasibility is not None and is_open else set()
     foreign = sorted(set(request.parameters) - open_names)
     if foreign:
         raise ForeignParameters(
@@ -115,7 +115,13 @@ def _check_parameters(study: StudyProtocol, analysis: StudyAnalysis, request: Ru
     check_cohort_within(text, study.feasibility.concept_sets)
 
 
-def _check_commitments(federation: Federation, request: RunRequest) -> None:
+def _check_commitments(federation: Federation, asker: Recipient, request: RunRequest) -> None:
+    """A secret query describes one patient, so only a physician brings one; every run with a query has
+    commitments."""
+    if request.commitments and asker.role != "physician":
+        raise UnknownRequester(
+            f"{asker.id!r} is a {asker.role}; an analysis with a secret query is run for physicians only"
+        )
     expected = {node.id for node in federation.nodes}
     found = set(request.commitments)
     if found and found != expected:

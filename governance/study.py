@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, JsonValue, model_validator
 
 from cohort_lang.variables import Variable
-from governance.disclosure import DisclosurePolicy
+from governance.disclosure import SMALLEST_OPEN_ROUNDING, DisclosurePolicy
 from governance.document import (
     Digest,
     Document,
@@ -32,6 +32,9 @@ from governance.errors import DocumentError, Expired, NotYetValid, UnknownAnalys
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 """A name that also serves as a column."""
+
+COHORT_LEFT_OPEN = ("cohort_count",)
+"""Kinds of analysis whose cohort a feasibility study may leave to each run."""
 
 LONGEST_VALIDITY = timedelta(days=3653)
 """Ten years, the longest a data permit may run."""
@@ -172,8 +175,11 @@ class StudyProtocol(Document):
                 raise ValueError(
                     f"analysis {entry.id!r} names cohort {entry.cohort!r}; cohorts: {sorted(self.cohorts)}"
                 )
-            if self.kind == "protocol" and entry.cohort is None:
-                raise ValueError(f"analysis {entry.id!r} names no cohort; cohorts: {sorted(self.cohorts)}")
+            if entry.cohort is None and not (self.kind == "feasibility" and entry.kind in COHORT_LEFT_OPEN):
+                raise ValueError(
+                    f"analysis {entry.id!r} names no cohort; only {', '.join(COHORT_LEFT_OPEN)} in a "
+                    f"feasibility study may leave it to the run; cohorts: {sorted(self.cohorts)}"
+                )
         for person in self.recipients:
             if person.site is not None and person.site not in self.sites:
                 raise ValueError(
@@ -184,6 +190,13 @@ class StudyProtocol(Document):
         if self.disclosure.release == "exact" and not self.synthetic_data:
             raise ValueError(
                 "release 'exact' needs synthetic_data: true; real data are released with thresholds"
+            )
+        coarse = self.disclosure.release == "exact" or self.disclosure.rounding >= SMALLEST_OPEN_ROUNDING
+        if self.kind == "feasibility" and not coarse:
+            raise ValueError(
+                f"disclosure.rounding {self.disclosure.rounding} is below {SMALLEST_OPEN_ROUNDING}, the least "
+                f"for a feasibility study: its runs count cohorts of the requester's choice, and the difference "
+                f"of two nearly equal cohorts counted exactly tells about single persons"
             )
         if len(self.sites) < self.disclosure.minimum_sites:
             raise ValueError(

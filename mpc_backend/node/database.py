@@ -115,7 +115,7 @@ class RunRow(Base):
     reason: Mapped[str] = mapped_column(default="")
     who: Mapped[str] = mapped_column(default="")
     charged: Mapped[int | None] = mapped_column(default=None)
-    """Runs charged to the study once this one began, as all nodes agreed; None before it begins."""
+    """Runs charged to the study with this one, as all nodes agreed with their keys; None before that."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)

@@ -27,7 +27,7 @@ from mpc_backend.node.core import NodeCore
 from mpc_backend.node.database import ResultRow, UploadRow, utc_now
 from mpc_backend.node.loading import load_inputs, open_query
 from mpc_backend.node.rendezvous import RunTerms
-from mpc_backend.node.runs import uploads_for
+from mpc_backend.node.runs import charge_run, uploads_for
 from mpc_backend.node.settings import write_new
 from mpc_backend.node.studies import standing_of
 from mpc_backend.packages import Package, SealContext, encode_outputs, seal_chunks
@@ -70,6 +70,7 @@ class Execution:
         """
         self._progress("agreeing on keys", 0.0)
         keys = agree_keys(self._core.index, self._binding(), self._transport, self._core.identity.sign)
+        charge_run(self._core, self._job.study, self._job.request, self._job.charged)
         query = open_query(self._core, self._job.study, self._job.request)
         if query is not None:
             self._compare_query(query)

@@ -190,8 +190,7 @@ class Jobs:
         answers = dict(zip(peers, asked, strict=True))
         not_ready = {peer: answer for peer, answer in answers.items() if answer.answer != "ready"}
         if not not_ready:
-            gathering.charged = max(charged, *(answer.charged for answer in answers.values()))
-            self._check_charge_or_tell(gathering)
+            self._agree_charge_or_tell(gathering, {peer: answer.charged for peer, answer in answers.items()})
             self._decide(gathering, StartDecision(go=True, charged=gathering.charged))
             return
         peer, answer = min(not_ready.items(), key=lambda item: (item[1].answer != "no", item[0]))
@@ -225,15 +224,14 @@ class Jobs:
     def invited(self, connection: Connection, greeting: StartGreeting) -> None:
         """The leader asks whether a run can start; answer, and begin it if all nodes can."""
         terms = greeting.terms
-        gathering = Gathering(terms, greeting.charged)
+        gathering = Gathering(terms, 1)
         try:
-            charged = self._agree(connection, gathering)
+            charged = self._agree(connection, gathering, greeting.charged)
             connection.say(StartAnswer(answer="ready", charged=charged).model_dump(mode="json"))
             decision: StartDecision = StartDecision.read(connection.hear(3 * ANSWER_SECONDS))
             if not decision.go:
                 raise Never(decision.why, decision.who) if decision.final else NotNow(decision.why)
-            gathering.charged = max(charged, decision.charged)
-            self._check_charge(gathering)
+            self._agree_charge(gathering, connection.peer, decision.charged)
             gathering.arrived(connection)
         except (NotNow, Never, GovernanceError, PeerLost, FrameError, OSError) as error:
             self._decline(connection, gathering, error)
@@ -256,7 +254,7 @@ class Jobs:
         else:
             self._why[run_id] = str(error)
 
-    def _agree(self, connection: Connection, gathering: Gathering) -> int:
+    def _agree(self, connection: Connection, gathering: Gathering, charged: int) -> int:
         """Whether this node would run what the leader says; returns the runs charged as this node counts
         them.
         """
@@ -280,6 +278,8 @@ class Jobs:
         if ready.missing:
             raise NotNow(f"waiting for uploads of {', '.join(ready.missing)}")
         self._compare_sites(dict(terms.sites), ready.sites)
+        gathering.charged = ready.charged
+        self._agree_charge(gathering, connection.peer, charged)
         return ready.charged
 
     def _compare_sites(self, theirs: dict[str, str], own: dict[str, str]) -> None:
@@ -329,12 +329,26 @@ class Jobs:
             request = peek_document(Envelope.from_canonical(row.request), RunRequest)
             check_charge(session, study, request, gathering.charged)
 
-    def _check_charge_or_tell(self, gathering: Gathering) -> None:
+    def _agree_charge(self, gathering: Gathering, peer: int, charged: int) -> None:
+        """Take over a peer's count of runs if it is the larger one and can be true.
+
+        Raises:
+            Never: it cannot, or is beyond the signed budget; names the peer.
+        """
+        gathering.charged = max(gathering.charged, charged)
         try:
             self._check_charge(gathering)
         except GovernanceError as error:
-            why, who = str(error)[:2000], self._core.entry.id
-            self._decide(gathering, StartDecision(go=False, final=True, why=why, who=who))
+            raise Never(
+                f"{self._core.names[peer]} counts {charged} runs: {error}", self._core.names[peer]
+            ) from error
+
+    def _agree_charge_or_tell(self, gathering: Gathering, charges: dict[int, int]) -> None:
+        try:
+            for peer, charged in charges.items():
+                self._agree_charge(gathering, peer, charged)
+        except Never as error:
+            self._decide(gathering, StartDecision(go=False, final=True, why=str(error)[:2000], who=error.who))
             raise
 
     def _open(self, run_id: str) -> bool:
@@ -365,7 +379,7 @@ class Jobs:
         with self._core.database.write() as session:
             row = session.get(RunRow, run_id)
             assert row is not None  # checked before
-            row.state, row.started_at, row.charged = "running", utc_now(), gathering.charged
+            row.state, row.started_at = "running", utc_now()
             study = find_study(session, row.study)
             request = peek_document(Envelope.from_canonical(row.request), RunRequest)
             uploads = uploads_for(session, study, standing_of(self._core, session, study), request)

@@ -45,6 +45,7 @@ PROBLEMS = {
     "replayed": Problem(409, "This request was accepted before"),
     "no-result": Problem(409, "The run has no result to give"),
     "too-large": Problem(413, "The body is larger than this node accepts"),
+    "too-many": Problem(429, "This node keeps no more of these"),
     "stopping": Problem(503, "The node is stopping"),
     "internal": Problem(500, "The node failed; its log has the reason"),
 }

@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from governance.approval import Standing
 from governance.envelope import Envelope, peek_document
-from governance.run_request import RunRequest, Spent, check_budget, check_run_request
+from governance.errors import OverBudget
+from governance.run_request import RunRequest, Spent, check_budget, check_run_request, runs_left
 from governance.study import StudyProtocol
 from mpc_backend.node.core import NodeCore
 from mpc_backend.node.database import OPEN_STATES, ResultRow, RunRow, UploadRow, utc_now
@@ -67,9 +68,9 @@ def post_run(core: NodeCore, posted: PostedRun) -> tuple[RunRow, bool]:
             return known, False
         study = find_study(session, claimed.study_digest)
         standing_of(core, session, study)
-        request = check_run_request(
-            core.federation, study, posted.request, utc_now(), spent_on(session, study.digest)
-        )
+        spent = spent_on(session, study.digest)
+        request = check_run_request(core.federation, study, posted.request, utc_now(), spent)
+        _check_waiting(session, study, request, spent)
         check_query(core, study, request, sealed)
         row = RunRow(
             run_id=request.run_id,
@@ -90,6 +91,19 @@ def post_run(core: NodeCore, posted: PostedRun) -> tuple[RunRow, bool]:
     return row, True
 
 
+def _check_waiting(session: Session, study: StudyProtocol, request: RunRequest, spent: Spent) -> None:
+    """A requester's runs that wait must be ones the budget still holds."""
+    key = request.requester_key
+    where = (RunRow.study == study.digest, RunRow.requester_key == key, RunRow.charged.is_(None))
+    waiting = session.scalars(select(RunRow.run_id).where(*where, RunRow.state.in_(OPEN_STATES))).all()
+    left = runs_left(study, spent, key)
+    if len(waiting) >= left:
+        raise OverBudget(
+            f"study {study.short_name}: {request.recipient} has {len(waiting)} runs waiting and {left} left; "
+            f"ask again when they have ended"
+        )
+
+
 def check_query(core: NodeCore, study: StudyProtocol, request: RunRequest, sealed: bytes | None) -> None:
     """Whether a run brings a query exactly if its analysis takes one, and the one the request commits to.
 
@@ -105,16 +119,16 @@ def check_query(core: NodeCore, study: StudyProtocol, request: RunRequest, seale
 
 
 def spent_on(session: Session, study: str, *, but: str = "") -> Spent:
-    """Runs charged to a study (those that began, whatever came of them); ``but`` leaves one run out."""
+    """Runs charged to a study as this node saw them begin, whatever came of them; ``but`` leaves one run out.
+
+    Other nodes' counts are not kept: one of them could otherwise use up the budget for good by a lie.
+    """
     rows = [row for row in session.scalars(select(RunRow).where(RunRow.study == study)) if row.run_id != but]
     begun = [row for row in rows if row.charged is not None]
     by_requester: dict[str, int] = {}
     for row in begun:
         by_requester[row.requester_key] = by_requester.get(row.requester_key, 0) + 1
-    most = max((row.charged or 0 for row in begun), default=0)
-    return Spent(
-        runs=max(most, len(begun)), by_requester=by_requester, nonces=frozenset(row.nonce for row in rows)
-    )
+    return Spent(runs=len(begun), by_requester=by_requester, nonces=frozenset(row.nonce for row in rows))
 
 
 class Readiness(BaseModel):
@@ -156,14 +170,41 @@ def uploads_for(
     return {site: found[site] for site in standing.sites if site in found}
 
 
+def largest_charge(session: Session, study: str) -> int:
+    """The most runs another node may have seen begin: every signed request that this node knows.
+
+    No run begins without this node, but a start that failed half-way is charged at some nodes only.
+    """
+    return session.scalar(select(func.count()).select_from(RunRow).where(RunRow.study == study)) or 0
+
+
 def check_charge(session: Session, study: StudyProtocol, request: RunRequest, charged: int) -> None:
-    """Whether the number of runs all nodes agreed on is within the signed budget.
+    """Whether the number of runs all nodes agreed on is possible and within the signed budget.
 
     Raises:
         governance.errors.OverBudget: it is not.
     """
+    most = largest_charge(session, study.digest)
+    if charged > most:
+        raise OverBudget(
+            f"study {study.short_name}: a node counts {charged} runs, but only {most} were requested; its "
+            f"operator should look into it"
+        )
     spent = spent_on(session, study.digest, but=request.run_id)
     check_budget(study, request, spent.model_copy(update={"runs": max(spent.runs, charged - 1)}))
+
+
+def charge_run(core: NodeCore, study: StudyProtocol, request: RunRequest, charged: int) -> None:
+    """Charge a run, once all nodes are linked and agreed on keys and before anything is computed.
+
+    Raises:
+        governance.errors.OverBudget: see `check_charge`.
+    """
+    with core.database.write() as session:
+        check_charge(session, study, request, charged)
+        row = session.get(RunRow, request.run_id)
+        assert row is not None  # runs are never deleted
+        row.charged = charged
 
 
 def run_view(

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql import ColumnElement
 
 from governance.approval import (
+    InvestigatorSubmission,
+    SiteDecision,
     Standing,
+    Statement,
     Withdrawal,
     check_approved,
     check_study,
     read_statement,
     read_statements,
 )
+from governance.canonical import canonical_json, sha256_hex
 from governance.envelope import Envelope
 from governance.errors import NotApproved, NotPermitted
 from governance.study import StudyProtocol
@@ -24,7 +30,13 @@ from mpc_backend.node.errors import Refusal
 from mpc_backend.planned import planned_tables
 
 LARGEST_STUDY = 4 * 1024 * 1024
-MOST_ENVELOPES = 10_000
+MOST_STATEMENTS = 1_000
+"""Statements one party may make about one study; a withdrawal or a refusal is heard beyond it."""
+MOST_UNSUBMITTED = 1_000
+LARGEST_UNSUBMITTED = 64 * 1024 * 1024
+"""Studies kept without their investigator's signature, and their bytes in all."""
+UNSUBMITTED_KEPT = timedelta(days=1)
+"""Once there is no more room, studies unsigned for this long are forgotten."""
 
 
 def post_study(core: NodeCore, document: bytes) -> tuple[StudyProtocol, bool]:
@@ -33,6 +45,7 @@ def post_study(core: NodeCore, document: bytes) -> tuple[StudyProtocol, bool]:
     Raises:
         governance.errors.GovernanceError: malformed, for another federation, or asking for too much.
         mpc_backend.analyses.errors.AnalysisError: an analysis does not exist or its parameters are wrong.
+        Refusal: too many studies wait for their investigator's signature.
     """
     study = parse_study(document)
     check_study(core.federation, study)
@@ -41,9 +54,41 @@ def post_study(core: NodeCore, document: bytes) -> tuple[StudyProtocol, bool]:
     with core.database.write() as session:
         if session.get(StudyRow, study.digest) is not None:
             return study, False
+        forgotten = _make_room(session, len(document))
         session.add(StudyRow(digest=study.digest, document=document))
+    for digest in forgotten:
+        core.record("study forgotten", study=digest, why="not submitted")
     core.record("study received", study=study.digest)
     return study, True
+
+
+def _make_room(session: Session, size: int) -> list[str]:
+    """See that one more study without a signature may be kept; returns the old ones forgotten for it.
+
+    Raises:
+        Refusal: those that wait are too many or too large, and too young to be forgotten.
+    """
+    submitted = select(EnvelopeRow.study).where(EnvelopeRow.kind == InvestigatorSubmission.payload_type)
+    unsigned = StudyRow.digest.not_in(submitted)
+    if _fits(session, unsigned, size):
+        return []
+    unheard = StudyRow.digest.not_in(select(EnvelopeRow.study))
+    old = select(StudyRow.digest).where(unheard, StudyRow.received_at < utc_now() - UNSUBMITTED_KEPT)
+    gone = list(session.scalars(old))
+    session.execute(delete(StudyRow).where(StudyRow.digest.in_(gone)))
+    if not _fits(session, unsigned, size):
+        raise Refusal(
+            "too-many",
+            f"at most {MOST_UNSUBMITTED} studies of {LARGEST_UNSUBMITTED} bytes in all wait here for their "
+            f"investigator's signature; try again later",
+        )
+    return gone
+
+
+def _fits(session: Session, unsigned: ColumnElement[bool], size: int) -> bool:
+    counted = select(func.count(), func.coalesce(func.sum(func.length(StudyRow.document)), 0))
+    number, taken = session.execute(counted.where(unsigned)).one()
+    return bool(number < MOST_UNSUBMITTED and taken + size <= LARGEST_UNSUBMITTED)
 
 
 def find_study(session: Session, digest: str) -> StudyProtocol:
@@ -72,18 +117,18 @@ def post_envelope(core: NodeCore, digest: str, envelope: Envelope) -> bool:
     """Keep a signed statement; False if it is known already. A withdrawal destroys the site's shares at once.
 
     Raises:
-        Refusal: no such study.
+        Refusal: no such study, or too many statements by this party that are no refusal.
         governance.errors.GovernanceError: not signed by the party it speaks for.
     """
     with core.database.write() as session:
         study = find_study(session, digest)
-        statement = read_statement(core.federation, study, envelope)
-        if session.get(EnvelopeRow, envelope.digest) is not None:
+        statement = read_statement(core.federation, study, envelope, utc_now())
+        if session.get(EnvelopeRow, statement_id(envelope)) is not None:
             return False
-        if len(envelopes_of(session, digest)) >= MOST_ENVELOPES:
-            raise Refusal("too-large", f"study {digest[:12]} has {MOST_ENVELOPES} statements already")
+        if not _ends_a_part(statement):
+            _check_room(session, digest, envelope.key_ids[0])
         row = EnvelopeRow(
-            digest=envelope.digest, study=digest, kind=envelope.payloadType, body=envelope.canonical()
+            digest=statement_id(envelope), study=digest, kind=envelope.payloadType, body=envelope.canonical()
         )
         session.add(row)
     kind = envelope.payloadType.rpartition(".")[2].removesuffix("+json")
@@ -91,6 +136,27 @@ def post_envelope(core: NodeCore, digest: str, envelope: Envelope) -> bool:
     if isinstance(statement, Withdrawal):
         destroy_shares(core, digest, statement.site, "withdrawn")
     return True
+
+
+def statement_id(envelope: Envelope) -> str:
+    """What makes a checked statement the same as another: its kind, its content and its signer, not the bytes
+    of the signature, of which a signer can make any number."""
+    return sha256_hex(canonical_json([envelope.payloadType, sha256_hex(envelope.body), *envelope.key_ids]))
+
+
+def _ends_a_part(statement: Statement) -> bool:
+    """Whether a hospital says no; that is heard whatever was said before."""
+    refused = isinstance(statement, SiteDecision) and statement.decision == "decline"
+    return refused or isinstance(statement, Withdrawal)
+
+
+def _check_room(session: Session, digest: str, signer: str) -> None:
+    if sum(one.key_ids[0] == signer for one in envelopes_of(session, digest)) >= MOST_STATEMENTS:
+        raise Refusal(
+            "too-many",
+            f"study {digest[:12]} has {MOST_STATEMENTS} statements by key {signer} already; withdraw, or amend "
+            f"the study",
+        )
 
 
 def standing_of(core: NodeCore, session: Session, study: StudyProtocol) -> Standing:

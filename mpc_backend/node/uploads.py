@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from governance.envelope import Envelope, peek_document
 from governance.errors import Withdrawn
@@ -54,11 +55,11 @@ class Incoming:
         """The signed manifest, once enough has come."""
         return bytes(self._lead[_LENGTH_BYTES:])
 
-    def take(self, piece: bytes) -> None:
-        """Take in the next piece of the body.
+    def take_lead(self, piece: bytes) -> bytes:
+        """Take in what of the next piece still belongs to the manifest; returns the rest.
 
         Raises:
-            Refusal: longer than this node accepts.
+            Refusal: the manifest is empty or longer than this node accepts.
         """
         rest = piece
         while rest and len(self._lead) < self._wanted:
@@ -67,6 +68,14 @@ class Incoming:
             rest = rest[missing:]
             if len(self._lead) == _LENGTH_BYTES:
                 self._wanted += self._announced()
+        return rest
+
+    def take(self, rest: bytes) -> None:
+        """Take in the next piece of the sealed package.
+
+        Raises:
+            Refusal: longer than this node accepts.
+        """
         self.size += len(rest)
         if self.size > self._cap:
             raise Refusal(
@@ -98,16 +107,22 @@ class Incoming:
 
 
 async def receive(core: NodeCore, body: AsyncIterator[bytes]) -> Incoming:
-    """Stream a request's body into a new file.
+    """Stream a request's body into a new file, once the signed manifest at its start permits the upload.
 
     Raises:
-        Refusal: too large or cut short; the file is gone then.
+        Refusal, governance.errors.GovernanceError, mpc_backend.analyses.errors.AnalysisError: not permitted, too
+            large or cut short; the file is gone then.
     """
     path = core.directory.incoming / secrets.token_hex(16)
     incoming = Incoming(path, core.settings.largest_upload_mib * MIB)
     try:
+        permitted = False
         async for piece in body:
-            incoming.take(piece)
+            rest = incoming.take_lead(piece)
+            if rest and not permitted:
+                await run_in_threadpool(_check_permitted, core, incoming.manifest)
+                permitted = True
+            incoming.take(rest)
         incoming.finish()
     except BaseException:
         incoming.discard()
@@ -135,6 +150,11 @@ def accept(core: NodeCore, incoming: Incoming) -> dict[str, Any]:
     facts = {"study": manifest.study_digest, "site": manifest.site, "upload": manifest.upload_id}
     core.record("upload accepted", **facts, manifest=manifest.digest, run=manifest.run or "")
     return {"upload_id": manifest.upload_id, "site": manifest.site, "manifest": manifest.digest}
+
+
+def _check_permitted(core: NodeCore, manifest: bytes) -> None:
+    with core.database.read() as session:
+        _permitted(core, session, Envelope.from_canonical(manifest))
 
 
 @contextmanager

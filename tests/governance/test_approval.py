@@ -7,8 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from governance.approval import SiteDecision, Standing, Withdrawal, check_approved, read_statements
-from governance.envelope import Envelope, sign_document, sign_envelope
+from governance.approval import (
+    SiteDecision,
+    Standing,
+    Withdrawal,
+    check_approved,
+    read_statement,
+    read_statements,
+)
+from governance.envelope import Envelope, Signature, sign_document, sign_envelope
 from governance.errors import DocumentError, Expired, ForeignSignature, NotApproved, NotYetValid, Withdrawn
 from governance.federation import Federation
 from governance.keys import SigningKey
@@ -47,10 +54,38 @@ def test_a_decline_blocks_until_the_steward_decides_anew(
     envelopes = parties.approvals(study)
     declined = parties.decision(study, "south", decision="decline", decided_at=NOW + timedelta(hours=1))
     with pytest.raises(NotApproved, match="declined by south") as caught:
-        check_approved(federation, study, [*envelopes, declined], NOW)
+        check_approved(federation, study, [*envelopes, declined], NOW + timedelta(hours=1))
     assert caught.value.declined == ("south",)
     again = parties.decision(study, "south", decided_at=NOW + timedelta(hours=2))
-    assert check_approved(federation, study, [again, declined, *envelopes], NOW).sites == SITES
+    later = NOW + timedelta(hours=2)
+    assert check_approved(federation, study, [again, declined, *envelopes], later).sites == SITES
+
+
+def test_an_approval_from_the_future_does_not_outlive_a_decline(
+    parties: Parties, federation: Federation, study: StudyProtocol
+) -> None:
+    ahead = parties.decision(study, "south", decided_at=NOW + timedelta(days=3000))
+    declined = parties.decision(study, "south", decision="decline", decided_at=NOW)
+    with pytest.raises(DocumentError, match=r"ahead of .* sign anew"):
+        check_approved(federation, study, [*parties.approvals(study), declined, ahead], NOW)
+    with pytest.raises(DocumentError, match="sign anew"):
+        read_statement(federation, study, ahead, NOW)
+    within = parties.decision(study, "south", decided_at=NOW + timedelta(minutes=5))
+    read_statement(federation, study, within, NOW)
+    said = Withdrawal(study_digest=study.digest, site="south", withdrawn_at=NOW + timedelta(days=3000))
+    read_statement(federation, study, sign_document(said, parties.stewards["south"]), NOW)
+
+
+def test_a_statement_has_one_signature(
+    parties: Parties, federation: Federation, study: StudyProtocol
+) -> None:
+    one = parties.decision(study, "south")
+    for position in (0, 1):
+        signatures = list(one.signatures)
+        signatures.insert(position, Signature(keyid="0" * 16, sig="YQ=="))
+        padded = one.model_copy(update={"signatures": tuple(signatures)})
+        with pytest.raises(DocumentError, match="exactly one signature, found 2"):
+            read_statement(federation, study, padded)
 
 
 def test_of_two_decisions_at_one_time_the_refusal_counts(
@@ -121,6 +156,7 @@ def test_a_withdrawn_site_no_longer_contributes(parties: Parties, federation: Fe
     envelopes = [*parties.approvals(study), withdrawal(parties, study, "south")]
     assert check_approved(federation, study, envelopes, NOW) == Standing(("north", "west"), ("south",))
     later = parties.decision(study, "south", decided_at=NOW + timedelta(days=1))
-    assert check_approved(federation, study, [*envelopes, later], NOW).withdrawn == ("south",)
+    tomorrow = NOW + timedelta(days=1)
+    assert check_approved(federation, study, [*envelopes, later], tomorrow).withdrawn == ("south",)
     with pytest.raises(Withdrawn, match="south, west withdrew; 1 sites remain, 2 are needed"):
         check_approved(federation, study, [*envelopes, withdrawal(parties, study, "west")], NOW)

@@ -78,6 +78,7 @@ def test_another_type_another_key_another_keyid() -> None:
         {"payload": "YR=="},
         {"extra": 1},
         {"payloadType": 3},
+        {"signatures": [{"keyid": "a" * 65, "sig": "YQ=="}]},
     ],
 )
 def test_malformed_envelopes_are_refused(fields: dict[str, object]) -> None:

@@ -145,6 +145,13 @@ def test_study_faults_are_named_by_path(parties: Parties, federation: Federation
     refused("`feasibility` bounds go with", kind="feasibility")
     refused("`feasibility` bounds go with", feasibility={"concept_sets": "x", "max_counts": 1})
     refused("script", script="import os")
+    bounds = {"concept_sets": "x", "max_counts": 1}
+    for kind in ("survival", "treatment_ranking"):
+        analyses = [{"id": "open", "kind": kind}]
+        refused("names no cohort; only", kind="feasibility", feasibility=bounds, analyses=analyses)
+    for rounding in (1, 4):
+        policy = {"rounding": rounding}
+        refused("difference of two nearly", kind="feasibility", feasibility=bounds, disclosure=policy)
 
 
 def test_recipients_need_their_own_keys_and_a_physician_a_hospital(

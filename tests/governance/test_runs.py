@@ -59,8 +59,10 @@ def test_refused_requests(parties: Parties, federation: Federation, study: Study
     refused(
         ForeignParameters,
         "commits to one ciphertext",
-        parties.request(study, commitments={"node-a": "0" * 64}),
+        parties.request(study, by="physician", commitments={"node-a": "0" * 64}),
     )
+    query = dict.fromkeys(NODES, "0" * 64)
+    refused(UnknownRequester, "for physicians only", parties.request(study, commitments=query))
     refused(Expired, "until 2026-12-31", parties.request(study, created_at=NOW.replace(year=2028)))
     refused(DocumentError, "set the clock", parties.request(study, created_at=NOW + timedelta(minutes=6)))
     stranger = SigningKey.generate()
@@ -73,7 +75,7 @@ def test_refused_requests(parties: Parties, federation: Federation, study: Study
 def test_commitments_to_every_node_are_accepted(
     parties: Parties, federation: Federation, study: StudyProtocol
 ) -> None:
-    envelope = parties.request(study, commitments=dict.fromkeys(NODES, "0" * 64))
+    envelope = parties.request(study, by="physician", commitments=dict.fromkeys(NODES, "0" * 64))
     assert set(check_run_request(federation, study, envelope, NOW, FRESH).commitments) == set(NODES)
 
 

@@ -528,3 +528,143 @@ def test_log_entries_are_provable(node: Node, approved: StudyProtocol) -> None:
     verify_inclusion(
         leaf_hash(canonical_json(entries[-1])), size - 1, size, steps, bytes.fromhex(proof["root"])
     )
+
+
+# What nobody may fill up
+
+
+def test_copies_of_a_statement_are_one_and_a_refusal_is_always_heard(
+    node: Node, approved: StudyProtocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from governance.approval import SiteDecision, Withdrawal
+    from governance.envelope import Signature
+
+    site, key = "north", node.party.stewards["north"]
+    said = SiteDecision(study_digest=approved.digest, site=site, decision="approve", decided_at=now())
+    genuine = sign_document(said.model_copy(update={"reason": "twice"}), key)
+    junk = Signature(keyid="0" * 16, sig="YQ==")
+    padded = genuine.model_copy(update={"signatures": (*genuine.signatures, junk)})
+    refused(node.say(approved, padded), "malformed", "exactly one signature")
+    assert node.say(approved, genuine).status_code == 201
+    assert node.say(approved, genuine).json()["new"] is False
+    monkeypatch.setattr("mpc_backend.node.studies.MOST_STATEMENTS", 2)
+    more = sign_document(said.model_copy(update={"reason": "thrice"}), key)
+    refused(node.say(approved, more), "too-many", "by key")
+    decline = sign_document(said.model_copy(update={"decision": "decline"}), key)
+    assert node.say(approved, decline).status_code == 201
+    last = Withdrawal(study_digest=approved.digest, site=site, withdrawn_at=now())
+    assert node.say(approved, sign_document(last, key)).status_code == 201
+
+
+def test_a_statement_from_the_future_is_refused(node: Node) -> None:
+    from governance.approval import SiteDecision
+
+    one = study(node.party)
+    node.post_study(one)
+    ahead = now() + timedelta(minutes=6)
+    said = SiteDecision(study_digest=one.digest, site="north", decision="approve", decided_at=ahead)
+    refused(node.say(one, sign_document(said, node.party.stewards["north"])), "malformed", "set the clock")
+
+
+def test_studies_nobody_submitted_are_few_and_forgotten_in_time(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(make_party(tmp_path_factory.mktemp("unsubmitted")))
+    monkeypatch.setattr("mpc_backend.node.studies.MOST_UNSUBMITTED", 1)
+    first, second, third = (study(node.party) for _ in range(3))
+    node.post_study(first)
+    refused(node.client.post("/v1/studies", second.canonical()), "too-many", "at most 1 studies")
+    assert node.say(first, submission(first)).status_code == 201
+    node.post_study(second)
+    tomorrow = utc_now() + timedelta(days=1, minutes=1)
+    monkeypatch.setattr("mpc_backend.node.studies.utc_now", lambda: tomorrow)
+    node.post_study(third)
+    kept = {line["digest"] for line in node.client.get("/v1/studies").json()}
+    assert kept == {first.digest, third.digest}
+    monkeypatch.setattr("mpc_backend.node.studies.MOST_UNSUBMITTED", 10)
+    monkeypatch.setattr("mpc_backend.node.studies.LARGEST_UNSUBMITTED", 100)
+    refused(node.client.post("/v1/studies", study(node.party).canonical()), "too-many", "100 bytes")
+    node.close()
+
+
+def test_an_upload_not_permitted_is_refused_before_its_shares_arrive(
+    node: Node, approved: StudyProtocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mpc_backend.node.uploads import Incoming
+
+    def written(self: Incoming, piece: bytes) -> None:
+        raise AssertionError("shares were taken in")
+
+    upload = shared(node.party, approved, "north")
+    forged = sign_document(peek_document(upload.manifest, UploadManifest), node.party.connectors["south"])
+    monkeypatch.setattr(Incoming, "take", written)
+    refused(node.upload(forged, b"x" * 1000), "signature", "connector of north")
+    assert list(node.core.directory.incoming.iterdir()) == []
+
+
+def test_runs_that_wait_are_within_the_budget(node: Node) -> None:
+    one = study(node.party, budget={"runs": 3, "runs_per_requester": 2})
+    node.post_study(one, *approvals(node.party, one))
+    for _ in range(2):
+        assert node.run(request(one, "persons")).status_code == 202
+    refused(node.run(request(one, "persons")), "over-budget", "2 runs waiting and 2 left")
+    assert node.run(request(one, "persons", PEOPLE.physician)).status_code == 202
+
+
+def test_another_nodes_count_of_runs_is_bounded_and_not_kept(node: Node) -> None:
+    from governance.errors import OverBudget
+    from mpc_backend.node.database import RunRow
+    from mpc_backend.node.runs import charge_run, check_charge, spent_on
+
+    one = study(node.party, budget={"runs": 20})
+    node.post_study(one, *approvals(node.party, one))
+    envelopes = [request(one, "persons") for _ in range(2)]
+    for envelope in envelopes:
+        assert node.run(envelope).status_code == 202
+    asked = peek_document(envelopes[0], _run())
+    with node.core.database.read() as session:
+        check_charge(session, one, asked, 2)
+        with pytest.raises(OverBudget, match="counts 20 runs, but only 2 were requested"):
+            check_charge(session, one, asked, 20)
+    charge_run(node.core, one, asked, 2)
+    with node.core.database.read() as session:
+        assert session.get_one(RunRow, asked.run_id).charged == 2
+        assert spent_on(session, one.digest).runs == 1
+
+
+def test_a_leader_that_overstates_the_charge_is_refused(node: Node) -> None:
+    from mpc_backend.node.jobs import Jobs, Never
+    from mpc_backend.node.rendezvous import Gathering, RunTerms
+
+    one = study(node.party)
+    node.post_study(one, *approvals(node.party, one))
+    run_id = node.run(request(one, "persons")).json()["run_id"]
+    zeros = "0" * 64
+    terms = RunTerms(run=run_id, epoch="0" * 16, study=one.digest, federation=zeros, software="x", sites={})
+    with pytest.raises(Never, match="node-a counts 20 runs") as caught:
+        Jobs(node.core)._agree_charge(Gathering(terms, 1), 0, 20)
+    assert caught.value.who == "node-a"
+
+
+def test_a_start_that_fails_before_links_stand_is_not_charged(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mpc_backend.errors import PeerLost
+    from mpc_backend.node.database import RunRow
+    from mpc_backend.node.jobs import Jobs
+    from mpc_backend.node.rendezvous import Gathering, RunTerms
+
+    one = study(node.party)
+    node.post_study(one, *approvals(node.party, one))
+    run_id = node.run(request(one, "persons")).json()["run_id"]
+    zeros = "0" * 64
+    terms = RunTerms(run=run_id, epoch="0" * 16, study=one.digest, federation=zeros, software="x", sites={})
+
+    def lost(self: Jobs, gathering: Gathering) -> None:
+        raise PeerLost("node-a did not connect")
+
+    monkeypatch.setattr(Jobs, "_connect", lost)
+    Jobs(node.core)._compute(run_id, Gathering(terms, 1))
+    with node.core.database.read() as session:
+        row = session.get_one(RunRow, run_id)
+    assert (row.state, row.charged) == ("aborted", None)

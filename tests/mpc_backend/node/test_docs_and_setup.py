@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,6 +209,25 @@ def test_a_package_is_these_bytes() -> None:
     assert encode_package(package()) == expected
     assert decode_package(expected) == package()
     assert decode_package(expected).digests() == package().digests()
+
+
+def test_digests_cover_names_and_are_these() -> None:
+    def item(data: bytes) -> bytes:
+        return len(data).to_bytes(8, "little") + data
+
+    names = item(b"a/t") + item(b"x") + item(bytes(8)) + item(b"\x00abc")
+    assert package().digests()[0] == hashlib.sha256(b"TSD2" + bytes(32) + names).hexdigest()
+    x, y = Part("a/t", "x", 0, b"\x00a"), Part("a/t", "y", 0, b"\x00b")
+    swapped = (replace(x, column="y"), replace(y, column="x"))
+    moved = (replace(x, table="a/u"), y)
+    joined = (replace(x, table="a/tx", column=""), y)
+    found = [Package({0: bytes(32)}, parts).digests()[0] for parts in ((x, y), swapped, moved, joined)]
+    assert len(set(found)) == 4
+
+
+def test_a_part_without_a_salt_is_refused() -> None:
+    with pytest.raises(ShareFormatError, match="header"):
+        decode_package(encode_package(replace(package(), salts={0: bytes(32)})))
 
 
 def test_digests_depend_on_salt_share_and_place() -> None:
