@@ -50,9 +50,9 @@ MOUNTS = (
     Mount("try", "mpc_backend.try_cli", "try_app", "Run an analysis on one file, all nodes in this process."),
     Mount(
         "bench",
-        "mpc_backend.bench.cli",
+        "workbench.bench_lines",
         "bench_app",
-        "Measure the engine; one JSON object a line.",
+        "Measure the engine and the hospital's side: a table, or with --json one JSON object a line.",
         single=True,
     ),
     Mount(

@@ -30,7 +30,7 @@ from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.ranking_tables import missing_facts
 from mpc_backend.client import runs
-from mpc_backend.client.errors import RunAborted, RunRefused, RunTimeout
+from mpc_backend.client.errors import ResultRefused, RunAborted, RunRefused, RunTimeout
 from mpc_backend.client.nodes import NodeSet
 from mpc_backend.client.runs import open_run, post_run, prepare_run
 from workbench.asking import spent_of
@@ -149,7 +149,9 @@ class Study:
         )
         with NodeSet(self._client.federation) as nodes:
             run_id = post_run(nodes, prepared)
-            await_run(nodes, run_id, progress or _silent, timeout)
+            report = progress or _silent
+            report("Sent to the nodes", 0.0, run_id=run_id)
+            await_run(nodes, run_id, report, timeout)
             answer = _answer(open_run(nodes, study, prepared.request, keys.sealing))
         return answer if facts is None else _with_missing(study, analysis, answer, facts)
 
@@ -163,9 +165,25 @@ class Study:
         """
         with NodeSet(self._client.federation) as nodes:
             await_run(nodes, run_id, progress or _silent, timeout)
-            told = next(iter(nodes.results(run_id).values()))
-            request = peek_document(Envelope.from_value(told["request"]), RunRequest)
+            request = _request_of(nodes, run_id)
             return _answer(open_run(nodes, self.view.study, request, self._client.identity.sealing))
+
+
+def _request_of(nodes: NodeSet, run_id: str) -> RunRequest:
+    """The request a run was asked with. The run's id is its digest: what a node hands out is checked by it.
+
+    Raises:
+        ResultRefused: a node hands out another run's request; names the node.
+        governance.errors.DocumentError: it hands out no request at all.
+    """
+    node, told = next(iter(nodes.results(run_id).items()))
+    request = peek_document(Envelope.from_value(told.get("request")), RunRequest)
+    if request.run_id != run_id:
+        raise ResultRefused(
+            f"{node} hands out run {request.run_id[:12]} when asked for run {run_id[:12]}; nothing was opened, "
+            "ask its operator"
+        )
+    return request
 
 
 def await_run(nodes: NodeSet, run_id: str, report: Reporter, timeout: float) -> None:
@@ -173,20 +191,32 @@ def await_run(nodes: NodeSet, run_id: str, report: Reporter, timeout: float) -> 
 
     Raises:
         RunAborted, RunRefused: it will give no result.
-        RunTimeout: still waiting or running.
+        RunTimeout: still waiting or running; names whom it waits for and what to do.
     """
     until = time.monotonic() + timeout
     while True:
         views = nodes.run(run_id)
         _raise_if_over(run_id, views)
         if len(views) == len(nodes.nodes) and all(view["state"] == "done" for view in views.values()):
-            report("Opening the answer", 1.0, run_id=run_id)
+            parties = parties_of(nodes.federation, views)
+            report("Opening the answer", 1.0, run_id=run_id, parties=parties)
             return
         stage, fraction = stage_of(views)
         report(stage, fraction, run_id=run_id, parties=parties_of(nodes.federation, views))
         if time.monotonic() > until:
-            raise RunTimeout(f"run {run_id[:12]} has no result after {timeout:g} s: {stage}")
+            raise RunTimeout(_late(nodes.federation, run_id, timeout, views))
         time.sleep(POLL_SECONDS)
+
+
+def _late(federation: Federation, run_id: str, timeout: float, views: Mapping[str, Mapping[str, Any]]) -> str:
+    """A run without a result in time: what it waits for, whom to ask, how to read the answer later."""
+    said = [stage_of(views)[0]]
+    missing = sorted({site for view in views.values() for site in view["waiting_for"]})
+    said += [f"ask {', '.join(missing)} whether its connector runs"] if missing else []
+    silent = [node.id for node in federation.nodes if node.id not in views]
+    said += [f"{', '.join(silent)} does not answer, ask its operator"] if silent else []
+    later = f"read the answer later with `tessera study results STUDY {run_id}`"
+    return f"run {run_id[:12]} has no result after {timeout:g} s: {'; '.join([*said, later])}"
 
 
 def _raise_if_over(run_id: str, views: Mapping[str, Mapping[str, Any]]) -> None:
@@ -212,7 +242,7 @@ def parties_of(federation: Federation, views: Mapping[str, Mapping[str, Any]]) -
     missing = {site for view in views.values() for site in view["waiting_for"]}
     waited = {f"Hospital {site}": "upload awaited" for site in sorted(missing)}
     nodes = {
-        f"Node {node.id}": views[node.id]["state"] if node.id in views else "does not answer"
+        f"{node.organisation} ({node.id})": views[node.id]["state"] if node.id in views else "does not answer"
         for node in federation.nodes
     }
     return {**waited, **nodes}

@@ -34,6 +34,7 @@ class Network:
         self._make_look = make_look
         self._snapshot: Snapshot | None = None
         self._again = threading.Event()
+        self._seen = threading.Event()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -46,7 +47,15 @@ class Network:
 
     def refresh_soon(self) -> None:
         """Look again at once, in the background."""
+        self._seen.clear()
         self._again.set()
+
+    def wait(self, seconds: float) -> None:
+        """Give the look under way a moment to end; for the first drawing of a page, and after
+        `refresh_soon`.
+        """
+        self._start()
+        self._seen.wait(seconds)
 
     def close(self) -> None:
         """End the thread after its present round."""
@@ -65,6 +74,7 @@ class Network:
             self._again.clear()
             try:
                 self._snapshot = look(self.federation, now())
+                self._seen.set()
             except Exception as error:
                 # One failed round must not end the watch; the age of the last snapshot shows on every page.
                 LOG.error("nodes not seen", kind=type(error).__name__, problem=message_of(error))

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, sync_playwright
 
 from mpc_backend.node.local import free_addresses
 from workbench.accounts import accounts_of
@@ -88,12 +88,24 @@ class Visitor:
         """Wait until the page shows a text."""
         self.page.get_by_text(text).first.wait_for()
 
+    def looks_until(self, text: str, rounds: int = 60) -> None:
+        """Press “Look again” until the page shows a text."""
+        for _ in range(rounds):
+            try:
+                self.page.get_by_text(text).first.wait_for(timeout=2_000)
+            except TimeoutError:
+                self.page.get_by_role("button", name="Look again").click()
+            else:
+                return
+        self.sees(text)
+
     def shot(self, name: str) -> None:
         """A screenshot, where the environment names a folder for them."""
+        if SHOTS is None:
+            return
+        self.page.wait_for_function("document.querySelectorAll('[data-testid=stSkeleton]').length === 0")
         self.page.wait_for_timeout(600)
-        folder = SHOTS
-        if folder is not None:
-            self.page.screenshot(path=str(folder / f"{name}.png"))
+        self.page.screenshot(path=str(SHOTS / f"{name}.png"))
 
 
 SHOTS: Path | None = None
@@ -115,7 +127,7 @@ def visit(chromium: Browser) -> Iterator[Callable[[str], Visitor]]:
     visitors: list[Visitor] = []
 
     def start(base: str) -> Visitor:
-        context = chromium.new_context(viewport={"width": 1280, "height": 1500})
+        context = chromium.new_context(viewport={"width": 1280, "height": 1100})
         context.set_default_timeout(PATIENCE_MS)
         visitor = Visitor(base, context, context.new_page())
         visitor.page.on("request", lambda request: visitor.hosts.add(urlsplit(request.url).netloc))

@@ -90,7 +90,7 @@ def test_a_worked_example_becomes_a_draft_in_words(visit: Visit, without_nodes: 
     account = without_nodes["researcher"]
     visitor = visit(account.url)
     visitor.sign_in(account.name, account.password, "/studies")
-    visitor.sees("0 of 4 answered")
+    visitor.looks_until("0 of 4 answered")
     visitor.shot("studies-empty")
     card = visitor.page.locator("[data-testid=stColumn]").filter(has_text="Heart failure or death")
     card.get_by_role("button", name="Copy as draft").last.click()
@@ -100,7 +100,7 @@ def test_a_worked_example_becomes_a_draft_in_words(visit: Visit, without_nodes: 
     visitor.sees("by each node")
     visitor.shot("draft-plan")
     visitor.go("/studies")
-    visitor.sees("last changed")
+    visitor.looks_until("last changed")
 
 
 def test_an_empty_inbox_and_a_physician_without_study(visit: Visit, without_nodes: Accounts) -> None:
@@ -112,5 +112,6 @@ def test_an_empty_inbox_and_a_physician_without_study(visit: Visit, without_node
     physician = without_nodes["physician"]
     visitor = visit(physician.url)
     visitor.sign_in(physician.name, physician.password)
+    visitor.looks_until("0 of 4 answered")
     visitor.sees("Not a medical device; not for choosing treatment.")
     visitor.shot("patient-empty")

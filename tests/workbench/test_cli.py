@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +112,27 @@ def test_errors_become_two_or_three_and_never_repeat_input() -> None:
 def test_every_setting_is_in_the_documentation() -> None:
     text = (Path(__file__).parents[2] / "docs" / "workbench.md").read_text(encoding="utf-8")
     assert [name for name in WorkbenchSettings.model_fields if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize(("name", "n"), [("fhir_load", 500), ("cohort_eval", 4_000)])
+def test_what_a_hospital_does_in_the_clear_is_benchmarked(
+    capsys: pytest.CaptureFixture[str], name: str, n: int
+) -> None:
+    code, out, err = run(capsys, "bench", name, "--n", str(n), "--repeats", "1", "--json")
+    assert code == 0, err
+    measured = json.loads(out)
+    assert measured["n"] == pytest.approx(n, rel=0.1)
+    assert (measured["name"], measured["protocol"], measured["bytes_sent"]) == (name, "none", [])
+    assert measured["seconds"] > 0
+
+
+def test_the_benchmark_prints_a_table_by_default_and_refuses_what_it_has_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, _ = run(capsys, "bench", "fhir_load", "--n", "500", "--repeats", "1")
+    assert code == 0
+    assert "a second, in the clear" in out
+    for words in (("cohort_eval", "--n", "10"), ("multiply", "--workers", "2"), ("nothing",)):
+        code, _, err = run(capsys, "bench", *words)
+        assert code == 2
+        assert words[1] in err if len(words) == 3 else words[0] in err

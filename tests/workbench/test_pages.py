@@ -40,6 +40,7 @@ def words(test: AppTest) -> str:
 
 def seen(bench: Workbench) -> None:
     """Wait for the first look at the nodes."""
+    bench.network.refresh_soon()
     for _ in range(200):
         if bench.network.snapshot is not None:
             return
@@ -92,11 +93,16 @@ def test_a_sign_in_that_ended_stops_the_next_run(make_bench: Benches) -> None:
 # ---- researcher
 
 
-def test_an_empty_list_offers_worked_examples_and_a_copy_becomes_a_draft(make_bench: Benches) -> None:
+def test_an_empty_list_offers_worked_examples_and_a_copy_becomes_a_draft(
+    make_bench: Benches, consortium: Consortium
+) -> None:
     bench = make_bench()
     test = view(bench, "researcher", "studies")
-    assert "worked examples" in words(test)
     assert "not answered yet" in words(test)
+    consortium.show()
+    seen(bench)
+    test = view(bench, "researcher", "studies")
+    assert "worked examples" in words(test)
     test.button(key="example-survival").click().run()
     (draft,) = bench.drafts.listing("researcher")
     assert "Heart failure" in draft.title

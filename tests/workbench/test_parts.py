@@ -135,7 +135,7 @@ def test_without_a_tier_nothing_is_compared() -> None:
 
 def test_hidden_treatments_are_counted_by_reason() -> None:
     words = ranking.hidden_sentence(ranking_sample(hidden=97))
-    assert words == "97 treatments show no number: 96 too few comparable patients; 1 follow-up too short."
+    assert words == "97 treatments show no number: too few comparable patients (96); follow-up too short (1)."
 
 
 def test_a_withheld_total_is_said_to_be_withheld() -> None:
@@ -147,7 +147,7 @@ def test_the_arm_table_shows_intervals_bands_and_few_failures() -> None:
     table = ranking.arm_table(ranking_sample())
     assert table.loc["regimen 052", "Failures"] == "fewer than 10"
     assert table.loc["regimen 014", "Comparable patients"] == "40 to 49"
-    assert table.loc["regimen 014"].iloc[1] == "21.4 (19.4 to 23.4)"
+    assert table.loc["regimen 014"].iloc[2] == "21.4 (19.4 to 23.4)"
 
 
 # ---- the physician's form

@@ -16,19 +16,13 @@ COLOURS = {
     StudyState.DECLINED: "red",
     StudyState.WITHDRAWN: "red",
 }
-POLL_SECONDS = 3
 
 
 def render() -> None:
     """Draw the page."""
-    page_person("steward")
-    st.title("Approvals")
-    _inbox()
-
-
-@st.fragment(run_every=POLL_SECONDS)
-def _inbox() -> None:
     bench, _ = page_person("steward")
+    st.title("Approvals")
+    st.button("Look again", key="look-again", type="tertiary", icon=":material/refresh:")
     items, status = hospital_of(bench.settings).inbox(now())
     problem = connector_problem(status, now())
     if problem:

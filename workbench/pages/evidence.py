@@ -41,8 +41,8 @@ def _draw(bench: Workbench, job: JobRow) -> None:
     st.markdown(ranking.hidden_sentence(result))
     hidden, how, provenance = st.tabs(["What is hidden", "How this was found", "Provenance"])
     with hidden:
-        for arm in result.hidden:
-            st.caption(f"{arm.treatment}: {arm.reason}")
+        for line in ranking.hidden_lines(result):
+            st.markdown(f"* {line}")
     with how:
         st.markdown(f"Measure: {result.measure}.")
         for said in ranking.caveats(result):

@@ -69,7 +69,7 @@ def show_count(bench: Workbench, job: JobRow, result: CountResult) -> None:
 
 def _survival(bench: Workbench, job: JobRow, result: SurvivalResult) -> None:
     st.markdown(f"#### {survival.headline(result)}")
-    st.caption(result.estimand)
+    st.caption(result.estimand.replace("_", " "))
     curve, numbers, table, provenance = st.tabs(
         ["Curves", "Numbers and tests", "At-risk table", "Provenance"]
     )
@@ -95,7 +95,7 @@ def _curves(result: SurvivalResult) -> None:
         st.warning("Crude curves: differences may come from who got which treatment.")
     chart = survival.km_chart(result, crude=bool(crude), band=band, failures=failures)
     st.altair_chart(chart, width="content", alt="Kaplan-Meier curves by group; the tables hold the numbers.")
-    for said in [line for arm in result.arms for line in survival.notes(arm)]:
+    for said in [line for arm in result.arms for line in survival.notes(arm, result.horizon)]:
         st.caption(said)
     frame = survival.curve_frame(result, crude=bool(crude))
     with st.container(horizontal=True):

@@ -25,8 +25,8 @@ def render() -> None:
     heading.title("Studies")
     if button.button("New study", type="primary", width="stretch"):
         _begin(bench, person, "New study", template(now(), bench.federation))
-    snapshot = bench.network.snapshot
     show_network(bench)
+    snapshot = bench.network.snapshot
     drafts = bench.drafts.listing(person.account)
     views = snapshot.concerning(bench.my_key(person)) if snapshot else []
     chosen = st.pills("Show", _filters(drafts, views), label_visibility="collapsed", key="filter")
@@ -36,7 +36,7 @@ def render() -> None:
     for view in views:
         if chosen in (None, view.state):
             _study_card(view)
-    _examples(bench, person, empty=not drafts and not views)
+    _examples(bench, person, empty=snapshot is not None and not drafts and not views)
 
 
 def _filters(drafts: list[DraftRow], views: list[StudyView]) -> list[str]:

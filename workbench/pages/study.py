@@ -18,21 +18,24 @@ from workbench.runs import can_run, start_run
 from workbench.store import JobRow, now
 from workbench.study_words import analysis_words, explain_study
 
+PATIENCE_SECONDS = 1.5
+
 
 def render() -> None:
     """Draw the page."""
     bench, person = page_person("researcher")
+    head = st.container()
+    show_network(bench)
     snapshot = bench.network.snapshot
     view = snapshot.study(st.query_params.get("id", "")) if snapshot else None
     if view is None:
-        st.title("Study")
+        head.title("Study")
         show_missing(bench)
         return
-    st.title(view.study.title)
-    with st.container(horizontal=True, vertical_alignment="center"):
+    head.title(view.study.title)
+    with head.container(horizontal=True, vertical_alignment="center"):
         st.badge(view.state, color=COLOURS[view.state])
         st.caption(f"`{view.study.short_name}` · {view.digest[:16]}…")
-    show_network(bench)
     if view.why:
         st.warning(view.why)
     runs, signatures, words, document = st.tabs(["Analyses and runs", "Signatures", "In words", "Document"])
@@ -53,7 +56,13 @@ def render() -> None:
 
 
 def show_network(bench: Workbench) -> None:
-    """A line on the nodes that do not answer; nothing when all do."""
+    """Say which nodes do not answer, and offer another look.
+
+    There is no timer here: a timed redraw that meets a change of page can leave the new page empty.
+    """
+    if st.button("Look again", key="look-again", type="tertiary", icon=":material/refresh:"):
+        bench.network.refresh_soon()
+    bench.network.wait(PATIENCE_SECONDS)
     state = network_state(bench.network.snapshot, now())
     if state is not None:
         show(state)

@@ -8,6 +8,7 @@ import pandas as pd
 from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
 
 WARNING = "Research use only. Not a medical device; not for choosing treatment."
+MOST_NAMED = 4
 BEST, OTHER = "cannot be ruled out as best", "worse than the best"
 COLOURS = {BEST: "#0072B2", OTHER: "#8a949c"}
 
@@ -24,8 +25,10 @@ def headline(result: RankingResult) -> str:
     if len(best) == 1:
         others = len(result.arms) - 1
         return f"Among comparable patients {best[0]} did better than the other {others} treatments."
-    named = f"{', '.join(best[:-1])} and {best[-1]}" if len(best) <= 4 else f"{len(best)} treatments"
-    return f"No clear difference among {named}; the other {len(result.arms) - len(best)} did worse."
+    others = len(result.arms) - len(best)
+    if len(best) > MOST_NAMED:
+        return f"{len(best)} treatments cannot be told apart from the best; the other {others} did worse."
+    return f"No clear difference among {', '.join(best[:-1])} and {best[-1]}; the other {others} did worse."
 
 
 def basis(result: RankingResult) -> str:
@@ -50,6 +53,7 @@ def arm_table(result: RankingResult) -> pd.DataFrame:
         {
             "Treatment": arm.treatment,
             "Comparable patients": band(arm.size),
+            "Effective size": f"{arm.effective_size:,}",
             f"Mean {unit} without failure (95% interval)": interval(arm),
             "Drawn to the mean": f"{arm.shrunken:.1f}",
             f"Difference to the first ({unit})": "reference"
@@ -73,8 +77,16 @@ def hidden_sentence(result: RankingResult) -> str:
     if not result.hidden_count:
         return "No treatment is withheld."
     reasons = pd.Series([arm.reason for arm in result.hidden]).value_counts()
-    parts = [f"{count} {reason}" for reason, count in reasons.items()]
+    parts = [f"{reason} ({count})" for reason, count in reasons.items()]
     return f"{result.hidden_count} treatments show no number: {'; '.join(parts)}."
+
+
+def hidden_lines(result: RankingResult) -> list[str]:
+    """The withheld treatments by reason."""
+    reasons: dict[str, list[str]] = {}
+    for arm in result.hidden:
+        reasons.setdefault(arm.reason, []).append(arm.treatment)
+    return [f"**{reason}** ({len(names)}): {', '.join(names)}" for reason, names in reasons.items()]
 
 
 def arm_chart(result: RankingResult) -> alt.LayerChart:

@@ -64,7 +64,7 @@ def km_chart(
     crude: bool = False,
     band: bool = True,
     failures: bool = False,
-    width: int = 760,
+    width: int = 700,
 ) -> alt.VConcatChart:
     """Kaplan-Meier curves over their at-risk table, on one time axis.
 
@@ -131,15 +131,20 @@ def _curves(frame: pd.DataFrame, result: SurvivalResult, *, band: bool, failures
 
 def _table(frame: pd.DataFrame, result: SurvivalResult) -> alt.Chart:
     colour, _ = arm_scales([arm.arm for arm in result.arms])
-    both = frame["at risk"] + frame["events"].map(" ({})".format)
-    hidden = frame["at risk"].eq(HIDDEN) & frame["events"].isin([HIDDEN, MERGED])
-    shown = frame.assign(text=both.where(~hidden, HIDDEN).str.replace(f"({MERGED})", "(hidden)", regex=False))
+    counts = frame[["at risk", "events"]].replace(MERGED, HIDDEN)
+    both = counts["at risk"] + counts["events"].map(" ({})".format)
+    shown = frame.assign(text=both.replace(f"{HIDDEN} ({HIDDEN})", HIDDEN))
     return (
         alt.Chart(shown)
         .mark_text(fontSize=12)
         .encode(
             x=_time_axis(result, None),
-            y=alt.Y("arm:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=160)),
+            y=alt.Y(
+                "arm:N",
+                sort=None,
+                title=None,
+                axis=alt.Axis(domain=False, ticks=False, labelLimit=160, offset=48),
+            ),
             text="text:N",
             color=alt.Color("arm:N", scale=colour, legend=None),
         )
@@ -231,10 +236,10 @@ def has_crude(result: SurvivalResult) -> bool:
     return any(arm.crude is not None for arm in result.arms)
 
 
-def notes(arm: ArmSurvival) -> list[str]:
+def notes(arm: ArmSurvival, horizon: int) -> list[str]:
     """What is not shown of one group's curve, and why."""
     said = []
-    if arm.curve.cut_at is not None:
+    if arm.curve.cut_at is not None and arm.curve.cut_at < horizon:
         said.append(f"{arm.arm}: nothing is shown after {arm.curve.cut_at}; too few remain at risk.")
     if arm.curve.why_not:
         said.append(f"{arm.arm}: {arm.curve.why_not}.")
