@@ -7,8 +7,10 @@ This is the wire format, without input or output. A package is
 
 The header gives the salt of every share this node holds and, for each part, the table (``analysis/name``),
 column, share index and length. A part is a share as `mpc_backend.protocols.sharing` encodes it. Nodes that
-hold the same share get the same parts of it, so that SHA-256(salt || length || part || length || part ...) is
-the digest all of them must find.
+hold the same share get the same parts of it in the planned order, and all of them must find the same digest of
+it: SHA-256(``TSD2`` || salt || for each part: table, column, share, part), each item after its length in bytes
+(8 bytes, little-endian) and the share's index as 8 bytes. Names are covered, so that no two nodes can be
+made to take one share for different columns.
 
 Sealed, a package is cut into chunks; each is ``length (4 bytes, little-endian) | HPKE ciphertext``, whose
 context names the study, the sender, the node, the upload and the chunk's place.
@@ -29,6 +31,7 @@ from mpc_backend.errors import ShareFormatError
 from mpc_backend.session import OutputForm
 
 MAGIC = b"TSP1"
+DIGEST_MAGIC = b"TSD2"
 OUTPUT_MAGIC = b"TSO1"
 SALT_BYTES = 32
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -55,10 +58,12 @@ class Package:
 
     def digests(self) -> dict[int, str]:
         """SHA-256 (hex) of each share's salt and parts; see the module docstring."""
-        hashes = {share: hashlib.sha256(salt) for share, salt in self.salts.items()}
+        hashes = {share: hashlib.sha256(DIGEST_MAGIC + salt) for share, salt in self.salts.items()}
         for part in self.parts:
-            hashes[part.share].update(len(part.data).to_bytes(8, "little"))
-            hashes[part.share].update(part.data)
+            number = part.share.to_bytes(8, "little")
+            for item in (part.table.encode(), part.column.encode(), number, part.data):
+                hashes[part.share].update(len(item).to_bytes(8, "little"))
+                hashes[part.share].update(item)
         return {share: one.hexdigest() for share, one in hashes.items()}
 
 
@@ -122,7 +127,7 @@ def decode_package(data: bytes | bytearray | memoryview) -> Package:
     try:
         header = parse_json(bytes(view[start:end]))
         salts = {int(share): _salt(text) for share, text in header["salts"].items()}
-        entries = [_entry(entry) for entry in header["parts"]]
+        entries = [_entry(entry, salts) for entry in header["parts"]]
     except (DocumentError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ShareFormatError("the header of a package of shares is malformed") from error
     if end + sum(length for *_, length in entries) != len(view):
@@ -137,11 +142,13 @@ def _salt(text: str) -> bytes:
     return salt
 
 
-def _entry(entry: Any) -> tuple[str, str, int, int]:
+def _entry(entry: Any, salts: Mapping[int, bytes]) -> tuple[str, str, int, int]:
     table, column, share, length = entry
     types = (str, str, int, int)
     if tuple(map(type, entry)) != types or length < 0 or share < 0:
         raise ValueError("a part is described by table, column, share, length")
+    if share not in salts:
+        raise ValueError("a part of a share without a salt")
     return table, column, share, length
 
 
