@@ -1,4 +1,4 @@
-"""``tessera bench``: one JSON object per line."""
+"""``tessera bench``: a table, or with ``--json`` one JSON object per line."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ def load_lines() -> None:
 def bench(
     name: Annotated[str | None, typer.Argument(help="One line; all of them if left out.")] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Size; each line has its own default.")] = None,
-    protocol: Annotated[str, typer.Option(help="rep4, or plain for the cleartext twin.")] = "rep4",
+    protocol: Annotated[
+        str, typer.Option(help="rep4, or plain for the cleartext twin; lines in the clear use none.")
+    ] = "rep4",
     repeats: Annotated[int, typer.Option(min=1, help="Measured runs, of which the fastest counts.")] = 3,
-    json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")] = False,
 ) -> None:
-    """Measure one line or all. Exit status 2 for an unknown name or protocol."""
+    """Measure one line or all, each as a row of a table. Exit status 2 for an unknown name or protocol."""
     load_lines()
     if name is not None and name not in LINES:
         typer.echo(f"there is no benchmark {name!r}; there are: {', '.join(sorted(LINES))}", err=True)
@@ -43,8 +45,8 @@ def bench(
 
 
 def _row(result: Measurement) -> str:
+    head = f"{result.name:14} n={result.n:<9} {result.seconds:8.3f} s  {result.cpu_seconds:8.3f} s cpu  "
+    if not result.bytes_sent:
+        return f"{head}{result.n / result.seconds:8.0f} a second, in the clear  {result.peak_mib:8.1f} MiB"
     per_value = max(result.bytes_sent) / result.n
-    return (
-        f"{result.name:14} n={result.n:<9} {result.seconds:8.3f} s  {result.cpu_seconds:8.3f} s cpu  "
-        f"{per_value:8.2f} B/value/node  {result.rounds:4} rounds  {result.peak_mib:8.1f} MiB"
-    )
+    return f"{head}{per_value:8.2f} B/value/node  {result.rounds:4} rounds  {result.peak_mib:8.1f} MiB"

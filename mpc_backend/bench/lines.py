@@ -2,7 +2,7 @@
 
 A line is a function that takes n and a random generator and gives the plaintext inputs and the program; decorate it with
 `line` to add it. Inputs are shared before the clock starts; the time is from the first node's start to the last node's
-verified end, without opening.
+verified end, without opening. Work that a hospital does in the clear, before anything is shared, is a `clear_line`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +22,15 @@ from mpc_backend.testing import Shared, World
 
 Program = Callable[..., Any]
 Prepare = Callable[[World, int, np.random.Generator], tuple[list[Shared], Program]]
+PrepareClear = Callable[[int], AbstractContextManager[tuple[int, Callable[[], object]]]]
+CLEAR = "none"
+"""The protocol of a measurement without nodes."""
 
 
 class Measurement(BaseModel):
-    """One line of output. ``bytes_sent``: one entry per node; ``peak_mib``: of the whole process so far."""
+    """One line of output. ``bytes_sent``: one entry per node, none for work in the clear; ``peak_mib``: of the whole
+    process so far.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,7 +53,16 @@ class Line:
     prepare: Prepare
 
 
-LINES: dict[str, Line] = {}
+@dataclass(frozen=True)
+class ClearLine:
+    """A benchmark without nodes: ``prepare(n)`` gives for a while the size it made and the work to be timed."""
+
+    name: str
+    n: int
+    prepare: PrepareClear
+
+
+LINES: dict[str, Line | ClearLine] = {}
 
 
 def line(name: str, n: int) -> Callable[[Prepare], Prepare]:
@@ -60,28 +75,62 @@ def line(name: str, n: int) -> Callable[[Prepare], Prepare]:
     return register
 
 
+def clear_line(name: str, n: int) -> Callable[[PrepareClear], PrepareClear]:
+    """Register a benchmark of work in the clear under a name with its default n."""
+
+    def register(prepare: PrepareClear) -> PrepareClear:
+        LINES[name] = ClearLine(name, n, prepare)
+        return prepare
+
+    return register
+
+
 def measure(name: str, protocol: str, n: int | None = None, repeats: int = 3) -> Measurement:
     """Run a registered line ``repeats`` times after one run that warms up, and report the fastest.
+
+    Work in the clear knows no ``protocol``; its n is the size that was made, near the one asked for.
 
     Raises:
         KeyError: no line of that name.
     """
     chosen = LINES[name]
     size = chosen.n if n is None else n
+    if isinstance(chosen, ClearLine):
+        return _measure_clear(chosen, size, repeats)
     with World(protocol) as world:
         inputs, program = chosen.prepare(world, size, np.random.default_rng(1))
         timed = [_timed(world, program, inputs) for _ in range(repeats + 1)]
-        seconds, cpu = min(timed[1:])
-        return Measurement(
-            name=name,
-            n=size,
-            protocol=protocol,
-            seconds=round(seconds, 4),
-            cpu_seconds=round(cpu, 4),
-            bytes_sent=[traffic.bytes_sent for traffic in world.traffic],
-            rounds=max(traffic.rounds for traffic in world.traffic),
-            peak_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        )
+        sent = [traffic.bytes_sent for traffic in world.traffic]
+        rounds = max(traffic.rounds for traffic in world.traffic)
+    return _measurement(name, size, protocol, min(timed[1:]), sent, rounds)
+
+
+def _measure_clear(chosen: ClearLine, size: int, repeats: int) -> Measurement:
+    with chosen.prepare(size) as (made, work):
+        timed = [_timed_clear(work) for _ in range(repeats + 1)]
+    return _measurement(chosen.name, made, CLEAR, min(timed[1:]), [], 0)
+
+
+def _timed_clear(work: Callable[[], object]) -> tuple[float, float]:
+    start, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - start, time.process_time() - cpu
+
+
+def _measurement(
+    name: str, size: int, protocol: str, fastest: tuple[float, float], sent: list[int], rounds: int
+) -> Measurement:
+    seconds, cpu = fastest
+    return Measurement(
+        name=name,
+        n=size,
+        protocol=protocol,
+        seconds=round(seconds, 4),
+        cpu_seconds=round(cpu, 4),
+        bytes_sent=sent,
+        rounds=rounds,
+        peak_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    )
 
 
 def _timed(world: World, program: Program, inputs: list[Shared]) -> tuple[float, float]:

@@ -121,3 +121,9 @@ def test_studies_name_no_concept_the_vocabulary_lacks(layout: Layout) -> None:
         for text in _study(name, layout.root).cohorts.values():
             for one in parse(text).concept_sets:
                 assert {item.concept_id for item in one.items} <= known, one.name
+
+
+def test_no_physician_may_ask_for_rankings_without_end(layout: Layout) -> None:
+    budget = _study("ranking", layout.root).budget
+    assert budget.runs_per_requester is not None
+    assert budget.runs_per_requester <= 20
