@@ -1,4 +1,7 @@
-"""``tessera site``: set a hospital's side up, load data, run the connector, review and sign studies."""
+"""``tessera site``: set a hospital's side up, load data, run the connector, review and sign studies.
+
+Commands import what they use when they run: help and wrong arguments are answered without loading databases.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,22 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from cohort_lang.errors import CohortError
-from fhir_mappings.errors import LoadFailed, MappingError
-from governance.errors import GovernanceError
-from governance.federation import Federation
-from governance.keys import SigningKey
-from mpc_backend.client.errors import ClientError
-from mpc_backend.errors import EngineError
-from site_connector.decisions import StewardDesk
-from site_connector.directory import SiteDirectory
-from site_connector.errors import SiteError, SiteSetupError
-from site_connector.loading import Extract, Kind, load
-from site_connector.mailbox import Mailbox
-from site_connector.models import InboxItem
-from site_connector.quality import quality
-from site_connector.review import review_page
-from site_connector.review_text import review_markdown
-from site_connector.serve import connected, serve_site, utc_now
-from site_connector.setup import init_site, pin_federation
+from site_connector.errors import SiteSetupError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from governance.federation import Federation
+    from governance.keys import SigningKey
+    from site_connector.decisions import StewardDesk
+    from site_connector.directory import SiteDirectory
+    from site_connector.loading import Kind
+    from site_connector.mailbox import Mailbox
+    from site_connector.models import InboxItem
 
 REFUSED, FAILED = 2, 3
 
@@ -65,22 +62,56 @@ def told(command: F) -> F:
     def wrapped(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
-        except (SiteError, GovernanceError, MappingError, CohortError, EngineError, ClientError) as error:
-            typer.echo(f"tessera site: {error}", err=True)
-            raise typer.Exit(_status(error)) from error
+        except Exception as error:
+            message, status = _told(error)
+            typer.echo(f"tessera site: {message}", err=True)
+            raise typer.Exit(status) from error
 
     return wrapped  # type: ignore[return-value]
 
 
-def _status(error: Exception) -> int:
-    status = getattr(error, "exit_code", FAILED if isinstance(error, LoadFailed) else REFUSED)
-    return int(status)
+def _told(error: Exception) -> tuple[str, int]:
+    """Message and exit status of an error this software raises on purpose or a database ends in; any other
+    is raised again.
+    """
+    import duckdb  # noqa: PLC0415
+
+    from cohort_lang.errors import CohortError  # noqa: PLC0415
+    from fhir_mappings.errors import LoadFailed, MappingError  # noqa: PLC0415
+    from governance.errors import GovernanceError  # noqa: PLC0415
+    from mpc_backend.client.errors import ClientError  # noqa: PLC0415
+    from mpc_backend.errors import EngineError  # noqa: PLC0415
+    from site_connector.errors import SiteError  # noqa: PLC0415
+    from site_connector.faults import where_from  # noqa: PLC0415
+
+    if isinstance(error, (SiteError, GovernanceError, MappingError, CohortError, EngineError, ClientError)):
+        status = getattr(error, "exit_code", FAILED if isinstance(error, LoadFailed) else REFUSED)
+        return str(error), int(status)
+    if isinstance(error, duckdb.Error):
+        # Its own words may quote a cell of the record it failed at.
+        return f"the database could not answer ({where_from(error)})", FAILED
+    raise error
+
+
+def utc_now() -> datetime:
+    """See `site_connector.serve.utc_now`."""
+    from site_connector.serve import utc_now as clock  # noqa: PLC0415
+
+    return clock()
+
+
+def _directory(path: Path) -> SiteDirectory:
+    from site_connector.directory import SiteDirectory  # noqa: PLC0415
+
+    return SiteDirectory(path)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[SiteDirectory, Federation, Mailbox]]:
     """A site that is set up, and its mailbox."""
-    directory = SiteDirectory(path)
+    from site_connector.mailbox import Mailbox  # noqa: PLC0415
+
+    directory = _directory(path)
     federation = directory.federation()
     with Mailbox(directory.mailbox, federation, directory.settings().id) as mailbox:
         yield directory, federation, mailbox
@@ -108,6 +139,8 @@ def init(
     First `init DIR --id ID --name NAME` makes keys and prints the public entry for the federation file. When
     the members agreed on that file, `init DIR --federation FILE` pins it.
     """
+    from site_connector.setup import init_site, pin_federation  # noqa: PLC0415
+
     if site_id is not None and name is not None and federation is None:
         entry = init_site(
             path, site_id=site_id, name=name, passphrase=_passphrase(passphrase_file, confirm=True)
@@ -119,7 +152,7 @@ def init(
             err=True,
         )
     elif federation is not None and site_id is None and name is None:
-        pinned = pin_federation(SiteDirectory(path), federation, pin)
+        pinned = pin_federation(_directory(path), federation, pin)
         typer.echo(f"Pinned federation {pinned.name}, version {pinned.version}: {pinned.digest}")
     else:
         raise SiteSetupError(
@@ -137,13 +170,15 @@ def load_command(
     csv: Annotated[
         Path | None, typer.Option(help="Folder of CSV files (or one file); needs a mapping.")
     ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="Mapping file of a CSV extract (TOML).")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="Mapping file of a CSV extract (YAML).")] = None,
     profile: Annotated[Path | None, typer.Option(help="The site's profile (TOML).")] = None,
     vocabulary: Annotated[Path | None, typer.Option(help="Folder of an Athena vocabulary export.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Load an extract into the common model, replacing what was loaded before, and print what happened to
     it."""
+    from site_connector.loading import Extract, load  # noqa: PLC0415
+
     given: list[tuple[Kind, Path]] = []
     given += [("fhir", fhir)] if fhir else []
     given += [("omop", omop)] if omop else []
@@ -151,7 +186,7 @@ def load_command(
     if len(given) != 1:
         raise SiteSetupError("give exactly one of --fhir, --omop and --csv")
     kind, source = given[0]
-    report = load(SiteDirectory(path), Extract(kind, source, profile, vocabulary, mapping), utc_now())
+    report = load(_directory(path), Extract(kind, source, profile, vocabulary, mapping), utc_now())
     typer.echo(report.model_dump_json(indent=2) if as_json else report.text())
 
 
@@ -159,7 +194,9 @@ def load_command(
 @told
 def quality_command(path: Site, as_json: AsJson = False) -> None:
     """Print a short report on the quality of the loaded data."""
-    report = quality(SiteDirectory(path).loaded_database())
+    from site_connector.quality import quality  # noqa: PLC0415
+
+    report = quality(_directory(path).loaded_database())
     typer.echo(report.model_dump_json(indent=2) if as_json else report.text())
 
 
@@ -172,14 +209,18 @@ def serve(
 
     It only makes outbound connections and stops on SIGTERM or Ctrl-C.
     """
-    serve_site(SiteDirectory(path), once=once)
+    from site_connector.serve import serve_site  # noqa: PLC0415
+
+    serve_site(_directory(path), once=once)
 
 
 @site_app.command("upload")
 @told
 def upload(path: Site, study: Study) -> None:
     """Upload one approved study now, where no connector is running; a study uploads once."""
-    directory = SiteDirectory(path)
+    from site_connector.serve import connected  # noqa: PLC0415
+
+    directory = _directory(path)
     with opened(path) as (_, _, mailbox), connected(directory) as connector:
         done = connector.upload(mailbox.item(study, utc_now()).study)
     typer.echo(f"Upload {done.upload_id} is with {', '.join(done.delivered_to)}.")
@@ -211,6 +252,9 @@ def inbox(path: Site, as_json: AsJson = False) -> None:
 @told
 def review(path: Site, study: Study, as_json: AsJson = False) -> None:
     """Print the page to read before signing (Markdown)."""
+    from site_connector.review import review_page  # noqa: PLC0415
+    from site_connector.review_text import review_markdown  # noqa: PLC0415
+
     with opened(path) as (directory, federation, mailbox):
         item = mailbox.item(study, utc_now())
         page = review_page(federation, directory.settings().id, item, mailbox.spent(item.digest), utc_now())
@@ -222,7 +266,7 @@ def review(path: Site, study: Study, as_json: AsJson = False) -> None:
 def approve(path: Site, study: Study, reason: Reason = "", passphrase_file: Passphrase = None) -> None:
     """Sign that this hospital takes part in a study."""
     with opened(path) as (directory, _, mailbox):
-        desk = StewardDesk(directory, mailbox)
+        desk = _desk(directory, mailbox)
         _decided(desk.approve(study, _steward(directory, passphrase_file), utc_now(), reason=reason))
 
 
@@ -231,7 +275,7 @@ def approve(path: Site, study: Study, reason: Reason = "", passphrase_file: Pass
 def decline(path: Site, study: Study, reason: Reason = "", passphrase_file: Passphrase = None) -> None:
     """Sign that this hospital does not take part in a study; it cannot run then."""
     with opened(path) as (directory, _, mailbox):
-        desk = StewardDesk(directory, mailbox)
+        desk = _desk(directory, mailbox)
         _decided(desk.decline(study, _steward(directory, passphrase_file), utc_now(), reason=reason))
 
 
@@ -240,7 +284,7 @@ def decline(path: Site, study: Study, reason: Reason = "", passphrase_file: Pass
 def withdraw(path: Site, study: Study, reason: Reason = "", passphrase_file: Passphrase = None) -> None:
     """End this hospital's part in a study: later runs leave it out, its shares are destroyed. Final."""
     with opened(path) as (directory, _, mailbox):
-        desk = StewardDesk(directory, mailbox)
+        desk = _desk(directory, mailbox)
         _decided(desk.withdraw(study, _steward(directory, passphrase_file), utc_now(), reason=reason))
 
 
@@ -248,7 +292,7 @@ def withdraw(path: Site, study: Study, reason: Reason = "", passphrase_file: Pas
 @told
 def ledger(path: Site, as_json: AsJson = False) -> None:
     """Print what was loaded, decided and sent, and the root of the log."""
-    directory = SiteDirectory(path)
+    directory = _directory(path)
     directory.settings()
     with directory.ledger() as log:
         entries, size, root = log.entries(), log.size, log.root()
@@ -261,6 +305,12 @@ def ledger(path: Site, as_json: AsJson = False) -> None:
         )
         typer.echo(f"{position:5}  {entry.get('at', '')}  {entry.get('kind', ''):18}  {facts}")
     typer.echo(f"{size} entries, root {root}")
+
+
+def _desk(directory: SiteDirectory, mailbox: Mailbox) -> StewardDesk:
+    from site_connector.decisions import StewardDesk  # noqa: PLC0415
+
+    return StewardDesk(directory, mailbox)
 
 
 def _decided(item: InboxItem) -> None:

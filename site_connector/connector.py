@@ -15,9 +15,10 @@ from threading import Event
 import structlog
 
 from governance.approval import check_approved, read_statements
-from governance.envelope import Envelope, peek_document
-from governance.errors import DocumentError, GovernanceError, NotPermitted
+from governance.envelope import Envelope, open_document, peek_document
+from governance.errors import DocumentError, GovernanceError, NotPermitted, SignatureError
 from governance.federation import Federation
+from governance.manifest import UploadManifest
 from governance.run_request import RunRequest, check_run_request
 from governance.study import StudyProtocol
 from mpc_backend.client.errors import NodeRefused, NodeUnreachable
@@ -27,8 +28,10 @@ from site_connector.errors import (
     AlreadyUploaded,
     CannotEvaluate,
     DecisionRefused,
+    EvaluationFailed,
     NoData,
     NodesUnreachable,
+    UploadRefused,
 )
 from site_connector.faults import where_from
 from site_connector.intake import Intake
@@ -40,6 +43,9 @@ from site_connector.nodes import NodeLink
 from site_connector.uploading import Uploader
 
 log = structlog.get_logger()
+
+FINAL_REFUSALS = frozenset({"expired", "withdrawn", "not-permitted", "tables-mismatch", "shares-mismatch"})
+"""A node's reasons against an upload that sending the same bytes again cannot change."""
 
 
 class Connector:
@@ -87,8 +93,9 @@ class Connector:
 
         Raises:
             AlreadyUploaded: it has been uploaded.
+            UploadRefused: a node will never take it.
             governance.errors.NotPermitted: not approved, out of date, withdrawn.
-            CannotEvaluate, NoData: see `Uploader.prepare`.
+            CannotEvaluate, EvaluationFailed, NoData: see `Uploader.prepare`.
             NodesUnreachable: sealed and kept, but a node does not have it yet.
         """
         now = self._clock()
@@ -97,6 +104,8 @@ class Connector:
         upload_id = self._uploader.prepare(study, None, now)
         self._finish_uploads(now)
         done = next(one for one in self._mailbox.uploads(study.digest) if one.upload_id == upload_id)
+        if done.state == "refused":
+            raise UploadRefused(f"upload {upload_id} was given up, since {done.reason}")
         if done.state != "delivered":
             missing = [node.id for node in self._federation.nodes if node.id not in done.delivered_to]
             raise NodesUnreachable(
@@ -150,14 +159,30 @@ class Connector:
             if node.node in have:
                 continue
             package = self._uploader.package(upload.upload_id, node.node)
-            if self._try(node, partial(node.upload, manifest, package), upload.study):
+            send = partial(self._hand_over, node, upload, manifest, package, now)
+            if self._try(node, send, upload.study):
                 self._mailbox.mark_delivered(upload.upload_id, node.node, now)
                 have.add(node.node)
+            elif not self._mailbox.is_prepared(upload.upload_id):
+                return
         if len(have) == len(self._nodes):
             self._uploader.log("upload delivered", now, manifest)
             self._uploader.finish(upload.upload_id)
             self._mailbox.put_note(upload.study, "")
             log.info("upload delivered", study=upload.study, upload=upload.upload_id)
+
+    def _hand_over(
+        self, node: NodeLink, upload: Upload, manifest: Envelope, package: bytes, now: datetime
+    ) -> None:
+        """Send one package; a refusal that will not change ends the upload at all nodes."""
+        try:
+            node.upload(manifest, package)
+        except NodeRefused as error:
+            if _is_final(error, manifest, now):
+                self._uploader.log("upload refused", now, manifest)
+                self._uploader.give_up(upload.upload_id, str(error), now)
+                log.error("upload given up", study=upload.study, upload=upload.upload_id, why=str(error))
+            raise
 
     def _serve_study(self, study: StudyProtocol, now: datetime) -> None:
         """Upload what an approved study asks for and does not have yet; what failed waits for other data."""
@@ -172,7 +197,7 @@ class Connector:
                 self._finish_uploads(now)
         except NotPermitted:
             return
-        except (CannotEvaluate, NoData, DecisionRefused) as error:
+        except (CannotEvaluate, EvaluationFailed, NoData, DecisionRefused) as error:
             self._give_up(study, str(error))
         except Exception as error:
             self._give_up(study, f"serving failed unexpectedly: {where_from(error)}")
@@ -203,9 +228,9 @@ class Connector:
             spent = self._mailbox.spent(study.digest)
             check_run_request(self._federation, study, envelope, now, spent)
             self._uploader.prepare(study, request, now)
-        except AlreadyUploaded:
+        except (AlreadyUploaded, UploadRefused):
             return ""
-        except (GovernanceError, CannotEvaluate) as error:
+        except (GovernanceError, CannotEvaluate, EvaluationFailed) as error:
             return str(error)
         return ""
 
@@ -221,9 +246,14 @@ class Connector:
     ) -> None:
         for envelope in node.open_runs(study.digest, known):
             try:
-                found[peek_document(envelope, RunRequest).run_id] = envelope
-            except DocumentError as error:
+                claimed = peek_document(envelope, RunRequest)
+                request = open_document(envelope, RunRequest, by=claimed.requester_key)
+            except (DocumentError, SignatureError) as error:
                 log.warning("refused what a node holds", node=node.node, why=str(error))
+                continue
+            # Decisions are noted by run: what a node hands out under the wrong study decides nothing.
+            if request.study_digest == study.digest:
+                found[request.run_id] = envelope
 
     # ---- checks and notes
 
@@ -257,3 +287,11 @@ class Connector:
             return False
         self._mailbox.put_contact(node.node, self._clock())
         return True
+
+
+def _is_final(error: NodeRefused, manifest: Envelope, now: datetime) -> bool:
+    """Whether a refused upload will be refused for ever. ``expired`` within the upload's time, by our clock,
+    is a node whose clock is wrong."""
+    if error.problem == "expired":
+        return now > UploadManifest.from_canonical(manifest.body).not_after
+    return error.problem in FINAL_REFUSALS

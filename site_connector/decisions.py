@@ -81,7 +81,8 @@ class StewardDesk:
             decision=decision,
             reason=reason,
             decided_at=now,
-            columns=columns_leaving(item.study),
+            # A study whose columns cannot be worked out can be declined: nothing leaves then.
+            columns=columns_leaving(item.study) if decision == "approve" else (),
         )
         return self._say(item, said, steward, now)
 

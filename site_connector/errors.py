@@ -6,6 +6,8 @@
     ├── UnknownStudy         the mailbox holds no such study, or several match                       exit 2
     ├── DecisionRefused      a decision cannot be signed as things stand                             exit 2
     ├── CannotEvaluate       this hospital's data cannot give what the study asks for                exit 2
+    ├── EvaluationFailed     computing a study's tables ended in an error nobody foresaw             exit 3
+    ├── UploadRefused        a node will never take an upload; it was given up                       exit 2
     ├── AlreadyUploaded      a study uploads once                                                    exit 2
     ├── ConnectorBusy        another connector already serves this directory                         exit 2
     ├── NodesUnreachable     what was to be sent is kept, since a node did not take it yet           exit 3
@@ -42,6 +44,18 @@ class DecisionRefused(SiteError):
 class CannotEvaluate(SiteError):
     """This hospital's data cannot give what the study asks for; names the column, concept set or
     criterion."""
+
+
+class EvaluationFailed(SiteError):
+    """Computing a study's tables ended in an error nobody foresaw; says its type and place, since its own
+    words may quote a record."""
+
+    exit_code = 3
+
+
+class UploadRefused(SiteError):
+    """A node refused an upload for a reason that no repetition changes; it was given up, its shares were
+    deleted here."""
 
 
 class AlreadyUploaded(SiteError):

@@ -16,6 +16,7 @@ from governance.envelope import Envelope
 from governance.errors import GovernanceError
 from governance.federation import Federation
 from governance.study import StudyProtocol
+from mpc_backend.client.errors import NodeRefused
 from site_connector.mailbox import Mailbox
 from site_connector.nodes import NodeLink
 
@@ -41,7 +42,8 @@ class Intake:
         """Take in everything new from one node.
 
         Raises:
-            NodeUnreachable, NodeRefused: what was taken so far stays.
+            NodeUnreachable, NodeRefused: what was taken so far stays. One study that cannot be read is left out
+                alone.
         """
         for digest in node.studies_naming(self._site):
             if digest in self._refused:
@@ -55,7 +57,7 @@ class Intake:
         """Take in what is newly said about a study in the mailbox."""
         try:
             envelopes = node.statements(study.digest)
-        except GovernanceError as error:
+        except (GovernanceError, NodeRefused) as error:
             self._complain(node, study.digest, str(error))
             return
         self._put(study, self._verified(node, study, envelopes), now)
@@ -73,7 +75,7 @@ class Intake:
         """A study that names this site and may be proposed in this federation, with what is said about it."""
         try:
             study, envelopes = node.study(digest)
-        except GovernanceError as error:
+        except (GovernanceError, NodeRefused) as error:
             self._complain(node, digest, str(error))
             return None
         if study.digest != digest:

@@ -23,7 +23,7 @@ from governance.federation import Federation
 from governance.run_request import RunRequest, Spent
 from governance.study import StudyProtocol
 from site_connector import mailbox_tables as tables
-from site_connector.errors import AlreadyUploaded, MailboxError, UnknownStudy
+from site_connector.errors import AlreadyUploaded, MailboxError, UnknownStudy, UploadRefused
 from site_connector.models import ConnectorStatus, DryRun, InboxItem, NodeContact, SiteStanding, Upload
 from site_connector.standing import state_of
 
@@ -169,7 +169,7 @@ class Mailbox:
         once.
 
         Raises:
-            AlreadyUploaded: the study, or this run of it, has an upload.
+            AlreadyUploaded, UploadRefused: see `check_not_uploaded`.
         """
         self.check_not_uploaded(study_digest, run)
         with self._session() as session:
@@ -189,10 +189,16 @@ class Mailbox:
 
         Raises:
             AlreadyUploaded: with when the first one was made.
+            UploadRefused: the first one was given up; with the reason.
         """
         for upload in self.uploads(study_digest):
             if upload.run == run:
                 what = f"run {run[:12]} of study" if run else "study"
+                if upload.state == "refused":
+                    raise UploadRefused(
+                        f"{what} {study_digest[:12]}: upload {upload.upload_id} was given up, since "
+                        f"{upload.reason}; a study uploads once. Amend the study to upload anew"
+                    )
                 raise AlreadyUploaded(
                     f"{what} {study_digest[:12]} was uploaded on {upload.created_at:%Y-%m-%d %H:%M}Z (upload "
                     f"{upload.upload_id}, {upload.state}); a study uploads once. New data need an amended "
@@ -212,12 +218,26 @@ class Mailbox:
                 raise MailboxError(f"{self._path}: no upload {upload_id}")
             return Envelope.from_canonical(row.manifest)
 
+    def is_prepared(self, upload_id: str) -> bool:
+        """Whether an upload is still to be sent."""
+        with self._session() as session:
+            row = session.get(tables.UploadRow, upload_id)
+            return row is not None and row.state == "prepared"
+
     def finish_upload(self, upload_id: str) -> None:
         """Every node has it."""
         with self._session() as session:
             row = session.get(tables.UploadRow, upload_id)
             if row is not None:
                 row.state = "delivered"
+
+    def refuse_upload(self, upload_id: str, reason: str, now: datetime) -> None:
+        """A node will never take it."""
+        with self._session() as session:
+            row = session.get(tables.UploadRow, upload_id)
+            if row is not None:
+                row.state = "refused"
+                session.merge(tables.RefusalRow(upload_id=upload_id, reason=reason, refused_at=now))
 
     # ---- runs of feasibility studies
 
@@ -302,7 +322,7 @@ class Mailbox:
             standings=_standings(study, said),
             dry_run=DryRun.model_validate_json(row.dry_run) if row.dry_run else None,
             uploads=tuple(self._uploads(session, row.digest)),
-            note=row.note,
+            note=row.note or _refused_run(session, row.digest),
         )
 
     def _statements(self, session: Session, study_digest: str) -> list[Envelope]:
@@ -328,17 +348,21 @@ class Mailbox:
         query = select(tables.UploadRow).order_by(tables.UploadRow.created_at)
         if study_digest is not None:
             query = query.where(tables.UploadRow.study == study_digest)
-        return [
-            Upload(
-                upload_id=row.upload_id,
-                study=row.study,
-                run=row.run or None,
-                state="delivered" if row.state == "delivered" else "prepared",
-                created_at=row.created_at,
-                delivered_to=tuple(sorted(self._holders(session, row.upload_id))),
-            )
-            for row in session.scalars(query)
-        ]
+        return [self._upload(session, row) for row in session.scalars(query)]
+
+    def _upload(self, session: Session, row: tables.UploadRow) -> Upload:
+        refusal = session.get(tables.RefusalRow, row.upload_id)
+        return Upload.model_validate(
+            {
+                "upload_id": row.upload_id,
+                "study": row.study,
+                "run": row.run or None,
+                "state": row.state,
+                "created_at": row.created_at,
+                "delivered_to": tuple(sorted(self._holders(session, row.upload_id))),
+                "reason": refusal.reason if refusal else "",
+            }
+        )
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
@@ -347,6 +371,15 @@ class Mailbox:
                 yield session
         except SQLAlchemyError as error:
             raise MailboxError(f"{self._path}: {getattr(error, 'orig', None) or error}") from error
+
+
+def _refused_run(session: Session, study_digest: str) -> str:
+    """Why this hospital left the latest run without its part; empty if it answered one since."""
+    query = select(tables.RunRow).where(tables.RunRow.study == study_digest)
+    latest = session.scalars(query.order_by(tables.RunRow.seen_at.desc(), tables.RunRow.accepted)).first()
+    if latest is None or latest.accepted:
+        return ""
+    return f"run {latest.run_id[:12]} was refused here on {latest.seen_at:%Y-%m-%d %H:%M}Z: {latest.reason}"
 
 
 def _standings(study: StudyProtocol, said: Statements) -> tuple[SiteStanding, ...]:

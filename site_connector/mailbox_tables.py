@@ -86,8 +86,18 @@ class UploadRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class RefusalRow(Base):
+    """Why an upload was given up."""
+
+    __tablename__ = "refusals"
+
+    upload_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    refused_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class RunRow(Base):
-    """A run request of a feasibility study that this site accepted; its account of what was spent."""
+    """A run request of a feasibility study that this site decided upon; its account of what was spent."""
 
     __tablename__ = "runs"
 

@@ -101,15 +101,16 @@ class SiteStanding(Part):
 
 
 class Upload(Part):
-    """One upload: ``prepared`` is sealed and on its way, ``delivered`` is with every node, ``failed`` never
-    left."""
+    """One upload: ``prepared`` is sealed and on its way, ``delivered`` is with every node, ``refused`` was
+    given up because a node will never take it, for ``reason``."""
 
     upload_id: str
     study: str
     run: str | None
-    state: Literal["prepared", "delivered"]
+    state: Literal["prepared", "delivered", "refused"]
     created_at: datetime
     delivered_to: tuple[str, ...] = ()
+    reason: str = ""
 
 
 class InboxItem(Part):

@@ -171,7 +171,8 @@ def _signatures(page: ReviewPage) -> Iterator[str]:
         reason = f": {standing.reason}" if standing.reason else ""
         yield f"- {standing.site}: {standing.state}{since}{reason}"
     for upload in page.uploads:
-        yield f"- upload {upload.upload_id}: {upload.state}, {upload.created_at:%Y-%m-%d %H:%M} UTC"
+        why = f": {upload.reason}" if upload.reason else ""
+        yield f"- upload {upload.upload_id}: {upload.state}, {upload.created_at:%Y-%m-%d %H:%M} UTC{why}"
 
 
 def _bullets(*lines: str) -> Iterator[str]:

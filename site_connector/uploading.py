@@ -16,6 +16,7 @@ from datetime import datetime
 
 from governance.document import utc_text
 from governance.envelope import Envelope
+from governance.errors import GovernanceError
 from governance.federation import Federation
 from governance.keys import SigningKey
 from governance.manifest import UploadManifest
@@ -24,8 +25,9 @@ from governance.study import StudyProtocol
 from mpc_backend.client.sharing import Upload, share_upload
 from mpc_backend.errors import EngineError
 from site_connector.directory import SiteDirectory, write_new
-from site_connector.errors import CannotEvaluate, SiteError
+from site_connector.errors import CannotEvaluate, EvaluationFailed, SiteError
 from site_connector.evaluation import opened
+from site_connector.faults import where_from
 from site_connector.mailbox import Mailbox
 from site_connector.snapshot import Snapshot, freeze, release, thaw
 from site_connector.tables import evaluate_cohorts, local_tables
@@ -45,7 +47,9 @@ class Uploader:
 
         Raises:
             AlreadyUploaded: the study, or this run, has one.
+            UploadRefused: it had one, which a node refused for good.
             CannotEvaluate: this hospital's data cannot give a table the study asks for.
+            EvaluationFailed: an error nobody foresaw; by its type and place.
             NoData: nothing was loaded yet.
         """
         run_id = run.run_id if run else None
@@ -54,9 +58,12 @@ class Uploader:
         snapshot = freeze(self._directory, name)
         try:
             upload = self._shared(study, run, snapshot, now)
-        except (SiteError, EngineError, ValueError) as error:
+        except (SiteError, EngineError, GovernanceError) as error:
             thaw(self._directory, name)
             raise CannotEvaluate(str(error)) from error
+        except Exception as error:
+            thaw(self._directory, name)
+            raise EvaluationFailed(f"computing the tables failed: {where_from(error)}") from error
         upload_id = UploadManifest.from_canonical(upload.manifest.body).upload_id
         self._keep(upload_id, upload)
         self.log("upload sealed", now, upload.manifest)
@@ -85,6 +92,11 @@ class Uploader:
     def finish(self, upload_id: str) -> None:
         """Every node has it: note that and delete the sealed files."""
         self._mailbox.finish_upload(upload_id)
+        shutil.rmtree(self._directory.outbox / upload_id, ignore_errors=True)
+
+    def give_up(self, upload_id: str, reason: str, now: datetime) -> None:
+        """A node will never take it: note why and delete the sealed files."""
+        self._mailbox.refuse_upload(upload_id, reason, now)
         shutil.rmtree(self._directory.outbox / upload_id, ignore_errors=True)
 
     def _shared(

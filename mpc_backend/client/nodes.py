@@ -67,15 +67,19 @@ class NodeClient:
         entry = self.entry
         try:
             response = request()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
             raise NodeUnreachable(entry.id, entry.control_url, why) from error
         try:
             body = response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise NodeUnreachable(
                 entry.id, entry.control_url, f"status {response.status_code}, no JSON"
             ) from error
+        if response.is_error and not isinstance(body, dict):
+            raise NodeRefused(
+                entry.id, "malformed", f"status {response.status_code} with a body that tells no reason", {}
+            )
         if response.is_error:
             slug = str(body.get("type", "")).removeprefix(TYPE_PREFIX)
             more = {name: value for name, value in body.items() if name not in _USUAL}

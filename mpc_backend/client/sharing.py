@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+
 from governance.canonical import sha256_hex
 from governance.envelope import Envelope, sign_document
 from governance.federation import Federation
@@ -24,7 +26,7 @@ from mpc_backend.node.software import software_digest
 from mpc_backend.packages import Package, Part, SealContext, encode_package, new_salt, seal_chunks
 from mpc_backend.planned import PlannedTable, planned_tables
 from mpc_backend.protocols.sharing import layout, split
-from mpc_backend.tables import Arrays
+from mpc_backend.tables import Array, Arrays, Column
 
 Tables = Mapping[str, Mapping[str, Arrays]]
 """Plaintext columns by analysis id, then table name, as `Analysis.local` gives them."""
@@ -72,8 +74,8 @@ def share_upload(
         snapshot: salted digest of the frozen database they were computed from.
 
     Raises:
-        InputsRefused: a table or column is missing, foreign, or of another length than planned.
-        ValueError: a value outside its declared range; names the column.
+        InputsRefused: a table or column is missing, foreign, of another length than planned or not of
+            numbers, or a value lies outside its declared range; names the column.
     """
     planned = planned_tables(study, run)
     ready = {table.name: _padded(table, tables) for table in planned}
@@ -123,14 +125,18 @@ def seal_tables(
     upload: str,
     tables: Iterable[tuple[PlannedTable, Arrays]],
 ) -> SealedShares:
-    """Split tables into shares and seal to each node the shares it holds, with the salts of those shares."""
+    """Split tables into shares and seal to each node the shares it holds, with the salts of those shares.
+
+    Raises:
+        InputsRefused: a column is not of numbers, or a value lies outside its declared range.
+    """
     plan = layout(federation.protocol)
     salts = {share: new_salt() for share in range(plan.shares)}
     parts = [
         Part(table.name, column.name, share, data)
         for table, columns in tables
         for column in table.spec.columns
-        for share, data in sorted(split(plan.protocol, column, columns[column.name]).items())
+        for share, data in sorted(_split(plan.protocol, column, columns[column.name]).items())
     ]
     sealed = {}
     for node in federation.nodes:
@@ -142,3 +148,16 @@ def seal_tables(
         sealed[node.id] = seal_chunks(encode_package(package), node.sealing_key, context)
     digests = Package(salts, tuple(parts)).digests()
     return SealedShares(sealed, {str(share): digest for share, digest in digests.items()})
+
+
+def _split(protocol: str, column: Column, values: Array) -> dict[int, bytes]:
+    """Shares of one column. Only arrays of numbers go in: converting anything else, numpy would quote the
+    cell it fails at.
+    """
+    found = np.asarray(values).dtype
+    if found.kind not in "biuf":
+        raise InputsRefused(f"column {column.name}: expected numbers, found {found}")
+    try:
+        return split(protocol, column, values)
+    except ValueError as error:
+        raise InputsRefused(str(error)) from error

@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import duckdb
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from governance.envelope import Envelope
@@ -186,6 +190,37 @@ def test_quality_report(loaded: Consortium) -> None:
     refused(tessera("quality", loaded.sites["south"].path), "no data yet")
 
 
+def test_the_words_of_the_database_are_not_repeated(
+    loaded: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB quotes the cell it cannot convert."""
+
+    def fails(*_: object) -> None:
+        duckdb.sql("SELECT CAST('Marker-7781' AS INTEGER)").fetchall()
+
+    noticed(loaded)
+    for module in ("quality", "loading"):
+        monkeypatch.setattr(f"site_connector.{module}.{module.removesuffix('ing')}", fails)
+    for words in (["quality", loaded.north.path], ["load", loaded.north.path, "--omop", loaded.root]):
+        line = refused(tessera(*words), "database could not answer (ConversionException at", status=3)
+        assert "7781" not in line
+
+
+def test_help_loads_no_database() -> None:
+    """Wrong arguments and help are answered at once: nothing heavy is imported before a command runs."""
+    heavy = {"ibis", "pandas", "numba", "numpy", "sqlalchemy", "duckdb", "httpx"}
+    code = f"import sys, site_connector.cli; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_mapping_file_is_said_to_be_what_it_is() -> None:
+    (mapping,) = [
+        one for one in typer.main.get_command(site_app).commands["load"].params if one.name == "mapping"
+    ]
+    assert "(YAML)" in mapping.help
+
+
 # ---- studies
 
 
@@ -249,7 +284,8 @@ def test_a_study_this_hospital_cannot_serve(loaded: Consortium, changes: dict, p
     noticed(loaded, **changes)
     refused(tessera("approve", loaded.north.path, "metformin"), *parts)
     assert "**Cannot be served:**" in tessera("review", loaded.north.path, "metformin").stdout
-    assert "declined by us" in tessera("decline", loaded.north.path, "metformin").stdout
+    declined = tessera("decline", loaded.north.path, "metformin")
+    assert "declined by us" in declined.stdout, declined.stderr
 
 
 def test_nothing_is_approved_before_a_dry_run(consortium: Consortium) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -13,8 +14,15 @@ from governance.approval import SiteDecision, Withdrawal
 from governance.envelope import sign_document
 from governance.errors import Expired, NotApproved
 from governance.keys import SigningKey
-from mpc_backend.tables import SMALLEST_BUCKET
-from site_connector.errors import AlreadyUploaded, NodesUnreachable
+from governance.study import StudyProtocol
+from mpc_backend.analyses.errors import InputsRefused
+from mpc_backend.client.errors import NodeRefused
+from mpc_backend.client.sharing import seal_tables
+from mpc_backend.planned import PlannedTable
+from mpc_backend.tables import SMALLEST_BUCKET, Column, TableSpec
+from site_connector.connector import Connector
+from site_connector.errors import AlreadyUploaded, EvaluationFailed, NodesUnreachable, UploadRefused
+from site_connector.mailbox import Mailbox
 from site_connector.models import StudyState
 from tests.site_connector.conftest import (
     ADULTS_ON_METFORMIN,
@@ -320,3 +328,128 @@ def test_one_study_that_fails_unexpectedly_does_not_stop_the_others(
     assert sound.problems == ()
     assert "RuntimeError at test_connector.py" in broken.problems[0]
     assert "patient" not in broken.problems[0]
+
+
+def ready(consortium: Consortium, mailbox: Mailbox) -> tuple[StudyProtocol, Connector]:
+    """A study that every hospital signed, not uploaded yet."""
+    study = consortium.submit(consortium.study())
+    consortium.others_approve(study)
+    connector = consortium.connector(mailbox)
+    connector.round()
+    consortium.desk(mailbox).approve(study.digest, consortium.steward, consortium.now)
+    return study, connector
+
+
+@pytest.mark.parametrize(
+    "problem", ["withdrawn", "not-permitted", "tables-mismatch", "shares-mismatch", "expired"]
+)
+def test_an_upload_refused_for_good_is_given_up(
+    loaded: Consortium, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def refuses(*_: object) -> None:
+        tries.append(problem)
+        raise NodeRefused("node-b", problem, "not with us", {})
+
+    with loaded.mailbox() as mailbox:
+        study, connector = ready(loaded, mailbox)
+        monkeypatch.setattr(loaded.nodes[1], "upload", refuses)
+        if problem == "expired":
+            with pytest.raises(NodesUnreachable):
+                connector.upload(study)
+            assert [one.state for one in mailbox.uploads()] == ["prepared"], "by our clock it is in time"
+            loaded.now += timedelta(days=365)
+            connector.round()
+        else:
+            with pytest.raises(UploadRefused, match="given up, since node-b: not with us") as caught:
+                connector.upload(study)
+            assert caught.value.exit_code == 2
+        for _ in range(2):
+            connector.round()
+        item = mailbox.item(study.digest, loaded.now)
+        assert [(one.state, one.reason) for one in item.uploads] == [("refused", "node-b: not with us")]
+        assert item.note == "node-b: not with us"
+        with pytest.raises(UploadRefused, match="Amend the study"):
+            mailbox.check_not_uploaded(study.digest, None)
+    assert len(tries) == (2 if problem == "expired" else 1)
+    assert not any(loaded.north.outbox.iterdir())
+    with loaded.north.ledger() as ledger:
+        assert ledger.entries()[-1]["kind"] == "upload refused"
+
+
+@pytest.mark.parametrize("problem", ["not-approved", "stopping", "internal", "malformed"])
+def test_an_upload_refused_for_now_is_sent_again(
+    loaded: Consortium, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise NodeRefused("node-b", problem, "not now", {})
+
+    with loaded.mailbox() as mailbox:
+        study, connector = ready(loaded, mailbox)
+        with monkeypatch.context() as patch:
+            patch.setattr(loaded.nodes[1], "upload", refuses)
+            connector.round()
+        assert [one.state for one in mailbox.uploads(study.digest)] == ["prepared"]
+        connector.round()
+        assert [one.state for one in mailbox.uploads(study.digest)] == ["delivered"]
+
+
+CELL = "Marker-7781-of-a-record"
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, duckdb.ConversionException])
+def test_an_unforeseen_error_is_told_by_type_and_place_alone(
+    loaded: Consortium,
+    error: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(*_: object) -> None:
+        raise error(f"could not convert {CELL}")
+
+    with loaded.mailbox() as mailbox:
+        study, connector = ready(loaded, mailbox)
+        monkeypatch.setattr("site_connector.uploading.evaluate_cohorts", fails)
+        with pytest.raises(EvaluationFailed) as caught:
+            connector.upload(study)
+        connector.round()
+        note = mailbox.item(study.digest, loaded.now).note
+    for said in (str(caught.value), note):
+        assert f"{error.__name__} at test_connector.py" in said
+        assert CELL not in said
+    assert CELL not in "".join(capsys.readouterr())
+    assert not any(loaded.north.snapshots.iterdir())
+
+
+def test_a_column_of_words_is_refused_without_its_words(consortium: Consortium) -> None:
+    column = Column(name="dose", kind="fixed", bits=40, scale=8)
+    table = PlannedTable("count", TableSpec(name="t", level="aggregate", columns=(column,), rows=1))
+    with pytest.raises(InputsRefused, match="column dose: expected numbers, found object"):
+        seal_tables(
+            consortium.federation, "0" * 64, "north", "0" * 32, [(table, {"dose": np.array([CELL], object)})]
+        )
+    with pytest.raises(InputsRefused, match="column dose: a value is not finite"):
+        seal_tables(
+            consortium.federation, "0" * 64, "north", "0" * 32, [(table, {"dose": np.array([np.inf])})]
+        )
+
+
+def test_a_run_refused_here_is_told_to_the_steward(loaded: Consortium) -> None:
+    study = loaded.submit(loaded.feasibility())
+    loaded.others_approve(study)
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        loaded.desk(mailbox).approve("feasibility", loaded.steward, loaded.now)
+        assert mailbox.item("feasibility", loaded.now).note == ""
+        loaded.request(study)
+        bad = loaded.request(study, parameters={"cohort": COHORT.replace("201826", "4")})
+        for _ in range(2):
+            connector.round()
+            (item,) = mailbox.inbox(loaded.now)
+            assert item.note.startswith(f"run {bad.run_id[:12]} was refused here on 2026-06-01 12:00Z: ")
+        loaded.now += timedelta(minutes=5)
+        loaded.request(study)
+        connector.round()
+        assert mailbox.item("feasibility", loaded.now).note == "", "a later run was answered"

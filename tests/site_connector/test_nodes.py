@@ -1,0 +1,151 @@
+"""A node may answer anything: each method of the link reads it as that node's refusal, and the rest goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from governance.canonical import parse_json
+from governance.envelope import Envelope, sign_document
+from governance.keys import SigningKey
+from mpc_backend.client.errors import NodeRefused, NodeUnreachable
+from mpc_backend.client.nodes import NodeClient
+from site_connector.nodes import HttpNode
+from tests.site_connector.conftest import Consortium
+
+DIGEST = "ab" * 32
+Answers = Callable[[str], tuple[int, object]]
+
+
+def link(consortium: Consortium, answers: Answers) -> HttpNode:
+    """A link to node-a that gets these answers, by path."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        status, body = answers(request.url.path)
+        return httpx.Response(status, content=body if isinstance(body, bytes) else json.dumps(body).encode())
+
+    return HttpNode(NodeClient(consortium.federation.node("node-a"), httpx.MockTransport(answer)))
+
+
+def always(body: object, status: int = 200) -> Answers:
+    return lambda _: (status, body)
+
+
+def malformed(call: Callable[[], object]) -> None:
+    with pytest.raises(NodeRefused, match=r"^node-a: ") as refused:
+        call()
+    assert refused.value.problem == "malformed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        7,
+        None,
+        {"digest": DIGEST},
+        [{"sites": ["north"], "closed": False}],
+        [{"digest": DIGEST, "sites": None, "closed": False}],
+        [{"digest": [DIGEST], "sites": ["north"], "closed": False}],
+        [{"digest": "../x\n", "sites": ["north"], "closed": False}],
+    ],
+)
+def test_a_malformed_list_of_studies_is_a_refusal(consortium: Consortium, body: object) -> None:
+    malformed(lambda: link(consortium, always(body)).studies_naming("north"))
+
+
+@pytest.mark.parametrize("body", [[], None, {}, {"study": {"title": 1}, "envelopes": []}, {"study": 2**70}])
+def test_a_malformed_study_is_a_refusal(consortium: Consortium, body: object) -> None:
+    malformed(lambda: link(consortium, always(body)).study(DIGEST))
+
+
+@pytest.mark.parametrize(
+    "body", ["", {}, {"envelopes": 1}, {"envelopes": [{"payload": "*"}]}, {"envelopes": [None]}]
+)
+def test_malformed_statements_are_a_refusal(consortium: Consortium, body: object) -> None:
+    malformed(lambda: link(consortium, always(body)).statements(DIGEST))
+
+
+@pytest.mark.parametrize(
+    ("runs", "run"),
+    [
+        ([{}], {}),
+        ({"run_id": DIGEST}, {}),
+        ([{"state": "waiting", "run_id": {}}], {}),
+        ([{"state": "waiting", "run_id": "\u0000"}], {}),
+        ([{"state": "waiting", "run_id": DIGEST}], []),
+        ([{"state": "waiting", "run_id": DIGEST}], {"request": {"payload": "*"}}),
+    ],
+)
+def test_malformed_runs_are_a_refusal(consortium: Consortium, runs: object, run: object) -> None:
+    node = link(consortium, lambda path: (200, runs if path == "/v1/runs" else run))
+    malformed(lambda: node.open_runs(DIGEST, set()))
+
+
+@pytest.mark.parametrize("body", [[], "no", 7, None])
+def test_an_error_that_is_no_object_is_a_refusal(consortium: Consortium, body: object) -> None:
+    signed = sign_document(consortium.request(consortium.study()), SigningKey.generate())
+    malformed(lambda: link(consortium, always(body, 500)).post_statement(DIGEST, signed))
+    malformed(lambda: link(consortium, always(body, 409)).upload(signed, b""))
+
+
+def test_nesting_no_parser_follows_is_no_answer(consortium: Consortium) -> None:
+    with pytest.raises(NodeUnreachable):
+        link(consortium, always(b"[" * 200_000)).studies_naming("north")
+
+
+def test_one_node_that_answers_nonsense_stops_nothing(loaded: Consortium) -> None:
+    """The first node tried answers nonsense everywhere; what the others say is taken in and answered."""
+    study = loaded.submit(loaded.feasibility())
+    loaded.others_approve(study)
+    listed = [{"digest": study.digest, "sites": ["north"], "closed": False}]
+    nonsense = link(loaded, lambda path: (200, listed if path == "/v1/studies" else [{}]))
+    with loaded.mailbox() as mailbox:
+        loaded.nodes.insert(0, nonsense)  # type: ignore[arg-type]
+        connector = loaded.connector(mailbox)
+        connector.round()
+        loaded.desk(mailbox).approve("feasibility", loaded.steward, loaded.now)
+        loaded.nodes.pop(0)
+        request = loaded.request(study)
+        connector.round()
+        assert mailbox.known_runs(study.digest) == {request.run_id}
+
+
+@pytest.mark.parametrize("lie", ["forged", "of another study"])
+def test_what_one_node_makes_of_a_request_decides_nothing(loaded: Consortium, lie: str) -> None:
+    """A node hands a sound request out with another's signature, or under another study; it is still
+    answered."""
+    study, other = loaded.submit(loaded.feasibility()), loaded.submit(loaded.feasibility(title="Another"))
+    for one in (study, other):
+        loaded.others_approve(one)
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        for one in (study, other):
+            loaded.desk(mailbox).approve(one.digest, loaded.steward, loaded.now)
+        request = loaded.request(study)
+        held = {node.node: node.runs.pop(study.digest) for node in loaded.nodes}
+        forged = sign_document(request, SigningKey.generate())
+        liar = loaded.nodes[-1]
+        liar.runs = {study.digest: [forged]} if lie == "forged" else {other.digest: held[liar.node]}
+        if lie == "forged":
+            loaded.nodes[0].runs[study.digest] = held["node-a"]
+        connector.round()
+        loaded.nodes[0].runs[study.digest] = held["node-a"]
+        connector.round()
+        assert mailbox.spent(study.digest).runs == 1
+        assert [one.run for one in mailbox.uploads(study.digest)] == [request.run_id]
+
+
+def test_envelopes_come_back_as_they_are_held(consortium: Consortium) -> None:
+    study = consortium.submit(consortium.study())
+    held = consortium.nodes[0].said[study.digest]
+    body = {
+        "study": parse_json(study.canonical()),
+        "envelopes": [one.model_dump(mode="json") for one in held],
+    }
+    found, said = link(consortium, always(body)).study(study.digest)
+    assert found == study
+    assert [Envelope.from_canonical(one.canonical()) for one in said] == held
