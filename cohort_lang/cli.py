@@ -80,7 +80,7 @@ def format_definition(
 def evaluate(
     definition: Definition,
     omop: Omop,
-    rows: Annotated[bool, typer.Option("--rows", help="Print [[person_id, start, end], ...].")] = False,
+    rows: Annotated[bool, typer.Option("--rows", help=r"Print \[\[person_id, start, end], ...].")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate the definition on OMOP tables, in the clear: attrition, or who is in it and when.
@@ -114,7 +114,8 @@ def _said_plainly() -> Iterator[None]:
     except (CohortError, MappingError) as error:
         _stop(str(error), 2)
     except (duckdb.Error, MemoryError) as error:
-        _stop(f"the database could not answer: {type(error).__name__}: {str(error).splitlines()[0]}", 3)
+        # Its own words may quote a cell of the record it failed at.
+        _stop(f"the database could not answer ({type(error).__name__})", 3)
 
 
 def _stop(message: str, status: int) -> None:

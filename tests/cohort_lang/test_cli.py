@@ -117,3 +117,21 @@ def test_refusals(run, text, tmp_path, omop):
     )
     status, _, err = run("evaluate", "-", "--omop", omop, stdin=TEXT.replace("a: 10", "a: 99"))
     assert (status, "concept 99" in err) == (2, True)
+
+
+def test_the_words_of_the_database_are_not_repeated(run, text, omop, monkeypatch):
+    """DuckDB quotes the cell it cannot convert."""
+
+    def fails(*_):
+        duckdb.sql("SELECT CAST('Marker-7781' AS INTEGER)").fetchall()
+
+    monkeypatch.setattr("cohort_lang.evaluation.evaluate", fails)
+    status, _, message = run("evaluate", text, "--omop", omop)
+    assert (status, message) == (
+        3,
+        "tessera cohort: the database could not answer (ConversionException)\n",
+    )
+
+
+def test_help_shows_the_brackets_of_the_rows(run):
+    assert "[[person_id, start, end], ...]" in run("evaluate", "--help")[1]

@@ -25,8 +25,8 @@ PEOPLE = """ID;BORN;SEX;DIED
 1;01.02.1950;m;
 """
 DIAGNOSES = """PID;DAY;ICD;HTN;DM;NOTE
-1;05.06.2019;E11.9;1;0;Müller
-1;05.06.2019;E11.9;1;0;Müller
+1;05.06.2019;E11.9;1;0;Blutdrücke
+1;05.06.2019;E11.9;1;0;Blutdrücke
 2;06.06.2019;X77;0;1;a
 2;31.02.2019;E11.9;0;0;b
 9;06.06.2019;E11.9;0;0;c
@@ -148,7 +148,7 @@ def refused(site, error, match, first=True, **changes):
     with pytest.raises(error, match=match) as caught:
         load(site, **changes)
     assert site.database.read_bytes() == before
-    assert "Müller" not in str(caught.value)
+    assert "Blutdrücke" not in str(caught.value)
 
 
 def test_wrong_encodings_are_refused_with_the_line(site, extract):
