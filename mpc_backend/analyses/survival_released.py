@@ -28,6 +28,7 @@ from mpc_backend.analyses.survival_secret import (
     CURVE_DECIMALS,
     FEW,
     NO_OVERLAP,
+    RARE,
     SHORT,
     SHOWN,
     SMALLEST_ROUNDING,
@@ -123,6 +124,7 @@ def _why(state: int, policy: DisclosurePolicy) -> str | None:
         FEW: f"fewer than {policy.minimum_cell} persons",
         NO_OVERLAP: "no overlap: no person in some stratum",
         SHORT: "follow-up too short",
+        RARE: f"fewer than {policy.minimum_cell} events",
     }[state]
 
 
@@ -132,17 +134,22 @@ def _curve(
     state = int(opened["state"][arm])
     followed = int(opened["followed"][arm])
     tau, places = parameters.restricted_at, mean_decimals(parameters.restricted_at)
+    countable = state not in (FEW, NO_OVERLAP)
+    frequent = bool(opened["frequent"][arm])
+    why = _why(state, policy)
+    if state == SHORT and not frequent:
+        why = f"{why}; {_why(RARE, policy)}"
     rmst = None
     if state == SHOWN:
         error = error_of(opened["mean_variance"][row], places)
         rmst = RestrictedMean(tau=tau, estimate=float(opened["mean"][row]) / 10.0**places, se=float(error))
     return Curve(
         label=f"{label}; {DISPLAY.format(k=policy.minimum_cell)}",
-        steps=_steps(parameters, opened, arm, row) if state not in (FEW, NO_OVERLAP) else [],
+        steps=_steps(parameters, opened, arm, row) if countable else [],
         cut_at=parameters.display_times[followed - 1] if followed else None,
-        median=_median(parameters, opened, row) if state not in (FEW, NO_OVERLAP) else None,
+        median=_median(parameters, opened, row) if countable and frequent else None,
         rmst=rmst,
-        why_not=_why(state, policy),
+        why_not=why,
     )
 
 
@@ -194,6 +201,16 @@ def _withheld(
         ]
         if arm.curve.why_not:
             found.append(Suppressed(what=f"{arm.arm}: restricted mean", why=arm.curve.why_not))
+            if arm.curve.median is None:
+                found.append(Suppressed(what=f"{arm.arm}: median", why=arm.curve.why_not))
+    found += [
+        Suppressed(
+            what=f"{arm.arm} against {arms[0].arm}: restricted means",
+            why="the restricted mean of one of them is withheld",
+        )
+        for arm in arms[1:]
+        if arm.curve.rmst is None or arms[0].curve.rmst is None
+    ]
     if len(arms) > 1:
         why = f"an arm has fewer than {policy.minimum_cell} persons or there are fewer than {policy.minimum_cell} events"
         found += [Suppressed(what=name, why=why) for name, test in tests.items() if test is None]

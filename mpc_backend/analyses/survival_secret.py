@@ -13,7 +13,7 @@ from scipy.special import ndtri
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Outputs, Released
-from mpc_backend.analyses.disclosure import masked, release_chain, views
+from mpc_backend.analyses.disclosure import at_least, masked, release_chain, views
 from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.secret_curves import (
     SCALE,
@@ -30,15 +30,18 @@ from mpc_backend.analyses.secret_curves import (
     whole,
 )
 from mpc_backend.analyses.secret_tests import released_tests
+from mpc_backend.analyses.significant import rounded_to
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
 from mpc_backend.operations import concatenate, floor_divide, minimum, stack
 from mpc_backend.session import Session
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
-SHOWN, FEW, NO_OVERLAP, SHORT = 0, 1, 2, 3
+SHOWN, FEW, NO_OVERLAP, SHORT, RARE = 0, 1, 2, 3, 4
 CURVE_DECIMALS = 3
 FLAT = 2.0**-16
 """Curves closer than this to one half count as flat on it."""
+MEAN_DIGITS = 3
+"""Significant digits of the variance of a restricted mean."""
 TOTAL_BITS = 29
 SMALLEST_ROUNDING = 5
 """At-risk tables are rounded at least this far, so that one column does not give another away."""
@@ -90,8 +93,12 @@ def released_outputs(
     outputs = _tables(parameters, released.policy, counts)
     numbers = _rounded(parameters, curves)
     outputs |= _display(parameters, released.policy, counts, numbers, enough & overlap)
-    outputs |= _means(parameters, released.policy, counts, numbers, enough, overlap, ended)
-    outputs["median"] = _medians(parameters, curves, enough & overlap)
+    frequent = _frequent(parameters, released.policy, counts)
+    outputs |= _means(
+        parameters, released.policy, counts, numbers, Conditions(enough, overlap, ended, frequent[0])
+    )
+    outputs["frequent"] = frequent[1]
+    outputs["median"] = _medians(parameters, curves, enough & overlap & frequent[1])
     session.progress("display, tables and means", 0.8)
     events = counts.events.sum(3).sum(2).sum(1)
     testable = enough.all(axis=0) & (events >= released.policy.minimum_cell).all(axis=0)
@@ -172,15 +179,17 @@ class Rounded:
 def _rounded(parameters: SurvivalParameters, curves: Curves) -> Rounded:
     places, tau = np.array(parameters.display_times), parameters.restricted_at
     decimals = mean_decimals(tau)
+    factor = tau**2 * 10 ** variance_decimals(decimals)
+    height, height_variance, mean, variance = rounded_numbers(
+        [
+            (curves.survival[:, places], 10**CURVE_DECIMALS),
+            (curves.variance[:, places], 10 ** variance_decimals(CURVE_DECIMALS)),
+            (curves.means.mean, tau * 10**decimals),
+            (curves.means.variance, factor),
+        ]
+    )
     return Rounded(
-        *rounded_numbers(
-            [
-                (curves.survival[:, places], 10**CURVE_DECIMALS),
-                (curves.variance[:, places], 10 ** variance_decimals(CURVE_DECIMALS)),
-                (curves.means.mean, tau * 10**decimals),
-                (curves.means.variance, tau**2 * 10 ** variance_decimals(decimals)),
-            ]
-        )
+        height, height_variance, mean, rounded_to(variance, MEAN_DIGITS, min(2 * factor, 2**31 - 1))
     )
 
 
@@ -245,24 +254,46 @@ def _smallest(counts: SecretInt) -> SecretInt:
     return least
 
 
+def _frequent(parameters: SurvivalParameters, policy: DisclosurePolicy, counts: Counts) -> SecretBits:
+    """Whether k events lie before tau, and in all, in every view: (2, arms).
+
+    A mean, a variance or a median made of fewer gives away how many there were, and when.
+    """
+    events = counts.events.sum(2)
+    tau = parameters.restricted_at
+    both = stack([events[:, :, :tau].sum(2), events.sum(2)], axis=1).with_bits(TOTAL_BITS)
+    return at_least(both, policy)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a restricted mean needs, by arm (arms,): persons, overlap with the strata, strata that are followed to tau or
+    finished, events before tau."""
+
+    enough: SecretBits
+    overlap: SecretBits
+    finished: SecretBits
+    frequent: SecretBits
+
+
 def _means(
     parameters: SurvivalParameters,
     policy: DisclosurePolicy,
     counts: Counts,
     numbers: Rounded,
-    enough: SecretBits,
-    overlap: SecretBits,
-    finished: SecretBits,
+    arms: Conditions,
 ) -> Outputs:
-    """Restricted means and their variances; states SHOWN, FEW, NO_OVERLAP or SHORT by arm."""
+    """Restricted means and their variances; states SHOWN, FEW, NO_OVERLAP, SHORT or RARE by arm."""
     tau = parameters.restricted_at
-    followed = (counts.at_risk.sum(2)[:, :, tau] >= policy.minimum_cell).all(axis=0) & finished
-    able = enough & overlap
-    flags = stack([~enough, enough & ~overlap, able & ~followed, able & followed]).to_int()
-    sets = numbers.mean.shape[0] // len(enough)
-    mask = concatenate([flags[3]] * sets, axis=0)
+    followed = (counts.at_risk.sum(2)[:, :, tau] >= policy.minimum_cell).all(axis=0) & arms.finished
+    able = arms.enough & arms.overlap
+    ends = stack([able & followed, able & followed]) & stack([~arms.frequent, arms.frequent])
+    flags = stack([~arms.enough, arms.enough & ~arms.overlap, able & ~followed, ends[0], ends[1]]).to_int()
+    sets = numbers.mean.shape[0] // len(arms.enough)
+    mask = concatenate([flags[4]] * sets, axis=0)
     means = stack([numbers.mean, numbers.mean_variance]) * mask
-    return {"state": flags[0] + flags[1] * 2 + flags[2] * 3, "mean": means[0], "mean_variance": means[1]}
+    state = flags[0] * FEW + flags[1] * NO_OVERLAP + flags[2] * SHORT + flags[3] * RARE
+    return {"state": state, "mean": means[0], "mean_variance": means[1]}
 
 
 def mean_decimals(tau: int) -> int:

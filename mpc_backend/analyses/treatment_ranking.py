@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
 from mpc_backend.analyses.disclosure import require_sites
@@ -55,11 +56,11 @@ class TreatmentRanking(Analysis[RankingParameters]):
         session.progress("similar patients found", 0.4)
         chosen, none = first_supported(_enough(parameters, released, rows, near))
         tier = concatenate([chosen, none], axis=0).to_int() @ np.arange(len(parameters.tiers) + 1)
-        cells = _cells(parameters, rows, near @ chosen.to_int(parameters.ring))
+        cells, own = _cells(parameters, released, rows, near @ chosen.to_int(parameters.ring))
         session.progress("patients counted by treatment, stratum and time", 0.8)
         if released.policy.release == "exact":
             return {"tier": tier, "cells": cells}
-        return {"tier": tier, **released_outputs(parameters, released, cells)}
+        return {"tier": tier, **released_outputs(parameters, released, cells, own)}
 
     def finish(self, parameters: RankingParameters, released: Released, opened: Opened) -> RankingResult:
         if released.policy.release == "exact":
@@ -121,13 +122,29 @@ def _wide(parameters: RankingParameters, counts: SecretInt) -> SecretInt:
     return ((counts - half).widen(64) + half).with_bits(parameters.capacity.bit_length() + 1)
 
 
-def _cells(parameters: RankingParameters, rows: Mapping[str, Columns], weight: SecretInt) -> SecretInt:
-    """Similar patients by treatment and stratum: (treatments, strata, 2 tau + 1), ring 64.
+def _cells(
+    parameters: RankingParameters, released: Released, rows: Mapping[str, Columns], weight: SecretInt
+) -> tuple[SecretInt, SecretInt]:
+    """Similar patients by treatment and stratum (treatments, strata, 2 tau + 1), and those of each hospital that
+    receives the answer (receiving, treatments, 3); ring 64.
 
-    Events before tau by time, then events and censorings before tau by time, then all.
+    The first: events before tau by time, then events and censorings before tau by time, then all. The second: events
+    before tau, events and censorings before tau, all. A hospital's rows are a known slice, so that its own patients are
+    three more columns of the same matrix product.
     """
+    tau, treatments, strata = parameters.tau, len(parameters.treatments), parameters.strata_count
     times = concatenate([_matrix(rows, name) for name in ("event", "exit")], axis=1)
     counted = concatenate([times * weight[:, None], weight[:, None]], axis=1)
-    cell = _matrix(rows, "cell")
-    shape = (len(parameters.treatments), parameters.strata_count, 2 * parameters.tau + 1)
-    return _wide(parameters, (cell.T @ counted).reshape(shape))
+    sums = stack([counted[:, :tau].sum(1), counted[:, tau : 2 * tau].sum(1), weight], axis=1)
+    columns = concatenate([counted, *(sums * here for here in _slices(released, rows))], axis=1)
+    found = (_matrix(rows, "cell").T @ columns).reshape(treatments, strata, -1)
+    whole, own = found[..., : 2 * tau + 1], found[..., 2 * tau + 1 :].sum(1)
+    wide = _wide(parameters, concatenate([whole.ravel(), own.ravel()], axis=0))
+    apart = wide[whole.size :].reshape(treatments, len(released.receiving_sites), 3)
+    return wide[: whole.size].reshape(whole.shape), apart.rearranged(lambda words: np.moveaxis(words, 1, 0))
+
+
+def _slices(released: Released, rows: Mapping[str, Columns]) -> list[NDArray[np.int64]]:
+    """Which rows (rows, 1) are those of each hospital that receives the answer; public."""
+    names = np.repeat(list(rows), [len(columns["valid"]) for columns in rows.values()])
+    return [(names == site).astype(np.int64)[:, None] for site in released.receiving_sites]

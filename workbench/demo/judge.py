@@ -30,11 +30,13 @@ TIMES: Final = (0, 6, 12, 18, 24)
 CURVE: Final = 0.0005 + 0.0005
 CURVE_ERROR: Final = 0.00005 + 0.0004
 MEAN: Final = 0.005 + 0.003
-MEAN_ERROR: Final = 0.0005 + 0.002
+MEAN_ERROR: Final = 0.0005 + 0.003
 CHI_SQUARE: Final = 0.0005 + 0.01
 RANKED: Final = 0.05 + 0.01
 RANKED_ERROR: Final = 0.005 + 0.01
-"""Tolerances: half a unit of the last released decimal, and room for fixed-point arithmetic."""
+"""Tolerances: half a unit of the last released digit, and room for fixed-point arithmetic."""
+COARSE: Final = 0.05
+"""Largest relative error of a number that is rounded to two significant digits."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +158,22 @@ def _judge_curve(
         yield Check(f"{label}: S({point.time})", float(truth.survival[point.time]), point.estimate, CURVE)
         error = float(truth.standard_error[point.time])
         yield Check(f"{label}: error of S({point.time})", error, point.se, CURVE_ERROR)
-    if found.rmst is None:
-        yield Check(f"{label}: restricted mean", truth.mean, found.why_not)
+    why = _withheld(counts)
+    if why is not None or found.rmst is None:
+        told = (found.why_not or "shown").partition(";")[0] if found.rmst is None else "shown"
+        yield Check(f"{label}: restricted mean", why or "shown", told)
         return
     yield Check(f"{label}: restricted mean, months", truth.mean, found.rmst.estimate, MEAN)
     yield Check(f"{label}: error of the restricted mean", truth.mean_error, found.rmst.se, MEAN_ERROR)
+
+
+def _withheld(counts: curves.Curve) -> str | None:
+    """Why an arm has no restricted mean: too few persons, followed to TAU, or with an event before it."""
+    if counts.at_risk[0] < SMALLEST:
+        return f"fewer than {SMALLEST} persons"
+    if counts.at_risk[TAU] < SMALLEST:
+        return "follow-up too short"
+    return f"fewer than {SMALLEST} events" if counts.events[:TAU].sum() < SMALLEST else None
 
 
 # ---- ranking
@@ -179,7 +192,11 @@ def judge_ranking(similar: Similar, facts: dict[str, object], result: RankingRes
         Check("tier", tier, result.tier),
         Check("treatments shown", sorted(shown), sorted(arm.treatment for arm in result.arms)),
         Check("large treatments withheld, and why", reasons, told),
-        Check("comparable patients", _total(int(members.sum()), len(result.hidden)), result.total),
+        Check(
+            "comparable patients",
+            _total(int(members.sum()), similar.left(members), len(result.hidden)),
+            result.total,
+        ),
     ]
     for arm in result.arms:
         if arm.treatment in arms:
@@ -192,15 +209,15 @@ def _name(arm: int) -> str:
 
 
 def _state(truth: ArmTruth) -> str:
-    if truth.persons < MINIMUM_SUPPORT:
+    if truth.persons < MINIMUM_SUPPORT or truth.persons_left < SMALLEST:
         return "too few comparable patients"
     if not truth.overlap:
         return "no overlap"
-    return "shown" if truth.at_tau >= SMALLEST and truth.finished else "follow-up too short"
+    return "shown" if truth.at_tau_left >= SMALLEST and truth.finished else "follow-up too short"
 
 
-def _total(persons: int, hidden: int) -> tuple[int, int] | None:
-    if hidden == 1 or persons < SMALLEST:
+def _total(persons: int, left: int, hidden: int) -> tuple[int, int] | None:
+    if hidden == 1 or left < SMALLEST:
         return None
     return _band(persons)
 
@@ -214,6 +231,9 @@ def _judge_treatment(truth: ArmTruth, arm: ArmEstimate) -> Iterator[Check]:
     name = arm.treatment
     yield Check(f"{name}: patients", _band(truth.persons), tuple(arm.size))
     yield Check(f"{name}: restricted mean, months", truth.mean, arm.estimate, RANKED)
-    yield Check(f"{name}: standard error", truth.error, arm.standard_error, RANKED_ERROR)
+    coarse = truth.events_left < SMALLEST
+    rounding = COARSE * truth.error / 2 if coarse else 0.0
+    yield Check(f"{name}: standard error", truth.error, arm.standard_error, RANKED_ERROR + rounding)
     yield Check(f"{name}: fewer than ten failures", truth.events < 10, arm.fewer_than_ten_failures)
-    yield Check(f"{name}: effective size", truth.information, float(arm.effective_size), 5.5)
+    span = 2 * COARSE * truth.information if coarse else 0.0
+    yield Check(f"{name}: effective size", truth.information, float(arm.effective_size), 5.5 + span)

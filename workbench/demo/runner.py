@@ -205,7 +205,7 @@ class Demonstration:
         with self.stage("Survival"):
             self._tell(self._survival())
         with self.stage("Ranking"):
-            similar = Similar(self.population)
+            similar = Similar(self.population, [HOSPITALS.index(HOSPITAL_WITH_WORKBENCH)])
             for path in sorted((examples_folder() / "patients").glob("*.json")):
                 self._tell(self._ranking(similar, path))
         return self.report

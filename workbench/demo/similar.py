@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,14 +36,18 @@ SMALLEST: Final = 10
 class ArmTruth:
     """One regimen among similar patients. ``overlap``: no stratum of the similar patients is empty; ``at_tau``:
     persons still followed at TAU; ``finished``: every stratum is followed to TAU or has come down to zero;
-    ``information``: 1 / sum of squared weights over the persons followed completely."""
+    ``information``: 1 / sum of squared weights over the persons followed completely. ``persons_left``,
+    ``at_tau_left``, ``events_left``: the fewest that are left when an asking hospital subtracts its own."""
 
     persons: int
+    persons_left: int
     overlap: bool
     at_tau: int
+    at_tau_left: int
     finished: bool
     information: float
     events: int
+    events_left: int
     crude: float
     mean: float
     error: float
@@ -53,7 +57,9 @@ class ArmTruth:
 class Similar:
     """The ranking example's patients and what similar ones of any patient show."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(self, population: Population, receiving: Sequence[int] = (0, 1, 2)) -> None:
+        """``receiving``: the hospitals whose physicians ask, and could subtract their own patients."""
+        self.receiving = tuple(receiving)
         people = population.resistance
         known = people["eligible"] & people["cd4_known"] & people["stage_known"]
         self.people = people[known].reset_index(drop=True)
@@ -97,10 +103,10 @@ class Similar:
         return len(LADDER), np.zeros(len(self.people), dtype=bool)
 
     def _supported(self, similar: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Regimens with `MINIMUM_SUPPORT` persons, `SMALLEST` of them outside each hospital, whose physicians
-        could subtract their own."""
+        """Regimens with `MINIMUM_SUPPORT` persons, `SMALLEST` of them outside each hospital whose physicians
+        ask, which could subtract their own."""
         supported = self.sizes(similar) >= MINIMUM_SUPPORT
-        for hospital in range(3):
+        for hospital in self.receiving:
             supported &= self.sizes(similar & (self.hospital != hospital)) >= SMALLEST
         return supported
 
@@ -131,6 +137,11 @@ class Similar:
         )
         return np.asarray(resistance.restricted_mean(hazard, TAU).mean(axis=0))
 
+    def left(self, members: NDArray[np.bool_]) -> int:
+        """The fewest of ``members`` that are left when a receiving hospital takes its own away."""
+        outside = [int((members & (self.hospital != hospital)).sum()) for hospital in self.receiving]
+        return min([int(members.sum()), *outside])
+
     def _arm(self, members: NDArray[np.bool_], mix: Floats, causal: float) -> ArmTruth:
         months, events, strata = self.months[members], self.events[members], self.strata[members]
         counts = np.bincount(strata, minlength=STRATA)
@@ -139,11 +150,14 @@ class Similar:
         mixed = by_strata(months, events, strata, weights)
         return ArmTruth(
             persons=int(members.sum()),
+            persons_left=self.left(members),
             overlap=bool(((mix == 0) | (counts > 0)).all()),
             at_tau=int((months >= TAU).sum()),
+            at_tau_left=self.left(members & (self.months >= TAU)),
             finished=all(_finished(months[strata == s], events[strata == s]) for s in np.flatnonzero(counts)),
             information=_information(months, events, strata, weights),
             events=int(events[months < TAU].sum()),
+            events_left=self.left(members & (self.months < TAU) & (self.events == 1)),
             crude=kaplan_meier(months, events).mean,
             mean=mixed.mean,
             error=mixed.mean_error,

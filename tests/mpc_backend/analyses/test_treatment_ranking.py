@@ -128,6 +128,57 @@ def test_a_receiving_hospital_cannot_see_through_its_own_patients(run):
     assert other.tier == "strict"
 
 
+@pytest.mark.parametrize("receiving", [(), ("north",), ("north", "west")])
+@pytest.mark.parametrize(("elsewhere", "enough"), [(9, False), (10, True)])
+def test_every_arm_shown_holds_k_patients_outside_a_receiving_hospital(run, receiving, elsewhere, enough):
+    third = two_arms(0, 20 + elsewhere).assign(drug="t02", o_time=20, o_event=0)
+    north, south = third.iloc[:20], pd.concat([two_arms(60, 60), third.iloc[20:]])
+    sites = {"north": north, "south": south, "west": third.iloc[:0]}
+    study = data.parameters(3)
+    result = run("treatment_ranking", study, sites, facts=data.FACTS, policy=HIDING, receiving=receiving)
+    shown = "t02" in [arm.treatment for arm in result.arms]
+    assert result.tier == "strict" and shown == (enough or not receiving)
+    if not shown:
+        assert [arm.reason for arm in result.hidden] == ["too few comparable patients"]
+        assert result.total is None
+
+
+@pytest.mark.parametrize(("elsewhere", "enough"), [(9, False), (10, True)])
+def test_k_patients_outside_a_receiving_hospital_are_followed_to_tau(run, elsewhere, enough):
+    third = two_arms(0, 40).assign(drug="t02", o_event=0)
+    third["o_time"] = np.where(np.arange(40) < 20 + elsewhere, data.TAU, data.TAU - 1)
+    sites = {"north": third.iloc[:20], "south": pd.concat([two_arms(60, 60), third.iloc[20:]])}
+    study, policy = data.parameters(3), DisclosurePolicy(minimum_sites=2)
+    for receiving, shown in (((), True), (("north",), enough)):
+        result = run("treatment_ranking", study, sites, facts=data.FACTS, policy=policy, receiving=receiving)
+        assert ("t02" in [arm.treatment for arm in result.arms]) == shown
+        if not shown:
+            assert [arm.reason for arm in result.hidden] == ["follow-up too short"]
+
+
+def failing(count: int) -> pd.DataFrame:
+    """An arm of 47 patients, of whom so many fail in month 6, beside one of 60."""
+    rows = two_arms(60, 47)
+    second = np.flatnonzero(rows.drug == "t01")
+    rows.loc[second, "o_event"] = (np.arange(47) < count).astype(int)
+    rows.loc[second, "o_time"] = np.where(np.arange(47) < count, 6, 20)
+    return rows
+
+
+@pytest.mark.parametrize(("failures", "coarse"), [(0, True), (1, True), (9, True), (10, False)])
+def test_few_failures_never_hide_a_treatment_but_its_numbers_are_coarse(run, failures, coarse):
+    some = opened(failing(failures), data.parameters(2))
+    assert some["state"].tolist() == [0, 0] and some["coarse"].tolist() == [False, coarse]
+    assert some["spread"][1] == (2100 if coarse else 2128), "1 / 47 to five decimals"
+    share = failures / 47
+    variance = round(36 * share * (1 - share) / 47 * 1000)
+    assert some["variance"][1] == (int(float(f"{variance:.1e}")) if coarse else variance)
+    arm = next(
+        each for each in ranked(run, failing(failures), data.parameters(2)).arms if each.treatment == "t01"
+    )
+    assert arm.effective_size == 45 and arm.lower < arm.estimate <= arm.upper
+
+
 def opened(frame: pd.DataFrame, study: dict, facts: dict | None = None, policy=HIDING, protocol="plain"):
     chosen, typed = analysis("treatment_ranking"), parse_parameters("treatment_ranking", study)
     tables = {name: chosen.local(typed, SiteData(rows)) for name, rows in data.thirds(frame).items()}
