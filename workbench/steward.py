@@ -123,11 +123,16 @@ def ledger_table(entries: list[dict[str, Any]]) -> pd.DataFrame:
             "What": str(entry.get("kind", "")),
             "Study": str(entry.get("short_name") or str(entry.get("study", ""))[:12]),
             "Details": "; ".join(
-                f"{name} {str(value)[:16]}"
+                f"{name} {_shortened(value)}"
                 for name, value in entry.items()
-                if name not in {"at", "kind", "study", "short_name"}
+                if name not in {"at", "kind", "study", "short_name"} and value
             ),
         }
         for entry in entries
     ]
     return pd.DataFrame(rows, columns=["When", "What", "Study", "Details"])
+
+
+def _shortened(value: Any) -> str:
+    """Digests by their beginning, lists by their entries."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)[:16]

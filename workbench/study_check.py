@@ -39,19 +39,27 @@ class Finding:
 
 
 def complete_study(
-    text: str, federation: Federation | None, identity: Identity, *, trial: bool = False
+    text: str,
+    federation: Federation | None,
+    identity: Identity,
+    *,
+    trial: bool = False,
+    nonce: str | None = None,
 ) -> StudyProtocol:
     """Read a draft, putting in what the workbench knows: federation, protocol, the investigator's own keys.
 
     ``trial``: keys of others that are still open become throw-away ones, so that the draft can be checked and
     explained; such a study must not be submitted. Without a federation an open digest becomes
-    `TRIAL_FEDERATION`, which no federation has. `open_fields` names what was open.
+    `TRIAL_FEDERATION`, which no federation has. `open_fields` names what was open. ``nonce``: taken where
+    the draft has none, so that the digest of an unchanged draft stays the same.
 
     Raises:
         DraftError: another recipient's keys are still to be filled in.
         governance.errors.DocumentError: a field at fault, by path.
     """
-    return StudyProtocol.from_yaml(text, **_known(_mapping(text), federation, identity, trial))
+    draft = _mapping(text)
+    fresh = {"nonce": nonce} if draft and nonce is not None and "nonce" not in draft else {}
+    return StudyProtocol.from_yaml(text, **_known(draft, federation, identity, trial), **fresh)
 
 
 def open_fields(text: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, expect, sync_playwright
 
 from mpc_backend.node.local import free_addresses
 from workbench.accounts import accounts_of
@@ -103,7 +103,7 @@ class Visitor:
         """A screenshot, where the environment names a folder for them."""
         if SHOTS is None:
             return
-        self.page.wait_for_function("document.querySelectorAll('[data-testid=stSkeleton]').length === 0")
+        expect(self.page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=PATIENCE_MS)
         self.page.wait_for_timeout(600)
         self.page.screenshot(path=str(SHOTS / f"{name}.png"))
 

@@ -68,6 +68,15 @@ def test_the_template_can_be_submitted_as_it_stands(consortium: Consortium) -> N
     assert study.investigator.key == consortium.researcher.signing.public
 
 
+def test_an_unchanged_draft_keeps_its_digest_and_others_differ(consortium: Consortium) -> None:
+    text = (EXAMPLES / "count.yaml").read_text(encoding="utf-8")
+    given = (text, consortium.federation, consortium.researcher)
+    first, again = (complete_study(*given, nonce="a" * 32) for _ in range(2))
+    assert first.digest == again.digest
+    assert complete_study(*given, nonce="b" * 32).digest != first.digest
+    assert complete_study(*given).digest != complete_study(*given).digest
+
+
 def test_errors_in_cohorts_parameters_and_policy_are_found_together(consortium: Consortium) -> None:
     study = consortium.study("survival")
     broken = study.model_copy(

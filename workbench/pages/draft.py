@@ -47,7 +47,7 @@ def _editor(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
         bench.drafts.save(draft.id, person.account, draft.title, text)
     identity = bench.identity(person)
     try:
-        study = complete_study(text, bench.federation, identity, trial=True)
+        study = complete_study(text, bench.federation, identity, trial=True, nonce=draft.id)
     except Exception as error:
         show(describe(error))
         return
@@ -55,7 +55,7 @@ def _editor(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
         bench.drafts.save(draft.id, person.account, study.title, text)
     found = check(study, bench.federation)
     try:
-        study = complete_study(text, bench.federation, identity)
+        study = complete_study(text, bench.federation, identity, nonce=draft.id)
     except DraftError as error:
         found.append(Finding("error", "recipients", str(error)))
     _findings(found)
