@@ -16,7 +16,7 @@ import structlog
 
 from governance.approval import check_approved, read_statements
 from governance.envelope import Envelope, open_document, peek_document
-from governance.errors import DocumentError, GovernanceError, NotPermitted, SignatureError
+from governance.errors import DocumentError, Expired, GovernanceError, NotPermitted, SignatureError
 from governance.federation import Federation
 from governance.manifest import UploadManifest
 from governance.run_request import RunRequest, check_run_request
@@ -149,8 +149,22 @@ class Connector:
 
     def _finish_uploads(self, now: datetime) -> None:
         for upload in self._mailbox.uploads():
-            if upload.state == "prepared":
+            if upload.state == "prepared" and self._still_permitted(upload, now):
                 self._send(upload, now)
+
+    def _still_permitted(self, upload: Upload, now: datetime) -> bool:
+        """Whether what was sealed earlier may leave now: a withdrawal or a decline may have come since."""
+        study = self._intake.studies.get(upload.study)
+        if study is None:
+            return False
+        try:
+            self._check_permitted(study, now)
+        except Expired:
+            return True  # the nodes refuse it, and that answer gives the upload up for good
+        except (NotPermitted, DecisionRefused) as error:
+            log.warning("upload held back", study=upload.study, upload=upload.upload_id, why=str(error))
+            return False
+        return True
 
     def _send(self, upload: Upload, now: datetime) -> None:
         manifest = self._mailbox.manifest(upload.upload_id)

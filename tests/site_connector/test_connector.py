@@ -243,6 +243,25 @@ def test_an_expired_study_is_not_served(loaded: Consortium) -> None:
             connector.upload(study)
 
 
+def test_nothing_more_leaves_after_a_withdrawal(loaded: Consortium) -> None:
+    study = loaded.submit(loaded.study())
+    loaded.others_approve(study)
+    last = loaded.nodes[3]
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
+        last.down = True
+        with pytest.raises(NodesUnreachable):
+            connector.upload(study)
+        loaded.desk(mailbox).withdraw(study.digest, loaded.steward, loaded.now, reason="patients objected")
+        last.down = False
+        connector.round()
+        assert not last.uploads, "sealed before the withdrawal, and held back since"
+        (upload,) = mailbox.uploads(study.digest)
+        assert upload.delivered_to == NODES[:3]
+
+
 def test_a_withdrawal_reaches_every_node(loaded: Consortium) -> None:
     study = approved(loaded)
     with loaded.mailbox() as mailbox:
