@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from mpc_backend.analyses import life_table as km
 from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.ranking_parameters import RankingParameters
-from mpc_backend.analyses.ranking_result import FEW, FEW_FAILURES, NO_OVERLAP, SHORT, SHOWN, OpenedRanking
+from mpc_backend.analyses.ranking_result import (
+    FEW,
+    FEW_FAILURES,
+    LEAST_INFORMATION,
+    NO_OVERLAP,
+    SHORT,
+    SHOWN,
+    OpenedRanking,
+)
 
 
 def opened_exactly(parameters: RankingParameters, opened: Mapping[str, NDArray[np.generic]]) -> OpenedRanking:
@@ -34,6 +42,7 @@ def from_cells(
     with np.errstate(divide="ignore", invalid="ignore"):
         information = 1 / np.where(share > 0, share**2 / complete, 0.0).sum(axis=1)
     state = _states(parameters, minimum_cell, everyone, followed, table.survival[..., tau - 1] == 0)
+    state = np.where((state == SHOWN) & (information < LEAST_INFORMATION), FEW, state)
     shown = state == SHOWN
     size = everyone.sum(axis=1)
     total = int(size.sum())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mpc_backend.analyses.base import Opened, Outputs, Released
 from mpc_backend.analyses.ranking_parameters import RankingParameters
-from mpc_backend.analyses.ranking_result import FEW_FAILURES, OpenedRanking
+from mpc_backend.analyses.ranking_result import FEW_FAILURES, LEAST_INFORMATION, OpenedRanking
 from mpc_backend.analyses.secret_curves import (
     SCALE,
     Hazards,
@@ -159,9 +159,10 @@ def _masked(
 
 @dataclass(frozen=True)
 class States:
-    """``states`` (4, treatments): too few, no overlap, too short, shown. Of the shown ones (treatments,): ``few_failed``,
-    fewer than ten failures; ``coarse``, fewer than k in some view. ``below`` (powers, numbers): whether each number is
-    below each threshold of significant digits. ``large`` (1,): whether all similar patients may be told."""
+    """``states`` (4, treatments): too few (also by effective size, which means something only with overlap and
+    follow-up), no overlap, too short, shown. Of the shown ones (treatments,): ``few_failed``, fewer than ten failures;
+    ``coarse``, fewer than k in some view. ``below`` (powers, numbers): whether each number is below each threshold of
+    significant digits. ``large`` (1,): whether all similar patients may be told."""
 
     states: SecretBits
     few_failed: SecretBits
@@ -191,10 +192,11 @@ def _states(
             (groups.failures[0], FEW_FAILURES),
             (groups.failures, k),
             (groups.sizes.sum(1), k),
+            (numbers[len(numbers) // 2 :], SPREAD // LEAST_INFORMATION + 1),
             *((numbers, power) for power in powers),
         ]
     )
-    empty, unfollowed, unfinished, needless, thin, few, late, few_failed, rare, little = small[:10]
+    empty, unfollowed, unfinished, needless, thin, few, late, few_failed, rare, little, broad = small[:11]
     alone = stack([few.any(axis=0), late.any(axis=0), rare.any(axis=0)])
     needed = ~needless.reshape(1, strata).broadcast_to((arms, strata))
     gaps = stack([empty, unfollowed & unfinished]) & stack([needed, needed])
@@ -203,9 +205,10 @@ def _states(
     supported, long = kept[0], kept[1]
     enough = supported & ~lacks
     outcome = stack([supported, enough, enough]) & stack([lacks, ~long, long])
-    marked = stack([outcome[2], outcome[2]]) & stack([few_failed, alone[2]])
-    states = concatenate([(~supported)[None], outcome])
-    return States(states, marked[0], marked[1], stack(small[10:]), ~little.any(axis=0).reshape(1))
+    shown = outcome[2] & broad
+    marked = stack([shown, shown]) & stack([few_failed, alone[2]])
+    states = stack([~supported ^ outcome[2] ^ shown, outcome[0], outcome[1], shown])
+    return States(states, marked[0], marked[1], stack(small[11:]), ~little.any(axis=0).reshape(1))
 
 
 def _largest(parameters: RankingParameters) -> int:

@@ -17,6 +17,8 @@ from mpc_backend.analyses.ranking_parameters import RankingParameters
 
 SHOWN, FEW, NO_OVERLAP, SHORT = 0, 1, 2, 3
 FEW_FAILURES = 10
+LEAST_INFORMATION = 20
+"""Effective size below which a treatment has too few comparable patients."""
 REASONS = {
     FEW: "too few comparable patients",
     NO_OVERLAP: "no overlap: no comparable patient on it in some stratum",

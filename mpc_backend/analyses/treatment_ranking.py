@@ -101,18 +101,27 @@ def _arms(parameters: RankingParameters, columns: Columns) -> SecretInt:
 def _enough(
     parameters: RankingParameters, released: Released, rows: Mapping[str, Columns], near: SecretInt
 ) -> SecretBits:
-    """Whether each tier (tiers,) has at least two supported treatments."""
+    """Whether each tier (tiers,) has at least two supported treatments.
+
+    Supported: enough similar patients, k of them outside every hospital that receives the answer, and k followed to tau,
+    in all and outside those hospitals. A tier whose treatments would be withheld for short follow-up is passed over.
+    """
+    tiers = len(parameters.tiers)
+    followed = (1 - _matrix(rows, "exit").sum(1)).with_bits(2)
+    both = concatenate([near, near * followed[:, None]], axis=1)
     found, start = {}, 0
     for site, columns in rows.items():
         end = start + len(columns["valid"])
-        found[site] = near[start:end].T @ _arms(parameters, columns)
+        found[site] = both[start:end].T @ _arms(parameters, columns)
         start = end
     counts = _wide(parameters, concatenate([each[None] for each in found.values()], axis=0))
     by_site = {site: counts[index] for index, site in enumerate(found)}
-    whole = counts.sum(0)
-    others = [whole - by_site[site] - released.policy.minimum_cell for site in released.receiving_sites]
-    spare = stack([whole - minimum(parameters, released), *others])
-    supported = (spare >= 0).all(axis=0)
+    whole, k = counts.sum(0), released.policy.minimum_cell
+    spare = [whole[:tiers] - minimum(parameters, released), whole[tiers:] - k]
+    for site in released.receiving_sites:
+        others = whole - by_site[site] - k
+        spare += [others[:tiers], others[tiers:]]
+    supported = (stack(spare) >= 0).all(axis=0)
     return supported.to_int(32).sum(1) >= 2
 
 

@@ -20,7 +20,7 @@ from mpc_backend.analyses.survival_result import ArmSurvival, Curve, SurvivalRes
 from workbench.demo import curves
 from workbench.demo.curves import TAU
 from workbench.demo.population import Population
-from workbench.demo.similar import LADDER, MINIMUM_SUPPORT, SMALLEST, ArmTruth, Similar
+from workbench.demo.similar import LADDER, LEAST_INFORMATION, MINIMUM_SUPPORT, SMALLEST, ArmTruth, Similar
 from workbench.demo.truth import ARMS, Comparison, attrition
 
 ROUNDING: Final = 10
@@ -213,7 +213,9 @@ def _state(truth: ArmTruth) -> str:
         return "too few comparable patients"
     if not truth.overlap:
         return "no overlap"
-    return "shown" if truth.at_tau_left >= SMALLEST and truth.finished else "follow-up too short"
+    if truth.at_tau_left < SMALLEST or not truth.finished:
+        return "follow-up too short"
+    return "shown" if truth.information >= LEAST_INFORMATION else "too few comparable patients"
 
 
 def _total(persons: int, left: int, hidden: int) -> tuple[int, int] | None:

@@ -30,6 +30,8 @@ STRATA: Final = 4
 MINIMUM_SUPPORT: Final = 40
 SMALLEST: Final = 10
 """The smallest number of persons behind anything shown."""
+LEAST_INFORMATION: Final = 20
+"""The smallest effective size of a regimen shown."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,14 @@ class Similar:
         return len(LADDER), np.zeros(len(self.people), dtype=bool)
 
     def _supported(self, similar: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Regimens with `MINIMUM_SUPPORT` persons, `SMALLEST` of them outside each hospital whose physicians
-        ask, which could subtract their own."""
-        supported = self.sizes(similar) >= MINIMUM_SUPPORT
+        """Regimens with `MINIMUM_SUPPORT` persons, `SMALLEST` of them followed to TAU, and both still true of
+        `SMALLEST` without those of each hospital whose physicians ask, which could subtract their own."""
+        followed = similar & (self.months >= TAU)
+        supported = (self.sizes(similar) >= MINIMUM_SUPPORT) & (self.sizes(followed) >= SMALLEST)
         for hospital in self.receiving:
-            supported &= self.sizes(similar & (self.hospital != hospital)) >= SMALLEST
+            others = self.hospital != hospital
+            supported &= self.sizes(similar & others) >= SMALLEST
+            supported &= self.sizes(followed & others) >= SMALLEST
         return supported
 
     def sizes(self, similar: NDArray[np.bool_]) -> Ints:

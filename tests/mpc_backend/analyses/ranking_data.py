@@ -90,12 +90,13 @@ def similar(frame: pd.DataFrame, facts: dict[str, object], tier: dict[str, Any])
 def pooled(
     frame: pd.DataFrame, facts: dict[str, object], study: dict[str, Any], k: int = 10
 ) -> tuple[int, dict[str, Truth]]:
-    """The first tier with two supported treatments, and every treatment's answer in it."""
+    """The first tier with two treatments that have enough patients, k of them followed to TAU; every treatment's answer."""
     least = max(k, 20)
     for number, tier in enumerate(study["tiers"]):
         rows = frame[similar(frame, facts, tier)]
         sizes = rows.drug.value_counts().reindex(study["treatments"], fill_value=0)
-        if (sizes >= least).sum() >= 2:
+        followed = rows[rows.o_time >= TAU].drug.value_counts().reindex(study["treatments"], fill_value=0)
+        if ((sizes >= least) & (followed >= k)).sum() >= 2:
             strata = rows.severe * 2 + (rows.year >= 2018)
             mix = strata.value_counts(normalize=True)
             return number, {
@@ -118,11 +119,12 @@ def _truth(rows: pd.DataFrame, strata: pd.Series, mix: pd.Series, k: int, least:
         weight_squared += share**2 / complete if complete else np.inf
         unfinished |= not (mine.o_time >= TAU).any() and survival > 0
     few, short = len(rows) < least, int((rows.o_time >= TAU).sum()) < k or unfinished
-    reason = "few" if few else "overlap" if lacks else "short" if short else None
-    failures = int(((rows.o_time < TAU) & (rows.o_event == 1)).sum())
-    return Truth(
-        len(rows), reason, mean, variance**0.5, failures, 1 / weight_squared if weight_squared else 0.0
+    information = 1 / weight_squared if weight_squared else 0.0
+    reason = (
+        "few" if few else "overlap" if lacks else "short" if short else "few" if information < 20 else None
     )
+    failures = int(((rows.o_time < TAU) & (rows.o_event == 1)).sum())
+    return Truth(len(rows), reason, mean, variance**0.5, failures, information)
 
 
 def _restricted(rows: pd.DataFrame) -> tuple[float, float, float]:

@@ -30,7 +30,7 @@ def ranked(run, frame, study, facts=None, policy=HIDING, receiving=()):
 
 
 @pytest.mark.parametrize("policy", [EXACT, HIDING])
-@pytest.mark.parametrize(("count", "treatments"), [(3000, 3), (9000, 6)])
+@pytest.mark.parametrize(("count", "treatments"), [(6000, 3), (9000, 6)])
 @pytest.mark.parametrize("drop", [(), ("age",), ("m0", "m5", "stage")])
 def test_every_number_is_the_pooled_one(run, policy, count, treatments, drop):
     frame, study = data.patients(count, treatments), data.parameters(treatments)
@@ -94,16 +94,41 @@ def test_a_study_may_ask_for_more(run, size, hidden):
     assert ([arm.treatment for arm in result.hidden] == ["t02"]) == hidden
 
 
+def followed_to_tau(followed: int, failed: int) -> pd.DataFrame:
+    """An arm of 40 of whom so many are followed to tau and so many fail before, the rest leaving, beside two of 60."""
+    third = two_arms(0, 40).assign(drug="t02")
+    place = np.arange(40)
+    third["o_time"] = np.where(
+        place < followed, data.TAU, np.where(place < followed + failed, 6, data.TAU - 1)
+    )
+    third["o_event"] = (third.o_time == 6).astype(int)
+    return pd.concat([two_arms(60, 60), third])
+
+
 @pytest.mark.parametrize(("followed", "shown"), [(9, False), (10, True), (11, True)])
 def test_fewer_than_k_at_risk_at_tau_is_too_short_a_follow_up(run, followed, shown):
-    frame = two_arms(60, 40)
-    second = np.flatnonzero(frame.drug == "t01")
-    frame.loc[second, "o_time"] = np.where(np.arange(40) < followed, data.TAU, data.TAU - 1)
-    frame.loc[second, "o_event"] = 0
-    result = ranked(run, frame, data.parameters(2))
-    assert ("t01" in [arm.treatment for arm in result.arms]) == shown
+    result = ranked(run, followed_to_tau(followed, 20), data.parameters(3))
+    assert ("t02" in [arm.treatment for arm in result.arms]) == shown
     if not shown:
         assert [arm.reason for arm in result.hidden] == ["follow-up too short"]
+
+
+@pytest.mark.parametrize("policy", [EXACT, HIDING])
+@pytest.mark.parametrize(("failed", "shown"), [(4, False), (5, True)])
+def test_an_effective_size_below_twenty_is_too_few(run, policy, failed, shown):
+    result = ranked(run, followed_to_tau(15, failed), data.parameters(3), policy=policy)
+    assert ("t02" in [arm.treatment for arm in result.arms]) == shown
+    if not shown:
+        assert [arm.reason for arm in result.hidden] == ["too few comparable patients"]
+
+
+@pytest.mark.parametrize(("followed", "tier"), [(9, "loose"), (10, "strict")])
+def test_a_tier_counts_only_treatments_followed_to_tau(run, followed, tier):
+    """The two others of 60 differ from the patient in four markers, so that only the loose tier reaches them."""
+    frame = followed_to_tau(followed, 20)
+    others = frame.drug == "t01"
+    frame.loc[others, ["m2", "m3", "m4", "m5"]] = 1
+    assert ranked(run, frame, data.parameters(3)).tier == tier
 
 
 def test_the_total_is_withheld_when_it_would_give_away_the_one_hidden_arm(run):
