@@ -45,8 +45,9 @@ def patience() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Ends with the module: while Playwright is open, its event loop is the thread's, and no other test could run one."""
     found = shutil.which("chromium")
     if found is None:
         pytest.skip("Debian's chromium is not installed (apt-get install chromium)")
@@ -149,7 +150,7 @@ class Account:
     password: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def without_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Account]]:
     """Both workbenches, as processes; the federation's nodes exist on paper only. Accounts by role."""
     layout = Layout(tmp_path_factory.mktemp("without-nodes") / "root")

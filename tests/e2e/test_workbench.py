@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.conftest import Account, Visitor
 
@@ -72,6 +73,7 @@ def test_a_cohort_is_checked_and_said_in_words_and_survives_a_reload(
     visitor.sign_in(account.name, account.password, "/count")
     visitor.sees("The person must have been under continuous observation for at least 365 days")
     editor = visitor.page.get_by_label("Cohort definition")
+    expect(editor).not_to_have_value("")
     text = editor.input_value()
     editor.fill(text.replace("enter on", "enter of"))
     editor.press("Control+Enter")
@@ -82,7 +84,7 @@ def test_a_cohort_is_checked_and_said_in_words_and_survives_a_reload(
     visitor.sees("at least 180 days")
     visitor.page.reload()
     visitor.sees("at least 180 days")
-    assert "180" in visitor.page.get_by_label("Cohort definition").input_value()
+    expect(visitor.page.get_by_label("Cohort definition")).to_have_value(text.replace("365", "180"))
     visitor.shot("cohort-in-words")
 
 
