@@ -18,7 +18,6 @@ from governance.approval import check_approved, read_statements
 from governance.envelope import Envelope, open_document, peek_document
 from governance.errors import DocumentError, Expired, GovernanceError, NotPermitted, SignatureError
 from governance.federation import Federation
-from governance.manifest import UploadManifest
 from governance.run_request import RunRequest, check_run_request
 from governance.study import StudyProtocol
 from mpc_backend.client.errors import NodeRefused, NodeUnreachable
@@ -44,8 +43,9 @@ from site_connector.uploading import Uploader
 
 log = structlog.get_logger()
 
-FINAL_REFUSALS = frozenset({"expired", "withdrawn", "not-permitted", "tables-mismatch", "shares-mismatch"})
-"""A node's reasons against an upload that sending the same bytes again cannot change."""
+FINAL_REFUSALS = frozenset({"withdrawn", "not-permitted", "tables-mismatch", "shares-mismatch"})
+"""A node's reasons against an upload that sending the same bytes again cannot change. ``expired`` is none: what
+has expired by our own clock is not offered, and otherwise the node's clock is wrong."""
 
 
 class Connector:
@@ -153,14 +153,18 @@ class Connector:
                 self._send(upload, now)
 
     def _still_permitted(self, upload: Upload, now: datetime) -> bool:
-        """Whether what was sealed earlier may leave now: a withdrawal or a decline may have come since."""
+        """Whether what was sealed earlier may leave now: a withdrawal or a decline may have come since.
+
+        An upload whose study has expired is given up. Before the study's first day it waits.
+        """
         study = self._intake.studies.get(upload.study)
         if study is None:
             return False
         try:
             self._check_permitted(study, now)
-        except Expired:
-            return True  # the nodes refuse it, and that answer gives the upload up for good
+        except Expired as error:
+            self._abandon(upload, self._mailbox.manifest(upload.upload_id), str(error), now)
+            return False
         except (NotPermitted, DecisionRefused) as error:
             log.warning("upload held back", study=upload.study, upload=upload.upload_id, why=str(error))
             return False
@@ -192,11 +196,16 @@ class Connector:
         try:
             node.upload(manifest, package)
         except NodeRefused as error:
-            if _is_final(error, manifest, now):
-                self._uploader.log("upload refused", now, manifest)
-                self._uploader.give_up(upload.upload_id, str(error), now)
-                log.error("upload given up", study=upload.study, upload=upload.upload_id, why=str(error))
+            if error.problem in FINAL_REFUSALS:
+                self._abandon(upload, manifest, str(error), now)
             raise
+
+    def _abandon(self, upload: Upload, manifest: Envelope, why: str, now: datetime) -> None:
+        """Give an upload up for good: site's log, reason, sealed files, a note to the steward."""
+        self._uploader.log("upload given up", now, manifest)
+        self._uploader.give_up(upload.upload_id, why, now)
+        self._mailbox.put_note(upload.study, why)
+        log.error("upload given up", study=upload.study, upload=upload.upload_id, why=why)
 
     def _serve_study(self, study: StudyProtocol, now: datetime) -> None:
         """Upload what an approved study asks for and does not have yet; what failed waits for other data."""
@@ -301,11 +310,3 @@ class Connector:
             return False
         self._mailbox.put_contact(node.node, self._clock())
         return True
-
-
-def _is_final(error: NodeRefused, manifest: Envelope, now: datetime) -> bool:
-    """Whether a refused upload will be refused for ever. ``expired`` within the upload's time, by our clock,
-    is a node whose clock is wrong."""
-    if error.problem == "expired":
-        return now > UploadManifest.from_canonical(manifest.body).not_after
-    return error.problem in FINAL_REFUSALS

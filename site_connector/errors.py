@@ -7,7 +7,7 @@
     ├── DecisionRefused      a decision cannot be signed as things stand                             exit 2
     ├── CannotEvaluate       this hospital's data cannot give what the study asks for                exit 2
     ├── EvaluationFailed     computing a study's tables ended in an error nobody foresaw             exit 3
-    ├── UploadRefused        a node will never take an upload; it was given up                       exit 2
+    ├── UploadRefused        an upload was given up: no node would ever take it                      exit 2
     ├── AlreadyUploaded      a study uploads once                                                    exit 2
     ├── ConnectorBusy        another connector already serves this directory                         exit 2
     ├── NodesUnreachable     what was to be sent is kept, since a node did not take it yet           exit 3
@@ -54,8 +54,7 @@ class EvaluationFailed(SiteError):
 
 
 class UploadRefused(SiteError):
-    """A node refused an upload for a reason that no repetition changes; it was given up, its shares were
-    deleted here."""
+    """An upload was given up for a reason that no repetition changes; its shares were deleted here."""
 
 
 class AlreadyUploaded(SiteError):

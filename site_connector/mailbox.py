@@ -232,7 +232,7 @@ class Mailbox:
                 row.state = "delivered"
 
     def refuse_upload(self, upload_id: str, reason: str, now: datetime) -> None:
-        """A node will never take it."""
+        """It was given up."""
         with self._session() as session:
             row = session.get(tables.UploadRow, upload_id)
             if row is not None:

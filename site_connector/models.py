@@ -102,7 +102,7 @@ class SiteStanding(Part):
 
 class Upload(Part):
     """One upload: ``prepared`` is sealed and on its way, ``delivered`` is with every node, ``refused`` was
-    given up because a node will never take it, for ``reason``."""
+    given up for ``reason``: a node will never take it, or its study expired."""
 
     upload_id: str
     study: str

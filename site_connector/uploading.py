@@ -47,7 +47,7 @@ class Uploader:
 
         Raises:
             AlreadyUploaded: the study, or this run, has one.
-            UploadRefused: it had one, which a node refused for good.
+            UploadRefused: it had one, which was given up.
             CannotEvaluate: this hospital's data cannot give a table the study asks for.
             EvaluationFailed: an error nobody foresaw; by its type and place.
             NoData: nothing was loaded yet.
@@ -95,7 +95,7 @@ class Uploader:
         shutil.rmtree(self._directory.outbox / upload_id, ignore_errors=True)
 
     def give_up(self, upload_id: str, reason: str, now: datetime) -> None:
-        """A node will never take it: note why and delete the sealed files."""
+        """It will never be delivered: note why and delete the sealed files."""
         self._mailbox.refuse_upload(upload_id, reason, now)
         shutil.rmtree(self._directory.outbox / upload_id, ignore_errors=True)
 
