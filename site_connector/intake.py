@@ -56,8 +56,8 @@ class Intake:
     def _follow(self, node: NodeLink, study: StudyProtocol, now: datetime) -> None:
         """Take in what is newly said about a study in the mailbox."""
         try:
-            envelopes = node.statements(study.digest)
-        except (GovernanceError, NodeRefused) as error:
+            _, envelopes = node.study(study.digest)
+        except NodeRefused as error:
             self._complain(node, study.digest, str(error))
             return
         self._put(study, self._verified(node, study, envelopes), now)
@@ -75,11 +75,8 @@ class Intake:
         """A study that names this site and may be proposed in this federation, with what is said about it."""
         try:
             study, envelopes = node.study(digest)
-        except (GovernanceError, NodeRefused) as error:
+        except NodeRefused as error:
             self._complain(node, digest, str(error))
-            return None
-        if study.digest != digest:
-            self._complain(node, digest, f"the node hands out study {study.digest[:12]} for it")
             return None
         return (study, envelopes) if self._proposable(node, study) else None
 

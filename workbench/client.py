@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from governance.approval import InvestigatorSubmission, check_study
-from governance.envelope import Envelope, peek_document, sign_document
+from governance.envelope import peek_document, sign_document
 from governance.federation import Federation
 from governance.receipt import Receipt
 from governance.run_request import RunRequest
@@ -30,11 +30,12 @@ from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.ranking_tables import missing_facts
 from mpc_backend.client import runs
-from mpc_backend.client.errors import ResultRefused, RunAborted, RunRefused, RunTimeout
-from mpc_backend.client.nodes import NodeSet
-from mpc_backend.client.runs import open_run, post_run, prepare_run
-from workbench.asking import spent_of
-from workbench.consortium import StudyView, view_study
+from mpc_backend.client.answers import RunAnswer
+from mpc_backend.client.errors import ResultRefused, RunTimeout
+from mpc_backend.client.nodes import Faults, NodeSet
+from mpc_backend.client.runs import open_run, post_run, prepare_run, raise_if_over, slowest
+from workbench.asking import look
+from workbench.consortium import Snapshot, StudyView
 from workbench.errors import ClientError
 from workbench.frames import table_of
 from workbench.identities import Identity, load_identity
@@ -68,10 +69,18 @@ class Client:
         self.federation = federation
         self.identity = identity
 
-    def studies(self) -> list[StudyView]:
-        """Every study the nodes hold, judged from its signatures."""
+    def look(self) -> Snapshot:
+        """Every study the nodes hold, judged from its signatures, and what is wrong with what nodes say.
+
+        Raises:
+            NoUsableAnswer: no node gives an answer that can be used.
+        """
         with NodeSet(self.federation) as nodes:
-            return [self._view(nodes, digest) for digest in nodes.studies()]
+            return look(nodes, now())
+
+    def studies(self) -> list[StudyView]:
+        """The studies of `look`."""
+        return list(self.look().studies)
 
     def study(self, which: str) -> Study:
         """The study with this digest, beginning of a digest, or short name.
@@ -79,12 +88,14 @@ class Client:
         Raises:
             ClientError: none, or several (an amended study keeps its short name: use the digest).
         """
+        seen = self.look()
         views = [
-            view for view in self.studies() if view.digest.startswith(which) or view.study.short_name == which
+            view for view in seen.studies if view.digest.startswith(which) or view.study.short_name == which
         ]
         if len(views) != 1:
             found = ", ".join(view.digest[:12] for view in views) or "none"
-            raise ClientError(f"study {which!r}: one is wanted, found {found}; use the digest")
+            said = "; ".join(["use the digest", *seen.problems])
+            raise ClientError(f"study {which!r}: one is wanted, found {found}; {said}")
         return Study(self, views[0])
 
     def submit(self, study: StudyProtocol) -> None:
@@ -106,11 +117,6 @@ class Client:
         with NodeSet(self.federation) as nodes:
             nodes.post_study(study)
             nodes.post_envelope(study.digest, said)
-
-    def _view(self, nodes: NodeSet, digest: str) -> StudyView:
-        study, envelopes = nodes.study(digest)
-        runs, _ = nodes.each_that_answers(lambda node: list(node.get("/v1/runs", study=digest)))
-        return view_study(self.federation, study, envelopes, now(), spent_of(study, runs))
 
 
 class Study:
@@ -177,7 +183,7 @@ def _request_of(nodes: NodeSet, run_id: str) -> RunRequest:
         governance.errors.DocumentError: it hands out no request at all.
     """
     node, told = next(iter(nodes.results(run_id).items()))
-    request = peek_document(Envelope.from_value(told.get("request")), RunRequest)
+    request = peek_document(told.request, RunRequest)
     if request.run_id != run_id:
         raise ResultRefused(
             f"{node} hands out run {request.run_id[:12]} when asked for run {run_id[:12]}; nothing was opened, "
@@ -195,54 +201,44 @@ def await_run(nodes: NodeSet, run_id: str, report: Reporter, timeout: float) -> 
     """
     until = time.monotonic() + timeout
     while True:
-        views = nodes.run(run_id)
-        _raise_if_over(run_id, views)
-        if len(views) == len(nodes.nodes) and all(view["state"] == "done" for view in views.values()):
+        views, faults = nodes.run(run_id)
+        raise_if_over(run_id, views)
+        if len(views) == len(nodes.nodes) and all(view.state == "done" for view in views.values()):
             parties = parties_of(nodes.federation, views)
             report("Opening the answer", 1.0, run_id=run_id, parties=parties)
             return
         stage, fraction = stage_of(views)
         report(stage, fraction, run_id=run_id, parties=parties_of(nodes.federation, views))
         if time.monotonic() > until:
-            raise RunTimeout(_late(nodes.federation, run_id, timeout, views))
+            raise RunTimeout(_late(run_id, timeout, views, faults))
         time.sleep(POLL_SECONDS)
 
 
-def _late(federation: Federation, run_id: str, timeout: float, views: Mapping[str, Mapping[str, Any]]) -> str:
+def _late(run_id: str, timeout: float, views: Mapping[str, RunAnswer], faults: Faults) -> str:
     """A run without a result in time: what it waits for, whom to ask, how to read the answer later."""
     said = [stage_of(views)[0]]
-    missing = sorted({site for view in views.values() for site in view["waiting_for"]})
+    missing = sorted({site for view in views.values() for site in view.waiting_for})
     said += [f"ask {', '.join(missing)} whether its connector runs"] if missing else []
-    silent = [node.id for node in federation.nodes if node.id not in views]
-    said += [f"{', '.join(silent)} does not answer, ask its operator"] if silent else []
+    said += [str(fault) for fault in faults.values()]
     later = f"read the answer later with `tessera study results STUDY {run_id}`"
     return f"run {run_id[:12]} has no result after {timeout:g} s: {'; '.join([*said, later])}"
 
 
-def _raise_if_over(run_id: str, views: Mapping[str, Mapping[str, Any]]) -> None:
-    for state, error in (("refused", RunRefused), ("aborted", RunAborted)):
-        over = [view for view in views.values() if view["state"] == state]
-        if over:
-            told = next((view for view in over if view["who"]), over[0])
-            raise error(run_id, told["reason"], told["who"])
-
-
-def stage_of(views: Mapping[str, Mapping[str, Any]]) -> tuple[str, float]:
+def stage_of(views: Mapping[str, RunAnswer]) -> tuple[str, float]:
     """Label and fraction of the slowest node, in words for people."""
-    slowest = min(views.values(), key=lambda view: (view["state"] == "done", float(view["fraction"])))
-    missing = slowest["waiting_for"]
-    if slowest["state"] == "waiting" and missing:
-        return f"Waiting for the upload of {', '.join(missing)}", float(slowest["fraction"])
-    label = str(slowest["label"]) or str(slowest["state"])
-    return label[:1].upper() + label[1:], float(slowest["fraction"])
+    last = slowest(views)
+    if last.state == "waiting" and last.waiting_for:
+        return f"Waiting for the upload of {', '.join(last.waiting_for)}", last.fraction
+    label = last.label or last.state
+    return label[:1].upper() + label[1:], last.fraction
 
 
-def parties_of(federation: Federation, views: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def parties_of(federation: Federation, views: Mapping[str, RunAnswer]) -> dict[str, str]:
     """A word on each hospital that is waited for and on each node."""
-    missing = {site for view in views.values() for site in view["waiting_for"]}
+    missing = {site for view in views.values() for site in view.waiting_for}
     waited = {f"Hospital {site}": "upload awaited" for site in sorted(missing)}
     nodes = {
-        f"{node.organisation} ({node.id})": views[node.id]["state"] if node.id in views else "does not answer"
+        f"{node.organisation} ({node.id})": views[node.id].state if node.id in views else "gives no answer"
         for node in federation.nodes
     }
     return {**waited, **nodes}

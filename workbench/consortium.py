@@ -25,11 +25,11 @@ StudyState = Literal[
 
 @dataclass(frozen=True)
 class NodeView:
-    """One node: whether it answered, and if not, why."""
+    """One node: whether it gave an answer that can be used, and if not, why."""
 
     id: str
     organisation: str
-    reachable: bool
+    answered: bool
     problem: str = ""
 
 
@@ -63,15 +63,15 @@ class StudyView:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything seen in one round of questions. ``problems``: studies a node offers that do not hold, by
-    digest.
+    """Everything seen in one round of questions. ``complaints``: what nodes hold or say that does not hold,
+    each with the node's name.
     """
 
     federation: Federation
     at: datetime
     nodes: tuple[NodeView, ...]
     studies: tuple[StudyView, ...] = ()
-    problems: dict[str, str] = field(default_factory=dict)
+    complaints: tuple[str, ...] = ()
 
     def study(self, digest: str) -> StudyView | None:
         """The study with this digest, if it was seen."""
@@ -83,9 +83,14 @@ class Snapshot:
         return sorted(mine, key=lambda view: view.study.validity.not_before, reverse=True)
 
     @property
-    def unreachable(self) -> list[str]:
-        """Nodes that did not answer."""
-        return [node.id for node in self.nodes if not node.reachable]
+    def problems(self) -> list[str]:
+        """Everything that is wrong with what nodes say, each with the node's name."""
+        return [*(node.problem for node in self.nodes if node.problem), *self.complaints]
+
+    @property
+    def silent(self) -> list[str]:
+        """Nodes that gave no answer that can be used."""
+        return [node.id for node in self.nodes if not node.answered]
 
 
 def parties(study: StudyProtocol) -> set[str]:
@@ -101,6 +106,8 @@ def view_study(
     spent: Spent | None = None,
 ) -> StudyView:
     """Judge a study from its signatures, here and now; no node's word for it is taken.
+
+    ``envelopes``: those whose signatures hold, as `NodeSet.study` gives them.
 
     Raises:
         governance.errors.GovernanceError: an envelope is not signed by the party it speaks for.

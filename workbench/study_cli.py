@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,7 @@ from governance.keys import SealingKey, SigningKey
 from governance.study import StudyProtocol
 from mpc_backend.planner import plan as make_plan
 from workbench.client import PATIENCE_SECONDS, Answer, Client, connect
+from workbench.consortium import StudyView
 from workbench.errors import REFUSED, ClientError, DraftError
 from workbench.identities import Identity, load_identity
 from workbench.plan_view import plan_frame
@@ -130,7 +131,7 @@ def status(
 ) -> None:
     """Show who has signed, whether a study may run, and how many runs are left."""
     client = _client(federation, identity)
-    views = client.studies() if study is None else [client.study(study).view]
+    views = _all_studies(client) if study is None else [client.study(study).view]
     lines = [
         {
             "short_name": view.study.short_name,
@@ -150,6 +151,14 @@ def status(
         typer.echo(f"{line['short_name']}  {str(line['digest'])[:12]}  {line['state']}  ({signed})")
         if line["why"]:
             typer.echo(f"  {line['why']}")
+
+
+def _all_studies(client: Client) -> Sequence[StudyView]:
+    """Every study; what is wrong with what nodes say goes to standard error."""
+    seen = client.look()
+    for problem in seen.problems:
+        typer.echo(f"warning: {problem}", err=True)
+    return seen.studies
 
 
 @study_app.command()

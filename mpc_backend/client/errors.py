@@ -3,7 +3,8 @@
     ClientError
     ├── NodeUnreachable   a node does not answer: which, where, what to do                 exit 3
     ├── NodeRefused       a node refused a request; ``problem`` is its registered type     exit 2
-    ├── NodesDisagree     nodes say different things about the same document or run        exit 3
+    │   └── BadAnswer     what a node answers is not what nodes answer                     exit 3
+    ├── NoUsableAnswer    no node gave an answer that can be used: each node and why       exit 2 or 3
     ├── RunAborted        the run ended without a result: the reason, and at which node    exit 3
     ├── RunRefused        the nodes will not run it: the reason                            exit 2
     ├── RunTimeout        the run is still waiting or running: for what                    exit 3
@@ -46,8 +47,27 @@ class NodeRefused(ClientError):
         self.node, self.problem, self.detail, self.more = node, problem, detail, dict(more)
 
 
-class NodesDisagree(ClientError):
-    """Nodes say different things about the same document or run."""
+class BadAnswer(NodeRefused):
+    """What a node answers is not what nodes answer, so that only the other nodes can be heard; ``problem`` is
+    ``malformed``.
+    """
+
+    exit_code = 3
+
+    def __init__(self, node: str, detail: str) -> None:
+        super().__init__(node, "malformed", detail, {})
+
+
+class NoUsableAnswer(ClientError):
+    """No node gave an answer that can be used. ``faults``: each node's, by its id.
+
+    Refused (exit status 2) if every node says no, failed (3) if any of them might have said yes.
+    """
+
+    def __init__(self, what: str, faults: Mapping[str, NodeUnreachable | NodeRefused]) -> None:
+        super().__init__(f"no node gives {what}: {'; '.join(map(str, faults.values()))}")
+        self.faults = dict(faults)
+        self.exit_code = max((fault.exit_code for fault in faults.values()), default=3)
 
 
 class RunAborted(ClientError):

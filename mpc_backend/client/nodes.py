@@ -1,101 +1,68 @@
-"""Every node of a federation over HTTPS, each accepted only with the certificate that the federation file
-lists for it.
+"""Every node of a federation.
 
 What is posted goes to all nodes; what is read is read from all nodes where they could differ. Nothing a node
-says is trusted beyond the signatures it hands out.
+says is trusted beyond the signatures it hands out: a node that answers nonsense is named and left out, and
+what the others hold is used.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-import httpx
-
-from governance.canonical import canonical_json, sha256_hex
+from governance.approval import read_statement
 from governance.envelope import Envelope
+from governance.errors import GovernanceError
 from governance.federation import Federation, NodeEntry
 from governance.study import StudyProtocol
-from mpc_backend.client.errors import NodeRefused, NodesDisagree, NodeUnreachable
-from mpc_backend.node.problems import TYPE_PREFIX
-from mpc_backend.transport.certificates import control_client_context
+from mpc_backend.client.answers import (
+    ResultAnswer,
+    RunAnswer,
+    RunLine,
+    StatusAnswer,
+    UploadLine,
+    printable,
+)
+from mpc_backend.client.connection import NodeClient
+from mpc_backend.client.errors import BadAnswer, NodeRefused, NodeUnreachable, NoUsableAnswer
 
 T = TypeVar("T")
-PIECE_BYTES = 1 << 20
-TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+Faults = dict[str, NodeUnreachable | NodeRefused]
+"""Why nodes gave no answer that can be used, by node id."""
 
 
-class NodeClient:
-    """One node."""
+@dataclass(frozen=True)
+class StudyList:
+    """Digests of all studies that nodes list, and why other nodes list none, by node id."""
 
-    def __init__(self, entry: NodeEntry, transport: httpx.BaseTransport | None = None) -> None:
-        self.entry = entry
-        self._http = httpx.Client(
-            base_url=entry.control_url,
-            verify=control_client_context(entry.tls_certificate),
-            timeout=TIMEOUT,
-            transport=transport,
-            trust_env=False,
-        )
-
-    def close(self) -> None:
-        """Close connections."""
-        self._http.close()
-
-    def get(self, path: str, **query: str | int) -> Any:
-        """A JSON document.
-
-        Raises:
-            NodeUnreachable, NodeRefused.
-        """
-        return self._json(lambda: self._http.get(path, params=query))
-
-    def post(self, path: str, body: bytes | Iterator[bytes]) -> Any:
-        """Send bytes, get a JSON document.
-
-        Raises:
-            NodeUnreachable, NodeRefused.
-        """
-        return self._json(
-            lambda: self._http.post(path, content=body, headers={"Content-Type": "application/json"})
-        )
-
-    def _json(self, request: Callable[[], httpx.Response]) -> Any:
-        entry = self.entry
-        try:
-            response = request()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = str(error) or type(error).__name__
-            raise NodeUnreachable(entry.id, entry.control_url, why) from error
-        try:
-            body = response.json()
-        except (ValueError, RecursionError) as error:
-            raise NodeUnreachable(
-                entry.id, entry.control_url, f"status {response.status_code}, no JSON"
-            ) from error
-        if response.is_error and not isinstance(body, dict):
-            raise NodeRefused(
-                entry.id, "malformed", f"status {response.status_code} with a body that tells no reason", {}
-            )
-        if response.is_error:
-            slug = str(body.get("type", "")).removeprefix(TYPE_PREFIX)
-            more = {name: value for name, value in body.items() if name not in _USUAL}
-            raise NodeRefused(entry.id, slug, str(body.get("detail", response.status_code)), more)
-        return body
+    digests: tuple[str, ...]
+    faults: Faults
 
 
-_USUAL = {"type", "title", "status", "detail", "instance"}
+@dataclass(frozen=True)
+class HeldStudy:
+    """A study with every statement about it that verifies. ``complaints``: what nodes hold or say about it
+    that does not, each with the node's name.
+    """
+
+    study: StudyProtocol
+    statements: tuple[Envelope, ...]
+    complaints: tuple[str, ...] = ()
 
 
 class NodeSet:
-    """All nodes of a federation; use as a context manager or close it."""
+    """All nodes of a federation; use as a context manager or close it. ``connect`` makes each connection."""
 
-    def __init__(self, federation: Federation) -> None:
+    def __init__(
+        self, federation: Federation, connect: Callable[[NodeEntry], NodeClient] = NodeClient
+    ) -> None:
         self.federation = federation
-        self.nodes = tuple(NodeClient(entry) for entry in federation.nodes)
+        self.nodes = tuple(connect(entry) for entry in federation.nodes)
         self._pool = ThreadPoolExecutor(len(self.nodes), thread_name_prefix="nodes")
 
     def __enter__(self) -> Self:
@@ -118,143 +85,138 @@ class NodeSet:
         Raises:
             NodeUnreachable, NodeRefused: the first that failed, after all were tried.
         """
-        found, errors = self.each_that_answers(action)
-        for error in errors.values():
-            raise error
+        found, faults = self.each_that_answers(action)
+        for fault in faults.values():
+            raise fault
         return found
 
-    def each_that_answers(
-        self, action: Callable[[NodeClient], T]
-    ) -> tuple[dict[str, T], dict[str, NodeUnreachable | NodeRefused]]:
-        """Do something at every node at once: results and errors by node id, in the federation's order."""
+    def each_that_answers(self, action: Callable[[NodeClient], T]) -> tuple[dict[str, T], Faults]:
+        """Do something at every node at once: results and faults by node id, in the federation's order."""
         futures = {node.entry.id: self._pool.submit(action, node) for node in self.nodes}
         found: dict[str, T] = {}
-        errors: dict[str, NodeUnreachable | NodeRefused] = {}
+        faults: Faults = {}
         for node_id, future in futures.items():
             try:
                 found[node_id] = future.result()
-            except (NodeUnreachable, NodeRefused) as error:
-                errors[node_id] = error
-        return found, errors
+            except (NodeUnreachable, NodeRefused) as fault:
+                faults[node_id] = fault
+        return found, faults
+
+    def any_that_answers(self, what: str, action: Callable[[NodeClient], T]) -> tuple[dict[str, T], Faults]:
+        """The same, if at least one node gives an answer that can be used.
+
+        Raises:
+            NoUsableAnswer: none does; names each and why.
+        """
+        found, faults = self.each_that_answers(action)
+        if not found:
+            raise NoUsableAnswer(what, faults)
+        return found, faults
 
     # Reading
 
-    def status(self) -> dict[str, dict[str, Any]]:
+    def status(self) -> dict[str, StatusAnswer]:
         """Each node's status, by node id; a node that does not answer is an error."""
-        return self.each(lambda node: dict(node.get("/v1/status")))
+        return self.each(NodeClient.status)
 
-    def studies(self) -> dict[str, dict[str, Any]]:
-        """Every study any node that answers knows, by digest.
-
-        Raises:
-            NodeUnreachable: no node answers.
-        """
-        found, errors = self.each_that_answers(lambda node: node.get("/v1/studies"))
-        if not found:
-            raise next(iter(errors.values()))
-        return {line["digest"]: line for lines in found.values() for line in lines}
-
-    def study(self, digest: str) -> tuple[StudyProtocol, list[Envelope]]:
-        """A study and every statement any node has about it. The document is checked against its digest;
-        check the signatures with `governance.approval.check_approved`.
+    def studies(self) -> StudyList:
+        """Every study that any node lists.
 
         Raises:
-            NodeUnreachable, NodeRefused: no node has it.
-            NodesDisagree: a node hands out another document.
+            NoUsableAnswer: no node gives a list.
         """
-        found, errors = self.each_that_answers(lambda node: node.get(f"/v1/studies/{digest}"))
-        if not found:
-            raise next(iter(errors.values()))
-        envelopes: dict[str, Envelope] = {}
-        study: StudyProtocol | None = None
-        for node_id, body in found.items():
-            study = StudyProtocol.from_canonical(canonical_json(body["study"]))
-            if study.digest != digest:
-                raise NodesDisagree(
-                    f"{node_id} hands out study {study.digest[:12]} when asked for {digest[:12]}"
-                )
-            for value in body["envelopes"]:
-                envelope = Envelope.from_value(value)
-                envelopes[envelope.digest] = envelope
-        assert study is not None
-        return study, list(envelopes.values())
+        found, faults = self.any_that_answers("the list of studies", NodeClient.studies)
+        return StudyList(tuple({line.digest: None for lines in found.values() for line in lines}), faults)
 
-    def uploads(self, digest: str) -> dict[str, list[dict[str, Any]]]:
-        """Which sites have uploaded for a study, by node id."""
-        return self.each(lambda node: list(node.get(f"/v1/studies/{digest}/uploads")))
+    def study(self, digest: str, now: datetime) -> HeldStudy:
+        """A study and every statement any node holds about it that is signed by the party it speaks for.
 
-    def runs(self, study: str | None = None) -> dict[str, list[dict[str, Any]]]:
-        """Runs (of a study), by node id."""
-        query = {} if study is None else {"study": study}
-        return self.each(lambda node: list(node.get("/v1/runs", **query)))
-
-    def run(self, run_id: str) -> dict[str, dict[str, Any]]:
-        """One run as each node that answers sees it, by node id.
+        Whether it is approved is for the caller to judge, with `governance.approval.check_approved`.
 
         Raises:
-            NodeUnreachable, NodeRefused: no node answers or knows it.
+            NoUsableAnswer: no node hands it out.
         """
-        found, errors = self.each_that_answers(lambda node: dict(node.get(f"/v1/runs/{run_id}")))
-        if not found:
-            raise next(iter(errors.values()))
-        return found
+        found, faults = self.any_that_answers(f"study {digest[:12]}", lambda node: node.study(digest))
+        verifying = _Verifying(self.federation, next(iter(found.values())).study, now)
+        for node_id, answer in found.items():
+            verifying.take(node_id, answer.envelopes)
+        complaints = [str(fault) for fault in faults.values() if isinstance(fault, BadAnswer)]
+        return HeldStudy(
+            verifying.study, tuple(verifying.sound.values()), (*complaints, *verifying.complaints())
+        )
 
-    def results(self, run_id: str) -> dict[str, dict[str, Any]]:
+    def uploads(self, digest: str) -> dict[str, tuple[UploadLine, ...]]:
+        """Which sites have uploaded for a study, by node id; a node that does not answer is an error."""
+        return self.each(lambda node: node.uploads(digest))
+
+    def runs(self, study: str) -> tuple[dict[str, tuple[RunLine, ...]], Faults]:
+        """Runs of a study, by node id, and why other nodes tell none."""
+        return self.each_that_answers(lambda node: node.runs(study))
+
+    def run(self, run_id: str) -> tuple[dict[str, RunAnswer], Faults]:
+        """One run as each node that answers sees it, by node id, and why others do not tell.
+
+        Raises:
+            NoUsableAnswer: no node does.
+        """
+        return self.any_that_answers(f"run {run_id[:12]}", lambda node: node.run(run_id))
+
+    def results(self, run_id: str) -> dict[str, ResultAnswer]:
         """Each node's sealed output and attestations, by node id; every node must hand them out."""
-        return self.each(lambda node: dict(node.get(f"/v1/runs/{run_id}/result")))
-
-    def ledger(self, node_id: str, start: int = 0) -> dict[str, Any]:
-        """Entries of one node's log, from ``start``."""
-        node = next(one for one in self.nodes if one.entry.id == node_id)
-        return dict(node.get("/v1/log/entries", start=start))
+        return self.each(lambda node: node.result(run_id))
 
     # Posting
 
     def post_study(self, study: StudyProtocol) -> None:
         """Give a study to every node."""
-        self.each(lambda node: node.post("/v1/studies", study.canonical()))
+        self.each(lambda node: node.post_study(study))
 
     def post_envelope(self, study_digest: str, envelope: Envelope) -> None:
         """Give a signed statement about a study to every node."""
-        path = f"/v1/studies/{study_digest}/envelopes"
-        self.each(lambda node: node.post(path, envelope.canonical()))
+        self.each(lambda node: node.post_envelope(study_digest, envelope))
 
-    def upload(self, manifest: Envelope, sealed: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    def upload(self, manifest: Envelope, sealed: Mapping[str, bytes]) -> None:
         """Give each node its sealed package, with the signed manifest that names all of them.
 
         Nodes that have this very upload already are left alone, so an interrupted upload can be repeated.
         """
-        return self.each(lambda node: self._upload(node, manifest, sealed[node.entry.id]))
+        self.each(lambda node: node.upload(manifest, sealed[node.entry.id]))
 
-    def _upload(self, node: NodeClient, manifest: Envelope, sealed: bytes) -> dict[str, Any]:
-        head = manifest.canonical()
-        lead = len(head).to_bytes(4, "little") + head
-        try:
-            return dict(node.post("/v1/uploads", _pieces(lead, sealed)))
-        except NodeRefused as error:
-            if error.problem == "duplicate-upload" and error.more.get("manifest") == _body_digest(manifest):
-                return {"upload_id": error.more["upload_id"], "repeated": True}
-            raise
-
-    def post_run(
-        self, request: Envelope, queries: Mapping[str, bytes] | None = None
-    ) -> dict[str, dict[str, Any]]:
+    def post_run(self, request: Envelope, queries: Mapping[str, bytes] | None = None) -> None:
         """Give a run request to every node, each with its own part of a secret query if there is one."""
-
-        def post(node: NodeClient) -> dict[str, Any]:
-            query = None if queries is None else base64.b64encode(queries[node.entry.id]).decode()
-            body = {"request": request.model_dump(mode="json"), "query": query}
-            return dict(node.post("/v1/runs", canonical_json(body)))
-
-        return self.each(post)
+        self.each(lambda node: node.post_run(request, None if queries is None else queries[node.entry.id]))
 
 
-def _pieces(lead: bytes, sealed: bytes) -> Iterator[bytes]:
-    yield lead
-    view = memoryview(sealed)
-    for start in range(0, len(view), PIECE_BYTES):
-        yield bytes(view[start : start + PIECE_BYTES])
+@dataclass
+class _Verifying:
+    """Sorts the statements that nodes hold about one study into sound ones and others."""
 
+    federation: Federation
+    study: StudyProtocol
+    now: datetime
+    sound: dict[str, Envelope] = field(default_factory=dict)
+    _wrong: Counter[str] = field(default_factory=Counter)
+    _first: dict[str, str] = field(default_factory=dict)
 
-def _body_digest(envelope: Envelope) -> str:
-    return sha256_hex(envelope.body)
+    def take(self, node: str, envelopes: Iterable[Envelope]) -> None:
+        """Keep each statement that the party it speaks for has signed."""
+        for envelope in envelopes:
+            digest = envelope.digest
+            if digest in self.sound:
+                continue
+            try:
+                read_statement(self.federation, self.study, envelope, self.now)
+            except GovernanceError as error:
+                self._wrong[node] += 1
+                self._first.setdefault(node, printable(str(error)))
+            else:
+                self.sound[digest] = envelope
+
+    def complaints(self) -> list[str]:
+        """One line for each node that holds statements which do not verify."""
+        study = self.study.digest[:12]
+        return [
+            f"{node}: holds {count} statement{'s' if count > 1 else ''} about study {study} that "
+            f"{'do' if count > 1 else 'does'} not verify: {self._first[node]}"
+            for node, count in self._wrong.items()
+        ]

@@ -5,14 +5,11 @@ open.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from governance.canonical import sha256_hex
-from governance.envelope import Envelope
-from governance.errors import DocumentError, ReceiptError
 from governance.federation import Federation
 from governance.keys import SealingKey
 from governance.receipt import Receipt, VerifiedReceipt, verify_receipt
@@ -20,6 +17,7 @@ from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 from mpc_backend.analyses.base import Opened, Released, Result
 from mpc_backend.analyses.registry import resolve
+from mpc_backend.client.answers import ResultAnswer
 from mpc_backend.client.errors import ResultRefused
 from mpc_backend.packages import SealContext, decode_outputs, unseal_chunks
 from mpc_backend.session import assemble_output
@@ -38,13 +36,13 @@ def open_results(
     federation: Federation,
     study: StudyProtocol,
     request: RunRequest,
-    delivered: Mapping[str, Mapping[str, Any]],
+    delivered: Mapping[str, ResultAnswer],
     key: SealingKey,
 ) -> OpenedRun:
     """Open a run from what every node delivered (`NodeSet.results`).
 
     Raises:
-        ResultRefused: a node's delivery is missing, malformed, or not the one it attested.
+        ResultRefused: a node's delivery is missing, or not the one it attested.
         governance.errors.ReceiptError, SignatureError, FederationMismatch: the attestations do not hold.
         governance.errors.SealError: an output was not sealed to this key.
         mpc_backend.errors.ShareMismatch: nodes hold different copies of a share.
@@ -52,7 +50,8 @@ def open_results(
     missing = [node.id for node in federation.nodes if node.id not in delivered]
     if missing:
         raise ResultRefused(f"no output of {', '.join(missing)}; a result needs every node's")
-    receipt = _receipt(next(iter(delivered.values())))
+    first = next(iter(delivered.values()))
+    receipt = Receipt(request=first.request, attestations=first.attestations)
     verified = verify_receipt(federation, receipt, study)
     if verified.run_id != request.run_id:
         raise ResultRefused(
@@ -60,28 +59,12 @@ def open_results(
         )
     by_node = {}
     for node in federation.nodes:
-        sealed = _sealed(node.id, delivered[node.id])
+        sealed = base64.b64decode(delivered[node.id].sealed)
         if sha256_hex(sealed) != verified.sealed_outputs[node.id]:
             raise ResultRefused(f"{node.id} delivered another output than it attested")
         context = SealContext(study.digest, node.id, request.recipient, request.run_id)
         by_node[node.index] = decode_outputs(unseal_chunks(sealed, key, context))
     return OpenedRun(_assemble(federation, by_node), receipt, verified)
-
-
-def _receipt(body: Mapping[str, Any]) -> Receipt:
-    try:
-        request = Envelope.from_value(body["request"])
-        attestations = tuple(Envelope.from_value(value) for value in body["attestations"])
-        return Receipt(request=request, attestations=attestations)
-    except (KeyError, TypeError, ValueError, DocumentError) as error:
-        raise ReceiptError("a node delivered no readable attestations") from error
-
-
-def _sealed(node: str, body: Mapping[str, Any]) -> bytes:
-    try:
-        return base64.b64decode(body["sealed"], validate=True)
-    except (KeyError, TypeError, binascii.Error) as error:
-        raise ResultRefused(f"{node} delivered no readable output") from error
 
 
 def _assemble(federation: Federation, by_node: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

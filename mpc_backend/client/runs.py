@@ -19,6 +19,7 @@ from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.errors import InputsRefused
 from mpc_backend.analyses.plain import padded
 from mpc_backend.analyses.registry import resolve
+from mpc_backend.client.answers import RunAnswer
 from mpc_backend.client.errors import RunAborted, RunRefused, RunTimeout
 from mpc_backend.client.nodes import NodeSet
 from mpc_backend.client.results import finish_result, open_results
@@ -120,9 +121,9 @@ def wait_for_run(
     """
     until, last = time.monotonic() + timeout, ("", -1.0)
     while True:
-        views = nodes.run(run_id)
-        _raise_if_over(run_id, views)
-        if len(views) == len(nodes.nodes) and all(view["state"] == "done" for view in views.values()):
+        views, _ = nodes.run(run_id)
+        raise_if_over(run_id, views)
+        if len(views) == len(nodes.nodes) and all(view.state == "done" for view in views.values()):
             return
         now = _progress_of(views)
         if progress is not None and now != last:
@@ -133,18 +134,24 @@ def wait_for_run(
         time.sleep(POLL_SECONDS)
 
 
-def _raise_if_over(run_id: str, views: Mapping[str, Mapping[str, Any]]) -> None:
+def raise_if_over(run_id: str, views: Mapping[str, RunAnswer]) -> None:
+    """Raise RunRefused or RunAborted if any node has given the run up, as the node that knows most tells it."""
     for state, error in (("refused", RunRefused), ("aborted", RunAborted)):
-        over = [view for view in views.values() if view["state"] == state]
+        over = [view for view in views.values() if view.state == state]
         if over:
-            told = next((view for view in over if view["who"]), over[0])
-            raise error(run_id, told["reason"], told["who"])
+            told = next((view for view in over if view.who), over[0])
+            raise error(run_id, told.reason, told.who)
 
 
-def _progress_of(views: Mapping[str, Mapping[str, Any]]) -> tuple[str, float]:
+def slowest(views: Mapping[str, RunAnswer]) -> RunAnswer:
+    """What the node says that is least far."""
+    return min(views.values(), key=lambda view: (view.state == "done", view.fraction))
+
+
+def _progress_of(views: Mapping[str, RunAnswer]) -> tuple[str, float]:
     """The slowest node's label and fraction."""
-    slowest = min(views.values(), key=lambda view: (view["state"] == "done", float(view["fraction"])))
-    return str(slowest["label"]), float(slowest["fraction"])
+    last = slowest(views)
+    return last.label, last.fraction
 
 
 def open_run(nodes: NodeSet, study: StudyProtocol, request: RunRequest, key: SealingKey) -> Answer:

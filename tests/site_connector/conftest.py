@@ -26,7 +26,7 @@ from governance.manifest import UploadManifest, check_manifest
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 from mpc_backend.analyses.base import SiteData
-from mpc_backend.client.errors import NodeRefused, NodeUnreachable
+from mpc_backend.client.errors import BadAnswer, NodeRefused, NodeUnreachable
 from mpc_backend.packages import SealContext, decode_package, unseal_chunks
 from mpc_backend.planned import planned_tables
 from mpc_backend.protocols.sharing import assemble
@@ -218,10 +218,9 @@ class LocalNode:
 
     def study(self, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]]:
         self._up()
+        if self.studies_held[digest].digest != digest:
+            raise BadAnswer(self.node, "hands out another study")
         return self.studies_held[digest], list(self.said.get(digest, []))
-
-    def statements(self, digest: str) -> Sequence[Envelope]:
-        return self.study(digest)[1]
 
     def post_statement(self, digest: str, envelope: Envelope) -> None:
         self._up()

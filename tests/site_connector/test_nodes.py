@@ -11,8 +11,8 @@ import pytest
 from governance.canonical import parse_json
 from governance.envelope import Envelope, sign_document
 from governance.keys import SigningKey
+from mpc_backend.client.connection import NodeClient
 from mpc_backend.client.errors import NodeRefused, NodeUnreachable
-from mpc_backend.client.nodes import NodeClient
 from site_connector.nodes import HttpNode
 from tests.site_connector.conftest import Consortium
 
@@ -61,22 +61,42 @@ def test_a_malformed_study_is_a_refusal(consortium: Consortium, body: object) ->
     malformed(lambda: link(consortium, always(body)).study(DIGEST))
 
 
-@pytest.mark.parametrize(
-    "body", ["", {}, {"envelopes": 1}, {"envelopes": [{"payload": "*"}]}, {"envelopes": [None]}]
-)
-def test_malformed_statements_are_a_refusal(consortium: Consortium, body: object) -> None:
-    malformed(lambda: link(consortium, always(body)).statements(DIGEST))
+@pytest.mark.parametrize("envelopes", [1, [{"payload": "*"}], [None]])
+def test_malformed_statements_are_a_refusal(consortium: Consortium, envelopes: object) -> None:
+    study = consortium.study()
+    body = {"study": parse_json(study.canonical()), "envelopes": envelopes}
+    malformed(lambda: link(consortium, always(body)).study(study.digest))
+
+
+def test_another_study_than_the_one_asked_for_is_a_refusal(consortium: Consortium) -> None:
+    body = {"study": parse_json(consortium.study().canonical()), "envelopes": []}
+    malformed(lambda: link(consortium, always(body)).study(DIGEST))
+
+
+WAITING = {
+    "run_id": DIGEST,
+    "study": DIGEST,
+    "recipient": "researcher",
+    "state": "waiting",
+    "label": "",
+    "fraction": 0.0,
+    "waiting_for": [],
+    "reason": "",
+    "who": "",
+    "started_at": None,
+}
 
 
 @pytest.mark.parametrize(
     ("runs", "run"),
     [
         ([{}], {}),
-        ({"run_id": DIGEST}, {}),
-        ([{"state": "waiting", "run_id": {}}], {}),
-        ([{"state": "waiting", "run_id": "\u0000"}], {}),
-        ([{"state": "waiting", "run_id": DIGEST}], []),
-        ([{"state": "waiting", "run_id": DIGEST}], {"request": {"payload": "*"}}),
+        (WAITING, {}),
+        ([{**WAITING, "run_id": {}}], {}),
+        ([{**WAITING, "run_id": "\u0000"}], {}),
+        ([{**WAITING, "study": "cd" * 32}], {}),
+        ([WAITING], []),
+        ([WAITING], {**WAITING, "request": {"payload": "*"}}),
     ],
 )
 def test_malformed_runs_are_a_refusal(consortium: Consortium, runs: object, run: object) -> None:

@@ -81,10 +81,11 @@ class Consortium:
         """A study as the workbench sees it."""
         return view_study(self.federation, study, self.envelopes(study, by=by), now())
 
-    def show(self, *views: StudyView, unreachable: tuple[str, ...] = ()) -> None:
+    def show(self, *views: StudyView, silent: tuple[str, ...] = ()) -> None:
         """Let the nodes show these studies."""
         nodes = tuple(
-            NodeView(node.id, node.organisation, node.id not in unreachable) for node in self.federation.nodes
+            NodeView(node.id, node.organisation, node.id not in silent, "no answer" * (node.id in silent))
+            for node in self.federation.nodes
         )
         self.snapshot = Snapshot(self.federation, now(), nodes, views)
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Self
 
 import pytest
 
-from governance.envelope import sign_document
+from governance.envelope import Envelope, sign_document
 from governance.federation import Federation
+from governance.keys import SigningKey
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
-from mpc_backend.client.errors import ResultRefused, RunTimeout
+from mpc_backend.client.answers import RunAnswer
+from mpc_backend.client.errors import NodeUnreachable, ResultRefused, RunTimeout
+from mpc_backend.client.nodes import Faults
 from tests.workbench.conftest import Consortium
 from workbench import client
 from workbench.client import Client, Study, await_run
 from workbench.errors import exit_status
 from workbench.store import now
 
-Answers = Callable[[str, str], Any]
+Answers = Callable[[str, str], RunAnswer]
 
 
 class Nodes:
@@ -34,14 +37,34 @@ class Nodes:
     def __exit__(self, *_: object) -> None:
         """Nothing to close."""
 
-    def run(self, run_id: str) -> dict[str, Any]:
-        return {node.id: self._say(node.id, run_id) for node in self.nodes if node.id not in self._silent}
+    def run(self, run_id: str) -> tuple[dict[str, RunAnswer], Faults]:
+        said = {node.id: self._say(node.id, run_id) for node in self.nodes if node.id not in self._silent}
+        lost = {name: NodeUnreachable(name, "https://127.0.0.1", "refused") for name in self._silent}
+        return said, dict(lost)
 
-    def results(self, run_id: str) -> dict[str, Any]:
-        return self.run(run_id)
+    def results(self, run_id: str) -> dict[str, RunAnswer]:
+        return self.run(run_id)[0]
 
 
-def asked(consortium: Consortium, study: StudyProtocol, nonce: str) -> tuple[str, Mapping[str, Any]]:
+def said_of(request: RunRequest, signed: Envelope, **changes: object) -> RunAnswer:
+    """What a node says of a run."""
+    told = {
+        "run_id": request.run_id,
+        "study": request.study_digest,
+        "recipient": request.recipient,
+        "state": "done",
+        "label": "",
+        "fraction": 1.0,
+        "waiting_for": [],
+        "reason": "",
+        "who": "",
+        "started_at": None,
+        "request": signed,
+    }
+    return RunAnswer.model_validate({**told, **changes})
+
+
+def asked(consortium: Consortium, study: StudyProtocol, nonce: str) -> tuple[str, RunAnswer]:
     """A run's id and what an honest node says of it once it is done."""
     keys = consortium.researcher.signing
     request = RunRequest(
@@ -52,14 +75,7 @@ def asked(consortium: Consortium, study: StudyProtocol, nonce: str) -> tuple[str
         requester_key=keys.public,
         recipient="researcher",
     )
-    signed = sign_document(request, keys).model_dump(mode="json")
-    return request.run_id, {
-        "state": "done",
-        "fraction": 1.0,
-        "label": "",
-        "waiting_for": [],
-        "request": signed,
-    }
+    return request.run_id, said_of(request, sign_document(request, keys))
 
 
 def test_a_lying_node_cannot_hand_out_another_runs_answer(
@@ -69,7 +85,7 @@ def test_a_lying_node_cannot_hand_out_another_runs_answer(
     (wanted, honest), (other, lie) = asked(consortium, study, "0" * 32), asked(consortium, study, "1" * 32)
     said = {wanted: honest, other: lie}
 
-    def say(node: str, run_id: str) -> Mapping[str, Any]:
+    def say(node: str, run_id: str) -> RunAnswer:
         return lie if node == "node-a" else said[run_id]
 
     monkeypatch.setattr(client, "NodeSet", lambda federation: Nodes(federation, say))
@@ -82,14 +98,26 @@ def test_a_lying_node_cannot_hand_out_another_runs_answer(
     assert exit_status(refused.value) == 3
 
 
-def waiting(_node: str, _run_id: str) -> Mapping[str, Any]:
-    return {
-        "state": "waiting",
-        "fraction": 0.0,
-        "label": "waiting",
-        "waiting_for": ["west", "south"],
-        "who": "",
-    }
+def waiting(_node: str, run_id: str) -> RunAnswer:
+    """What every node says of a run that two hospitals have not uploaded for."""
+    key = SigningKey.generate()
+    request = RunRequest(
+        study_digest="0" * 64,
+        analysis="count",
+        nonce="0" * 32,
+        created_at=now(),
+        requester_key=key.public,
+        recipient="researcher",
+    )
+    return said_of(
+        request,
+        sign_document(request, key),
+        run_id=run_id,
+        state="waiting",
+        fraction=0.0,
+        label="waiting",
+        waiting_for=["west", "south"],
+    )
 
 
 def test_a_late_run_says_whom_to_ask_and_how_to_go_on(consortium: Consortium) -> None:

@@ -144,7 +144,7 @@ def test_a_study_that_waits_names_the_hospitals_and_cannot_run(
 ) -> None:
     bench = make_bench()
     study = consortium.study("survival")
-    consortium.show(consortium.view(study, by=("north",)), unreachable=("node-d",))
+    consortium.show(consortium.view(study, by=("north",)), silent=("node-d",))
     seen(bench)
     test = view(bench, "researcher", "study", id=study.digest)
     said = words(test)

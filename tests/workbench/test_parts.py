@@ -189,7 +189,7 @@ def test_markers_are_present_absent_or_left_out() -> None:
 
 
 def test_states_name_who_is_missing() -> None:
-    assert partial(["node-c"], 4).text == "3 of 4 answered; not reachable: node-c."
+    assert partial(["node-c"], 4).text == "3 of 4 answered; no answer: node-c."
     state = not_approved(["north"], ["west"])
     assert state == State(
         "warning", "This study may not run. Waiting for the signature of north. Declined by west."

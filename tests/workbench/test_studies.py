@@ -124,7 +124,7 @@ def test_the_network_says_loading_partial_and_stale(consortium: Consortium) -> N
     loading = network_state(None, now())
     assert loading is not None
     assert "not answered yet" in loading.text
-    consortium.show(unreachable=("node-c",))
+    consortium.show(silent=("node-c",))
     assert consortium.snapshot is not None
     partly = network_state(consortium.snapshot, now())
     assert partly is not None

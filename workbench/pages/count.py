@@ -39,7 +39,7 @@ def _chosen(bench: Workbench, person: SignIn) -> StudyView | None:
     standing = [view for view in views if view.study.feasibility is not None]
     standing.sort(key=lambda view: view.state != "approved")
     if not standing:
-        if snapshot is not None and len(snapshot.unreachable) < len(snapshot.nodes):
+        if snapshot is not None and len(snapshot.silent) < len(snapshot.nodes):
             st.info(
                 "Counting needs a standing feasibility study that names you and that every hospital signed. Write "
                 "one under Studies (there is a worked example); until then cohorts can be written and checked here."

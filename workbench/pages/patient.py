@@ -63,7 +63,7 @@ def _offered(bench: Workbench, person: SignIn) -> list[tuple[StudyView, StudyAna
 
 def _nothing(bench: Workbench) -> None:
     snapshot = bench.network.snapshot
-    if snapshot is None or len(snapshot.unreachable) == len(snapshot.nodes):
+    if snapshot is None or len(snapshot.silent) == len(snapshot.nodes):
         return
     st.info(
         "No study names you as a physician who may ask. Your hospital's data steward knows which are planned."

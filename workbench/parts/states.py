@@ -5,6 +5,7 @@ without a browser; `show` and `guarded` put them on the page.
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from workbench.errors import exit_status, is_ours, message_of
 LOG = logging.getLogger("tessera.workbench")
 
 Tone = Literal["info", "warning", "error"]
+PROBLEMS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,22 @@ def hidden_text(minimum_cell: int) -> str:
     return f"hidden (fewer than {minimum_cell})"
 
 
-def partial(missing: Sequence[str], of: int, since: datetime | None = None) -> State:
-    """Some of the parties did not answer."""
+def partial(
+    missing: Sequence[str], of: int, since: datetime | None = None, problems: Sequence[str] = ()
+) -> State:
+    """Some of the parties gave no answer that can be used. ``problems``: what is wrong, in words of others."""
     when = f" since {since:%H:%M} UTC" if since else ""
-    return State(
-        "warning", f"{of - len(missing)} of {of} answered; not reachable{when}: {', '.join(missing)}."
+    lines = (
+        [f"{of - len(missing)} of {of} answered; no answer{when}: {', '.join(missing)}."] if missing else []
     )
+    lines += [unformatted(problem) for problem in problems[:PROBLEMS_SHOWN]]
+    more = len(problems) - PROBLEMS_SHOWN
+    return State("warning", "\n\n".join([*lines, *([f"… and {more} more."] if more > 0 else [])]))
+
+
+def unformatted(text: str) -> str:
+    """Another party's words, so that none of them is read as Markdown: no link, no picture, no heading."""
+    return re.sub(r"([\\`*_{}\[\]()<>!|~$:])", r"\\\1", " ".join(text.split()))
 
 
 def not_approved(missing: Sequence[str], declined: Sequence[str]) -> State:

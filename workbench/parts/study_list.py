@@ -84,8 +84,8 @@ def network_state(snapshot: Snapshot | None, moment: datetime) -> State | None:
     """What to say of the connection to the nodes, or None when all is well."""
     if snapshot is None:
         return State("info", "The nodes have not answered yet; this page shows studies as soon as they do.")
-    if snapshot.unreachable:
-        return partial(snapshot.unreachable, len(snapshot.nodes), snapshot.at)
+    if snapshot.problems:
+        return partial(snapshot.silent, len(snapshot.nodes), snapshot.at, snapshot.problems)
     age = (moment - snapshot.at).total_seconds()
     if age > STALE_SECONDS:
         return State("warning", f"Last seen {round(age / 60)} minutes ago; the nodes do not answer since.")

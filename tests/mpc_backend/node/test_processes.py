@@ -27,6 +27,7 @@ from mpc_backend.analyses.plain import run_here
 from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.registry import resolve
 from mpc_backend.client import Answer, NodeSet, open_run, prepare_run, run, wait_for_run
+from mpc_backend.client.answers import RunAnswer
 from mpc_backend.client.errors import NodeRefused, NodeUnreachable, RunAborted
 from mpc_backend.client.sharing import seal_tables, share_upload
 from mpc_backend.node.local import LocalNodes
@@ -81,7 +82,7 @@ class Cluster:
         self.client.upload(upload.manifest, upload.sealed)
 
     def states(self, run_id: str) -> dict[str, str]:
-        return {node: view["state"] for node, view in self.client.run(run_id).items()}
+        return {node: view.state for node, view in self.client.run(run_id)[0].items()}
 
     def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
         end = time.monotonic() + seconds
@@ -158,9 +159,9 @@ def test_a_withheld_upload_keeps_the_run_waiting_and_names_the_site(cluster: Clu
     one = cluster.publish(study(cluster.party), sites=("north", "south"))
     prepared = prepare_run(cluster.party.federation, one, "persons", PEOPLE.researcher)
     cluster.client.post_run(prepared.envelope)
-    views = cluster.client.run(prepared.request.run_id)
-    assert [view["state"] for view in views.values()] == ["waiting"] * 4
-    assert all("waiting for uploads of west" in view["label"] for view in views.values())
+    views, _ = cluster.client.run(prepared.request.run_id)
+    assert [view.state for view in views.values()] == ["waiting"] * 4
+    assert all("waiting for uploads of west" in view.label for view in views.values())
     cluster.upload(one, "west")
     wait_for_run(cluster.client, prepared.request.run_id, timeout=60)
     assert open_run(cluster.client, one, prepared.request, PEOPLE.sealing).result
@@ -184,8 +185,8 @@ def test_a_feasibility_count_takes_uploads_of_its_own(cluster: Cluster) -> None:
         cluster.party.federation, one, "count", PEOPLE.researcher, parameters={"cohort": COHORT}
     )
     cluster.client.post_run(prepared.envelope)
-    seen = cluster.client.run(prepared.request.run_id)["node-c"]
-    asked = peek_document(Envelope.from_value(seen["request"]), RunRequest)
+    seen = cluster.client.run(prepared.request.run_id)[0]["node-c"]
+    asked = peek_document(seen.request, RunRequest)
     assert asked.parameters == {"cohort": COHORT}
     for site in SITES:
         cluster.upload(one, site, run=asked)
@@ -199,12 +200,12 @@ def test_a_site_that_sends_different_shares_to_different_nodes_is_caught(cluster
     first, second = shared(cluster.party, one, "west"), shared(cluster.party, one, "west")
     for node in cluster.client.nodes:
         chosen = second if node.entry.id == "node-c" else first
-        cluster.client._upload(node, chosen.manifest, chosen.sealed[node.entry.id])
+        node.upload(chosen.manifest, chosen.sealed[node.entry.id])
     prepared = prepare_run(cluster.party.federation, one, "persons", PEOPLE.researcher)
     cluster.client.post_run(prepared.envelope)
     cluster.until(lambda: "refused" in cluster.states(prepared.request.run_id).values())
-    views = cluster.client.run(prepared.request.run_id)
-    assert "west uploaded other shares" in views["node-a"]["reason"]
+    views, _ = cluster.client.run(prepared.request.run_id)
+    assert "west uploaded other shares" in views["node-a"].reason
 
 
 def test_a_requester_that_sends_different_queries_to_different_nodes_is_caught(cluster: Cluster) -> None:
@@ -234,7 +235,7 @@ def test_withdrawal_leaves_too_few_sites(cluster: Cluster) -> None:
         cluster.client.post_run(request(one, "persons"))
     assert refused.value.problem == "withdrawn"
     assert all(
-        [line["destroyed"] for line in lines if line["site"] == "west"] == [True]
+        [line.destroyed for line in lines if line.site == "west"] == [True]
         for lines in cluster.client.uploads(one.digest).values()
     )
 
@@ -335,13 +336,13 @@ def freeze_in_run(cluster: Cluster, victim: str, run_id: str) -> None:
     """Stop the victim's clock (SIGSTOP) while it computes, so that what happens next happens inside the
     run.
     """
-    begun = lambda view: view["state"] == "running" and view["label"] != "connecting"  # noqa: E731
-    cluster.until(lambda: all(map(begun, cluster.client.run(run_id).values())))
+    begun = lambda view: view.state == "running" and view.label != "connecting"  # noqa: E731
+    cluster.until(lambda: all(map(begun, cluster.client.run(run_id)[0].values())))
     os.kill(cluster.nodes.pid(victim), signal.SIGSTOP)
 
 
-def others(cluster: Cluster, run_id: str, victim: str) -> list[dict[str, Any]]:
-    return [node.get(f"/v1/runs/{run_id}") for node in cluster.client.nodes if node.entry.id != victim]
+def others(cluster: Cluster, run_id: str, victim: str) -> list[RunAnswer]:
+    return [node.run(run_id) for node in cluster.client.nodes if node.entry.id != victim]
 
 
 def no_result_anywhere(cluster: Cluster, run_id: str) -> None:
@@ -350,7 +351,7 @@ def no_result_anywhere(cluster: Cluster, run_id: str) -> None:
         assert not (folder.results / run_id).exists()
     for client in cluster.client.nodes:
         with pytest.raises(NodeRefused) as refused:
-            client.get(f"/v1/runs/{run_id}/result")
+            client.result(run_id)
         assert refused.value.problem == "no-result"
 
 
@@ -361,12 +362,12 @@ def test_a_node_killed_mid_run_makes_the_others_abort_and_a_new_run_succeed(
 ) -> None:
     run_id = ask(cluster, ranked)
     freeze_in_run(cluster, victim, run_id)
-    assert [view["state"] for view in others(cluster, run_id, victim)] == ["running"] * 3
+    assert [view.state for view in others(cluster, run_id, victim)] == ["running"] * 3
     cluster.nodes.kill(victim)
-    cluster.until(lambda: all(view["state"] == "aborted" for view in others(cluster, run_id, victim)), 20)
+    cluster.until(lambda: all(view.state == "aborted" for view in others(cluster, run_id, victim)), 20)
     for view in others(cluster, run_id, victim):
-        assert view["who"] == victim
-        assert victim in view["reason"]
+        assert view.who == victim
+        assert victim in view.reason
     with pytest.raises(RunAborted, match="nothing was released"):
         wait_for_run(cluster.client, run_id, timeout=5)
     with pytest.raises(NodeUnreachable, match=victim):
@@ -384,9 +385,9 @@ def test_a_silent_node_makes_the_others_abort_at_the_deadline(
 ) -> None:
     run_id = ask(cluster, ranked)
     freeze_in_run(cluster, "node-c", run_id)
-    cluster.until(lambda: all(view["state"] == "aborted" for view in others(cluster, run_id, "node-c")), 30)
+    cluster.until(lambda: all(view.state == "aborted" for view in others(cluster, run_id, "node-c")), 30)
     said = f"sent nothing for {MESSAGE_SECONDS} s"
-    assert any(said in view["reason"] for view in others(cluster, run_id, "node-c"))
+    assert any(said in view.reason for view in others(cluster, run_id, "node-c"))
     os.kill(cluster.nodes.pid("node-c"), signal.SIGCONT)
     cluster.until(lambda: set(cluster.states(run_id).values()) == {"aborted"}, 20)
     no_result_anywhere(cluster, run_id)
@@ -403,9 +404,9 @@ def test_a_node_that_is_down_keeps_a_run_waiting_until_it_is_back(cluster: Clust
         cluster.client.post_run(prepared.envelope)
     run_id = prepared.request.run_id
     leader = cluster.client.nodes[0]
-    cluster.until(lambda: "node-b: not reached" in leader.get(f"/v1/runs/{run_id}")["label"])
+    cluster.until(lambda: "node-b: not reached" in leader.run(run_id).label)
     cluster.nodes.start("node-b")
-    cluster.until(lambda: "node-b: does not have this run" in leader.get(f"/v1/runs/{run_id}")["label"])
+    cluster.until(lambda: "node-b: does not have this run" in leader.run(run_id).label)
     cluster.client.post_run(prepared.envelope)
     wait_for_run(cluster.client, run_id, timeout=60)
 
@@ -413,9 +414,9 @@ def test_a_node_that_is_down_keeps_a_run_waiting_until_it_is_back(cluster: Clust
 def test_a_stopping_node_ends_its_run_in_order(cluster: Cluster, ranked: StudyProtocol) -> None:
     run_id = ask(cluster, ranked)
     victim = next(node for node in cluster.client.nodes if node.entry.id == "node-b")
-    cluster.until(lambda: victim.get(f"/v1/runs/{run_id}")["state"] == "running")
+    cluster.until(lambda: victim.run(run_id).state == "running")
     cluster.nodes.stop("node-b")
-    cluster.until(lambda: all(view["state"] != "running" for view in others(cluster, run_id, "node-b")), 20)
+    cluster.until(lambda: all(view.state != "running" for view in others(cluster, run_id, "node-b")), 20)
     cluster.nodes.start("node-b")
     assert len(set(cluster.states(run_id).values())) == 1, "all nodes agree on how it ended"
     for node in cluster.party.federation.nodes:

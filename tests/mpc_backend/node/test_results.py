@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -18,7 +19,9 @@ from governance.keys import SealingKey, SigningKey
 from governance.receipt import LogPosition, RunAttestation
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
-from mpc_backend.client.errors import ResultRefused
+from mpc_backend.client.answers import ResultAnswer
+from mpc_backend.client.connection import NodeClient
+from mpc_backend.client.errors import BadAnswer, ResultRefused
 from mpc_backend.client.results import open_results
 from mpc_backend.errors import ShareMismatch
 from mpc_backend.packages import SealContext, encode_outputs, seal_chunks
@@ -53,7 +56,7 @@ class Delivery:
         self.claims: list[dict[str, Any]] = [{} for _ in range(4)]
         self.signers = [SigningKey.load(party.directory(i).identity_key) for i in range(4)]
 
-    def bodies(self) -> dict[str, dict[str, Any]]:
+    def bodies(self) -> dict[str, ResultAnswer]:
         sealed, attestations = {}, []
         for node in self.party.federation.nodes:
             context = SealContext(self.study.digest, node.id, "researcher", self.request.run_id)
@@ -74,18 +77,16 @@ class Delivery:
                 "log": LogPosition(size=0, root="3" * 64),
             }
             said = RunAttestation(**{**claims, **self.claims[node.index]})
-            attestations.append(sign_document(said, self.signers[node.index]).model_dump(mode="json"))
-        request = sign_document(self.request, PEOPLE.researcher).model_dump(mode="json")
+            attestations.append(sign_document(said, self.signers[node.index]))
+        request = sign_document(self.request, PEOPLE.researcher)
         return {
-            node: {
-                "request": request,
-                "sealed": base64.b64encode(data).decode(),
-                "attestations": list(attestations),
-            }
+            node: ResultAnswer(
+                request=request, sealed=base64.b64encode(data).decode(), attestations=tuple(attestations)
+            )
             for node, data in sealed.items()
         }
 
-    def open(self, bodies: dict[str, dict[str, Any]] | None = None, key: SealingKey = PEOPLE.sealing) -> Any:
+    def open(self, bodies: dict[str, ResultAnswer] | None = None, key: SealingKey = PEOPLE.sealing) -> Any:
         return open_results(
             self.party.federation, self.study, self.request, self.bodies() if bodies is None else bodies, key
         )
@@ -111,8 +112,9 @@ def test_a_missing_node_is_no_result(delivery: Delivery) -> None:
 
 def test_a_missing_attestation_is_no_result(delivery: Delivery) -> None:
     bodies = delivery.bodies()
-    for body in bodies.values():
-        del body["attestations"][3]
+    bodies = {
+        node: body.model_copy(update={"attestations": body.attestations[:3]}) for node, body in bodies.items()
+    }
     with pytest.raises(ReceiptError, match="node-d"):
         delivery.open(bodies)
 
@@ -133,9 +135,7 @@ def test_an_attestation_by_a_stranger_is_no_result(delivery: Delivery) -> None:
 
 def test_an_output_other_than_the_attested_one_is_refused(delivery: Delivery) -> None:
     bodies = delivery.bodies()
-    bodies["node-b"]["sealed"] = delivery.bodies()["node-b"][
-        "sealed"
-    ]  # sealed anew: other bytes, same content
+    bodies["node-b"] = delivery.bodies()["node-b"]  # sealed anew: other bytes, same content
     with pytest.raises(ResultRefused, match="node-b delivered another output"):
         delivery.open(bodies)
 
@@ -171,8 +171,20 @@ def test_a_node_that_delivers_another_form_is_refused(delivery: Delivery, change
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"request": {}, "attestations": []}, {"request": 1, "attestations": [1]}]
+    "change",
+    [
+        {"request": {}},
+        {"request": 1},
+        {"attestations": []},
+        {"attestations": [1]},
+        {"sealed": 7},
+        {"sealed": "*"},
+        {"sealed": None},
+    ],
 )
-def test_what_is_no_delivery_is_refused(delivery: Delivery, body: dict[str, Any]) -> None:
-    with pytest.raises((ReceiptError, ResultRefused)):
-        delivery.open(dict.fromkeys(delivery.party.names, body))
+def test_what_is_no_delivery_is_refused(delivery: Delivery, change: dict[str, object]) -> None:
+    body = {**delivery.bodies()["node-a"].model_dump(mode="json"), **change}
+    entry = delivery.party.federation.node("node-a")
+    answering = httpx.MockTransport(lambda _: httpx.Response(200, json=body))
+    with pytest.raises(BadAnswer, match="node-a: cannot read the result of run"):
+        NodeClient(entry, answering).result(delivery.request.run_id)

@@ -1,0 +1,140 @@
+"""What a node answers, as types, and the one place where an answer is read.
+
+A node may answer anything. What does not have the form of its interface becomes a `BadAnswer` that names the
+node, so that what other nodes say still counts. Members this version does not know are passed over. Words of
+a node are kept short and free of control characters, since they end up in terminals and logs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from governance.document import Digest, Slug, UtcTime, explain_validation
+from governance.envelope import Base64, Envelope
+from governance.study import StudyProtocol
+from mpc_backend.client.errors import BadAnswer
+
+T = TypeVar("T")
+LONGEST_FAULT = 300
+"""Characters of what is told of a malformed answer."""
+
+
+def printable(text: str) -> str:
+    """A text without control characters and lone surrogates, which a terminal or a log could not bear."""
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text
+    )
+
+
+Told = Annotated[str, Field(max_length=20_000), AfterValidator(printable)]
+"""Words of a node for people."""
+
+
+class Answer(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class StatusAnswer(Answer):
+    """Who a node is, what it runs, and whether it is busy."""
+
+    running: Digest | None
+    runs: dict[Told, int]
+    log_size: Annotated[int, Field(ge=0)]
+    software: Told
+
+
+class StudyLine(Answer):
+    """One study in a node's list."""
+
+    digest: Digest
+    sites: tuple[Slug, ...]
+    closed: bool
+
+
+class StudyAnswer(Answer):
+    """A study with the statements a node holds about it; their signatures are not checked yet."""
+
+    study: StudyProtocol
+    envelopes: tuple[Envelope, ...]
+
+
+class UploadLine(Answer):
+    """One upload that a node holds for a study."""
+
+    site: Slug
+    run: Digest | None
+    upload_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    manifest: Digest
+    received_at: UtcTime
+    destroyed: bool
+
+
+RunState = Literal["waiting", "running", "done", "aborted", "refused"]
+
+
+class RunLine(Answer):
+    """How far one run is at one node; ``who``: the node or site at which it failed, if known."""
+
+    run_id: Digest
+    study: Digest
+    recipient: Slug
+    state: RunState
+    label: Told
+    fraction: Annotated[float, Field(ge=0, le=1)]
+    waiting_for: tuple[Slug, ...]
+    reason: Told
+    who: Told
+    started_at: UtcTime | None
+
+
+class RunAnswer(RunLine):
+    """One run with its signed request, which is not checked yet."""
+
+    request: Envelope
+
+
+class ResultAnswer(Answer):
+    """One node's sealed output of a run that is done, and every node's attestation; nothing checked yet."""
+
+    request: Envelope
+    sealed: Base64
+    attestations: Annotated[tuple[Envelope, ...], Field(min_length=1)]
+
+
+class Problem(Answer):
+    """Why a node refuses (RFC 9457)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: Told = ""
+    detail: Told = ""
+
+
+STUDY_LINES = TypeAdapter(tuple[StudyLine, ...])
+UPLOAD_LINES = TypeAdapter(tuple[UploadLine, ...])
+RUN_LINES = TypeAdapter(tuple[RunLine, ...])
+
+
+def read_answer(node: str, what: str, kind: type[T] | TypeAdapter[T], value: object) -> T:
+    """An answer as its type.
+
+    Args:
+        node: who gave it.
+        what: what it should be, for the message.
+        kind: the model, or the adapter of a list.
+        value: the parsed JSON.
+
+    Raises:
+        BadAnswer: it has another form; names the first field at fault, never what was found there.
+    """
+    adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        why = printable(explain_validation(what, error))
+        short = why if len(why) <= LONGEST_FAULT else f"{why[:LONGEST_FAULT]}…"
+        raise BadAnswer(node, f"cannot read {short}") from error
