@@ -126,6 +126,9 @@ def init(
         str | None, typer.Option("--id", help="The site's name in the federation file.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The hospital's name, as people read it.")] = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="No patient's data will be loaded; permits exact release.")
+    ] = False,
     federation: Annotated[
         Path | None, typer.Option(help="Second step: the federation file all members agreed on.")
     ] = None,
@@ -142,21 +145,20 @@ def init(
     from site_connector.setup import init_site, pin_federation  # noqa: PLC0415
 
     if site_id is not None and name is not None and federation is None:
-        entry = init_site(
-            path, site_id=site_id, name=name, passphrase=_passphrase(passphrase_file, confirm=True)
-        )
+        passphrase = _passphrase(passphrase_file, confirm=True)
+        entry = init_site(path, site_id=site_id, name=name, passphrase=passphrase, synthetic=synthetic)
         typer.echo(entry.model_dump_json(indent=2))
         typer.echo(
             f"Keys made in {path}/keys. Give the entry above ({path}/entry.json) to the federation, then run "
             f"`tessera site init {path} --federation FILE`.",
             err=True,
         )
-    elif federation is not None and site_id is None and name is None:
+    elif federation is not None and site_id is None and name is None and not synthetic:
         pinned = pin_federation(_directory(path), federation, pin)
         typer.echo(f"Pinned federation {pinned.name}, version {pinned.version}: {pinned.digest}")
     else:
         raise SiteSetupError(
-            "give --id and --name to make a site, or --federation to pin the federation file"
+            "give --id and --name (and --synthetic) to make a site, or --federation to pin the federation file"
         )
 
 
@@ -257,7 +259,7 @@ def review(path: Site, study: Study, as_json: AsJson = False) -> None:
 
     with opened(path) as (directory, federation, mailbox):
         item = mailbox.item(study, utc_now())
-        page = review_page(federation, directory.settings().id, item, mailbox.spent(item.digest), utc_now())
+        page = review_page(federation, directory.settings(), item, mailbox.spent(item.digest), utc_now())
     typer.echo(page.model_dump_json(indent=2) if as_json else review_markdown(page))
 
 

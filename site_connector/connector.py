@@ -34,7 +34,7 @@ from site_connector.errors import (
 )
 from site_connector.faults import where_from
 from site_connector.intake import Intake
-from site_connector.leaving import columns_leaving
+from site_connector.leaving import columns_leaving, release_fault
 from site_connector.loading import last_report
 from site_connector.mailbox import Mailbox
 from site_connector.models import DryRun, Upload
@@ -61,8 +61,12 @@ class Connector:
     ) -> None:
         self._directory, self._federation, self._mailbox = directory, federation, mailbox
         self._nodes, self._clock = nodes, clock
-        self._site = directory.settings().id
+        settings = directory.settings()
+        self._site, self._synthetic = settings.id, settings.synthetic_data
         self._intake = Intake(federation, self._site, mailbox)
+        self._judge_anew = {
+            one.digest for one in self._intake.studies.values() if one.disclosure.release == "exact"
+        }
         self._uploader = Uploader(directory, federation, mailbox, directory.connector())
         self._uploader.clean()
         self._snapshot = ""
@@ -118,7 +122,10 @@ class Connector:
     # ---- the steps of a round
 
     def _make_dry_runs(self, now: datetime) -> None:
-        """A dry run for every study that has none on the data now in place."""
+        """A dry run for every study that has none on the data now in place.
+
+        After a start also for studies of exact release: the settings may say something else of the data now.
+        """
         try:
             self._snapshot = snapshot = last_report(self._directory).snapshot
         except NoData as error:
@@ -126,12 +133,15 @@ class Connector:
                 self._mailbox.put_note(digest, str(error))
             return
         for digest, made_on in self._mailbox.dry_run_snapshots().items():
-            if made_on != snapshot and not self._mailbox.uploads(digest):
+            stale = made_on != snapshot or digest in self._judge_anew
+            if stale and not self._mailbox.uploads(digest):
                 self._make_dry_run(self._intake.studies[digest], snapshot, now)
+        self._judge_anew.clear()
 
     def _make_dry_run(self, study: StudyProtocol, snapshot: str, now: datetime) -> None:
         try:
-            found = dry_run(study, self._directory.loaded_database(), snapshot, now)
+            database = self._directory.loaded_database()
+            found = dry_run(study, database, snapshot, now, synthetic=self._synthetic)
         except Exception as error:
             problem = f"the dry run failed unexpectedly: {where_from(error)}"
             log.error("dry run failed", study=study.digest, error=where_from(error))
@@ -281,12 +291,15 @@ class Connector:
     # ---- checks and notes
 
     def _check_permitted(self, study: StudyProtocol, now: datetime) -> None:
-        """All signatures again, this site among those that contribute, and the columns those the steward
-        saw."""
+        """All signatures again, this site among those that contribute, the columns those the steward saw, and
+        a release that is for data such as these."""
         envelopes = self._mailbox.statements(study.digest)
         standing = check_approved(self._federation, study, envelopes, now)
         if self._site not in standing.sites:
             raise NotPermitted(f"{self._site} has withdrawn from study {study.short_name}")
+        fault = release_fault(study, synthetic=self._synthetic)
+        if fault:
+            raise DecisionRefused(fault)
         seen = read_statements(self._federation, study, envelopes).decisions[self._site].columns
         if seen != columns_leaving(study):
             raise DecisionRefused(

@@ -11,7 +11,7 @@ from governance.envelope import sign_document
 from governance.keys import SigningKey
 from site_connector.directory import SiteDirectory
 from site_connector.errors import DecisionRefused
-from site_connector.leaving import columns_leaving
+from site_connector.leaving import columns_leaving, release_fault
 from site_connector.mailbox import Mailbox
 from site_connector.models import InboxItem, StudyState
 
@@ -74,7 +74,8 @@ class StewardDesk:
         item = self._mailbox.item(which, now)
         if self._ours(item) == ("approved" if decision == "approve" else "declined"):
             return item
-        _check_decidable(item, decision)
+        synthetic = self._directory.settings().synthetic_data
+        _check_decidable(item, decision, release_fault(item.study, synthetic=synthetic))
         said = SiteDecision(
             study_digest=item.digest,
             site=self._site,
@@ -112,7 +113,7 @@ class StewardDesk:
         return self._mailbox.item(item.digest, now)
 
 
-def _check_decidable(item: InboxItem, decision: Decision) -> None:
+def _check_decidable(item: InboxItem, decision: Decision, fault: str) -> None:
     name = item.study.short_name
     if item.state not in DECIDABLE:
         raise DecisionRefused(
@@ -121,6 +122,8 @@ def _check_decidable(item: InboxItem, decision: Decision) -> None:
         )
     if decision == "decline":
         return
+    if fault:
+        raise DecisionRefused(f"{fault}. Decline it; an amendment can ask for thresholds")
     if item.dry_run is None:
         raise DecisionRefused(
             f"study {name} had no dry run on this hospital's data yet; let the connector (`tessera site "

@@ -40,6 +40,10 @@ class SiteSettings(BaseSettings):
     id: Annotated[Slug, Field(description="The site's name in the federation file.")]
     name: Annotated[Words, Field(description="The hospital's name, as people read it.")]
     poll_seconds: Annotated[float, Field(gt=0, description="Pause between two looks at the nodes.")] = 2.0
+    synthetic_data: Annotated[
+        bool,
+        Field(description="Whether the loaded data are synthetic or public, so that exact release may be."),
+    ] = False
 
     @classmethod
     def settings_customise_sources(

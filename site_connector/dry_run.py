@@ -12,15 +12,18 @@ from mpc_backend.analyses.base import SiteData
 from mpc_backend.tables import bucket
 from site_connector.errors import CannotEvaluate
 from site_connector.evaluation import opened, preview, site_data
-from site_connector.leaving import tables_leaving
+from site_connector.leaving import release_fault, tables_leaving
 from site_connector.models import CohortPreview, DryRun, TableOut
 from site_connector.tables import cohort_texts, local_tables, rows_of
 
 
-def dry_run(study: StudyProtocol, database: Path, snapshot: str, now: datetime) -> DryRun:
+def dry_run(
+    study: StudyProtocol, database: Path, snapshot: str, now: datetime, *, synthetic: bool = False
+) -> DryRun:
     """Evaluate everything an upload would, and keep only numbers of persons and rows, and what stands in the
-    way."""
-    problems: list[str] = []
+    way. ``synthetic``: what the site's settings say of the loaded data."""
+    fault = release_fault(study, synthetic=synthetic)
+    problems = [fault] if fault else []
     with opened(database) as connection:
         data, cohorts = _cohorts(connection, study, problems)
     return DryRun(

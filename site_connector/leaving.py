@@ -46,5 +46,19 @@ def columns_leaving(study: StudyProtocol) -> tuple[str, ...]:
     return tuple(sorted(path for table in tables_leaving(study) for path in table.column_paths()))
 
 
+def release_fault(study: StudyProtocol, *, synthetic: bool) -> str:
+    """Why this hospital may not release what the study asks for; empty if it may.
+
+    ``synthetic_data`` in a study is its author's claim. Whether the data loaded here are synthetic or public is for
+    this hospital to say, in its own settings.
+    """
+    if study.disclosure.release != "exact" or synthetic:
+        return ""
+    return (
+        f"study {study.short_name} releases exact numbers, which only synthetic or public data may be used for; "
+        f"site.toml does not say that the data loaded here are (`synthetic_data = true`)"
+    )
+
+
 def _column(column: Column) -> ColumnOut:
     return ColumnOut(name=column.name, kind=column.kind, bits=column.bits, width=column.width)

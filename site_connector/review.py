@@ -12,6 +12,8 @@ from governance.errors import GovernanceError
 from governance.federation import Federation
 from governance.run_request import Spent, runs_left
 from governance.study import Purpose, StudyProtocol
+from site_connector.directory import SiteSettings
+from site_connector.leaving import release_fault
 from site_connector.models import CohortPreview, InboxItem, SiteStanding, TableOut, Upload
 from site_connector.words import variable_words
 
@@ -105,7 +107,7 @@ class ReviewPage(Part):
 
 
 def review_page(
-    federation: Federation, site: str, item: InboxItem, spent: Spent, now: datetime
+    federation: Federation, settings: SiteSettings, item: InboxItem, spent: Spent, now: datetime
 ) -> ReviewPage:
     """Build the page for one study in the mailbox; ``spent`` is the site's account of it."""
     study, dry = item.study, item.dry_run
@@ -115,11 +117,11 @@ def review_page(
         digest=item.digest,
         kind=_KINDS[study.kind],
         amends=study.amends,
-        site=site,
-        site_name=federation.site(site).name,
+        site=settings.id,
+        site_name=federation.site(settings.id).name,
         state=item.state.value,
         received_at=item.received_at,
-        verdicts=_verdicts(federation, item, now),
+        verdicts=_verdicts(federation, settings, item, now),
         purpose=PURPOSES[study.purpose.use],
         description=study.purpose.description,
         legal_basis=study.purpose.legal_basis,
@@ -160,10 +162,10 @@ _KINDS = {
 }
 
 
-def _verdicts(federation: Federation, item: InboxItem, now: datetime) -> tuple[Verdict, ...]:
+def _verdicts(
+    federation: Federation, settings: SiteSettings, item: InboxItem, now: datetime
+) -> tuple[Verdict, ...]:
     study, dry = item.study, item.dry_run
-    policy = study.disclosure
-    cells = f"below {policy.minimum_cell}; the federation's floor is {federation.release_floor}"
     problems = "; ".join(dry.problems) if dry else "the connector has not run it yet"
     return (
         Verdict(what="Signed by the investigator, unchanged since", holds=True, detail=item.digest),
@@ -176,12 +178,7 @@ def _verdicts(federation: Federation, item: InboxItem, now: datetime) -> tuple[V
         Verdict(
             what="Cohorts and variables can be read", holds=not _text_fault(study), detail=_text_fault(study)
         ),
-        Verdict(
-            what="Small numbers are withheld",
-            holds=(policy.release == "thresholded" and policy.minimum_cell >= federation.release_floor)
-            or study.synthetic_data,
-            detail=cells if policy.release == "thresholded" else policy.footnote(),
-        ),
+        _release(federation, settings, study),
         Verdict(
             what="Still valid", holds=now <= study.validity.not_after, detail=f"{study.validity.not_after:%F}"
         ),
@@ -190,6 +187,19 @@ def _verdicts(federation: Federation, item: InboxItem, now: datetime) -> tuple[V
             holds=dry is not None and not dry.problems,
             detail=problems,
         ),
+    )
+
+
+def _release(federation: Federation, settings: SiteSettings, study: StudyProtocol) -> Verdict:
+    policy, floor = study.disclosure, federation.release_floor
+    if policy.release == "exact":
+        fault = release_fault(study, synthetic=settings.synthetic_data)
+        said = fault or "this hospital's settings say so; exact numbers are released"
+        return Verdict(what="The data loaded here are synthetic or public", holds=not fault, detail=said)
+    return Verdict(
+        what="Small numbers are withheld",
+        holds=policy.minimum_cell >= floor,
+        detail=f"below {policy.minimum_cell}; the federation's floor is {floor}",
     )
 
 

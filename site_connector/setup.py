@@ -20,11 +20,13 @@ from site_connector.errors import SiteSetupError
 SHORTEST_PASSPHRASE = 8
 
 
-def init_site(path: Path, *, site_id: str, name: str, passphrase: bytes) -> SiteEntry:
+def init_site(
+    path: Path, *, site_id: str, name: str, passphrase: bytes, synthetic: bool = False
+) -> SiteEntry:
     """Make a new site and return its entry for the federation file.
 
     The steward's key is encrypted with ``passphrase``; the connector's is not, since the connector starts
-    unattended. The directory appears whole or not at all.
+    unattended. ``synthetic``: no patient's data will be loaded. The directory appears whole or not at all.
 
     Raises:
         SiteSetupError: the directory exists and is not empty, a name is malformed, or the passphrase is
@@ -37,7 +39,7 @@ def init_site(path: Path, *, site_id: str, name: str, passphrase: bytes) -> Site
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        entry = _fill(SiteDirectory(scratch), site_id, name, passphrase)
+        entry = _fill(SiteDirectory(scratch), site_id, name, passphrase, synthetic=synthetic)
         if path.exists():
             path.rmdir()
         os.rename(scratch, path)
@@ -47,7 +49,9 @@ def init_site(path: Path, *, site_id: str, name: str, passphrase: bytes) -> Site
     return entry
 
 
-def _fill(directory: SiteDirectory, site_id: str, name: str, passphrase: bytes) -> SiteEntry:
+def _fill(
+    directory: SiteDirectory, site_id: str, name: str, passphrase: bytes, *, synthetic: bool
+) -> SiteEntry:
     connector, steward = SigningKey.generate(), SigningKey.generate()
     try:
         SiteSettings(id=site_id, name=name)
@@ -59,6 +63,7 @@ def _fill(directory: SiteDirectory, site_id: str, name: str, passphrase: bytes) 
     connector.save(directory.connector_key)
     steward.save(directory.steward_key, passphrase)
     settings = f"id = {json.dumps(site_id)}\nname = {json.dumps(name)}\n"
+    settings += "synthetic_data = true\n" if synthetic else ""
     write_new(directory.settings_file, settings.encode(), 0o644)
     write_new(directory.entry, entry.model_dump_json(indent=2).encode(), 0o644)
     return entry

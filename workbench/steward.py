@@ -57,7 +57,9 @@ class Hospital:
         """The one page a steward reads before signing."""
         with self.mailbox() as opened:
             item = opened.item(digest, moment)
-            return review_page(self.federation, self.site, item, opened.spent(item.digest), moment)
+            return review_page(
+                self.federation, self.directory.settings(), item, opened.spent(item.digest), moment
+            )
 
     def decide(
         self,

@@ -18,6 +18,7 @@ from governance.envelope import Envelope
 from governance.federation import Federation
 from governance.keys import SigningKey
 from site_connector.cli import site_app
+from site_connector.directory import SiteDirectory
 from site_connector.errors import ConnectorBusy
 from tests.site_connector.conftest import COHORT, PASSPHRASE, Consortium, directory_digest, write_extract
 
@@ -68,6 +69,13 @@ def test_setting_up_in_two_steps(tmp_path: Path, consortium: Consortium) -> None
     refused(tessera("inbox", tmp_path / "east"), "pinned is", digest)
 
 
+def test_a_site_holds_patients_unless_set_up_as_synthetic(tmp_path: Path) -> None:
+    for name, option in (("east", ()), ("made-up", ("--synthetic",))):
+        made = tessera("init", tmp_path / name, "--id", name, "--name", name, *option)
+        assert made.exit_code == 0, made.output
+        assert SiteDirectory(tmp_path / name).settings().synthetic_data == bool(option)
+
+
 def test_set_up_refusals(tmp_path: Path, consortium: Consortium) -> None:
     file = consortium.root / "federation.json"
     refused(tessera("init", tmp_path / "x"), "give --id and --name")
@@ -76,6 +84,7 @@ def test_set_up_refusals(tmp_path: Path, consortium: Consortium) -> None:
     short = tessera("init", tmp_path / "x", "--id", "a", "--name", "A", TESSERA_STEWARD_PASSPHRASE="short")
     refused(short, "at least 8 characters")
     assert not (tmp_path / "x").exists()
+    refused(tessera("init", tmp_path / "y", "--federation", file, "--synthetic"), "give --id and --name")
     assert tessera("init", tmp_path / "y", "--id", "north", "--name", "N").exit_code == 0
     refused(
         tessera("init", tmp_path / "y", "--federation", file), "lists another connector_key and steward_key"

@@ -368,10 +368,10 @@ def test_one_study_that_fails_unexpectedly_does_not_stop_the_others(
 
     real = module.dry_run
 
-    def fails(study, *rest):
+    def fails(study, *rest, **options):
         if study.digest == bad.digest:
             raise RuntimeError("a value of a patient")
-        return real(study, *rest)
+        return real(study, *rest, **options)
 
     monkeypatch.setattr(module, "dry_run", fails)
     with loaded.mailbox() as mailbox:

@@ -95,7 +95,10 @@ def test_three_connectors_four_nodes(tmp_path: Path, extract: Path) -> None:
     nodes_folder = tmp_path / "nodes"
     nodes_folder.mkdir()
     nodes = init_local_nodes(nodes_folder, [f"Operator {n}" for n in range(4)])
-    sites = [init_site(tmp_path / s, site_id=s, name=f"Hospital {s}", passphrase=PASSPHRASE) for s in SITES]
+    sites = [
+        init_site(tmp_path / s, site_id=s, name=f"Hospital {s}", passphrase=PASSPHRASE, synthetic=True)
+        for s in SITES
+    ]
     federation = Federation.from_value(
         {"name": "Example", "version": 1, "protocol": "rep4", "nodes": nodes, "sites": sites}
     )

@@ -17,7 +17,13 @@ def page_of(consortium: Consortium, study) -> ReviewPage:
     with consortium.mailbox() as mailbox:
         consortium.connector(mailbox).round()
         item = mailbox.item(study.digest, consortium.now)
-        return review_page(consortium.federation, "north", item, mailbox.spent(study.digest), consortium.now)
+        return review_page(
+            consortium.federation,
+            consortium.north.settings(),
+            item,
+            mailbox.spent(study.digest),
+            consortium.now,
+        )
 
 
 def test_everything_a_decision_needs(loaded: Consortium) -> None:
@@ -83,6 +89,7 @@ def test_exact_release_is_pointed_out(loaded: Consortium) -> None:
     text = review_markdown(page)
     assert "The study declares its data synthetic." in text
     assert "Exact numbers" in text
+    assert "- **NO**: The data loaded here are synthetic or public" in text
 
 
 def test_before_the_dry_run_nothing_speaks_for_approval(consortium: Consortium) -> None:
@@ -96,7 +103,7 @@ def test_runs_left_follow_the_hospitals_own_account(loaded: Consortium) -> None:
     with loaded.mailbox() as mailbox:
         loaded.connector(mailbox).round()
         item = mailbox.item(study.digest, loaded.now)
-    page = review_page(loaded.federation, "north", item, Spent(runs=2), loaded.now)
+    page = review_page(loaded.federation, loaded.north.settings(), item, Spent(runs=2), loaded.now)
     assert [person.runs_left for person in page.recipients] == [0]
 
 

@@ -87,6 +87,7 @@ def set_up(layout: Layout) -> Federation:
             site_id=hospital,
             name=f"Hospital {hospital.capitalize()}",
             passphrase=passphrase.encode(),
+            synthetic=True,
         )
         for hospital in HOSPITALS
     ]

@@ -20,6 +20,7 @@ from workbench.demo import judge
 from workbench.demo.curves import TAU
 from workbench.demo.examples import examples_folder
 from workbench.demo.layout import Layout, people, set_up
+from workbench.demo.population import HOSPITALS
 from workbench.demo.similar import LADDER, MINIMUM_SUPPORT, SMALLEST
 from workbench.demo.studies import NAMES, example_study
 from workbench.demo.truth import ARMS
@@ -41,6 +42,10 @@ def _study(name: str, root: Path) -> StudyProtocol:
     recipients = people(layout)
     federation = Federation.load(layout.federation_file)
     return example_study(name, federation, recipients["researcher"], recipients)
+
+
+def test_every_hospital_says_that_its_data_are_synthetic(layout: Layout) -> None:
+    assert all(layout.site(hospital).settings().synthetic_data for hospital in HOSPITALS)
 
 
 @pytest.mark.parametrize("name", NAMES)
