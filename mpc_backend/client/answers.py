@@ -1,13 +1,15 @@
 """What a node answers, as types, and the one place where an answer is read.
 
-A node may answer anything. What does not have the form of its interface becomes a `BadAnswer` that names the
-node, so that what other nodes say still counts. Members this version does not know are passed over. Words of
-a node are kept short and free of control characters, since they end up in terminals and logs.
+A node may answer anything. What does not have the form of its interface, or is larger than any answer of its
+kind, becomes a `BadAnswer` that names the node, so that what other nodes say still counts. Members this
+version does not know are passed over. Words of a node are kept short and free of control characters, since
+they end up in terminals and logs.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -48,11 +50,15 @@ class StatusAnswer(Answer):
 
 
 class StudyLine(Answer):
-    """One study in a node's list."""
+    """One study in a node's list. ``revision`` changes with every statement the node takes in about it; ``waiting``:
+    its runs that wait.
+    """
 
     digest: Digest
     sites: tuple[Slug, ...]
     closed: bool
+    revision: Digest
+    waiting: tuple[Digest, ...]
 
 
 class StudyAnswer(Answer):
@@ -114,26 +120,45 @@ class Problem(Answer):
     detail: Told = ""
 
 
-STUDY_LINES = TypeAdapter(tuple[StudyLine, ...])
-UPLOAD_LINES = TypeAdapter(tuple[UploadLine, ...])
-RUN_LINES = TypeAdapter(tuple[RunLine, ...])
+PROBLEM = TypeAdapter(Problem)
 
 
-def read_answer(node: str, what: str, kind: type[T] | TypeAdapter[T], value: object) -> T:
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """One kind of answer: its form, and the most bytes of it that are taken in."""
+
+    name: str
+    form: TypeAdapter[T]
+    limit: int
+
+
+MIB = 1 << 20
+STATUS = Kind("status", TypeAdapter(StatusAnswer), MIB)
+STUDY_LIST = Kind("list of studies", TypeAdapter(tuple[StudyLine, ...]), 16 * MIB)
+STUDY = Kind("study with its statements", TypeAdapter(StudyAnswer), 64 * MIB)
+UPLOAD_LIST = Kind("list of uploads", TypeAdapter(tuple[UploadLine, ...]), 16 * MIB)
+RUN_LIST = Kind("list of runs", TypeAdapter(tuple[RunLine, ...]), 16 * MIB)
+RUN = Kind("run", TypeAdapter(RunAnswer), 16 * MIB)
+RESULT = Kind("result", TypeAdapter(ResultAnswer), 64 * MIB)
+OTHER: Kind[Any] = Kind("anything else", TypeAdapter(Any), MIB)
+"""Refusals, and answers to what was posted."""
+KINDS: tuple[Kind[Any], ...] = (STATUS, STUDY_LIST, STUDY, UPLOAD_LIST, RUN_LIST, RUN, RESULT, OTHER)
+
+
+def read_answer(node: str, what: str, form: TypeAdapter[T], value: object) -> T:
     """An answer as its type.
 
     Args:
         node: who gave it.
         what: what it should be, for the message.
-        kind: the model, or the adapter of a list.
+        form: the type.
         value: the parsed JSON.
 
     Raises:
         BadAnswer: it has another form; names the first field at fault, never what was found there.
     """
-    adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
     try:
-        return adapter.validate_python(value)
+        return form.validate_python(value)
     except ValidationError as error:
         why = printable(explain_validation(what, error))
         short = why if len(why) <= LONGEST_FAULT else f"{why[:LONGEST_FAULT]}…"

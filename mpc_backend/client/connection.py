@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
-from typing import Any
+import json
+import time
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import httpx
 
@@ -14,10 +16,16 @@ from governance.errors import DocumentError
 from governance.federation import NodeEntry
 from governance.study import StudyProtocol
 from mpc_backend.client.answers import (
-    RUN_LINES,
-    STUDY_LINES,
-    UPLOAD_LINES,
-    Problem,
+    OTHER,
+    PROBLEM,
+    RESULT,
+    RUN,
+    RUN_LIST,
+    STATUS,
+    STUDY,
+    STUDY_LIST,
+    UPLOAD_LIST,
+    Kind,
     ResultAnswer,
     RunAnswer,
     RunLine,
@@ -25,14 +33,18 @@ from mpc_backend.client.answers import (
     StudyAnswer,
     StudyLine,
     UploadLine,
+    printable,
     read_answer,
 )
-from mpc_backend.client.errors import BadAnswer, NodeRefused, NodeUnreachable
+from mpc_backend.client.errors import AnswerTooLarge, BadAnswer, NodeRefused, NodeUnreachable
 from mpc_backend.node.problems import TYPE_PREFIX
 from mpc_backend.transport.certificates import control_client_context
 
+T = TypeVar("T")
 PIECE_BYTES = 1 << 20
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+ANSWER_SECONDS = 600.0
+"""How long a whole answer may take; a single pause in it may last as long as TIMEOUT says."""
 _USUAL = {"type", "title", "status", "detail", "instance"}
 
 
@@ -49,6 +61,7 @@ class NodeClient:
             timeout=TIMEOUT,
             transport=transport,
             trust_env=False,
+            headers={"Accept-Encoding": "identity"},
         )
 
     def close(self) -> None:
@@ -59,16 +72,16 @@ class NodeClient:
 
     def status(self) -> StatusAnswer:
         """Who the node is and whether it is busy."""
-        return read_answer(self.entry.id, "its status", StatusAnswer, self.get("/v1/status"))
+        return self._read(STATUS, "its status", "/v1/status")
 
     def studies(self) -> tuple[StudyLine, ...]:
         """Every study the node holds."""
-        return read_answer(self.entry.id, "its list of studies", STUDY_LINES, self.get("/v1/studies"))
+        return self._read(STUDY_LIST, "its list of studies", "/v1/studies")
 
     def study(self, digest: str) -> StudyAnswer:
         """A study, its document checked against the digest, with the statements the node holds about it."""
         what = f"study {digest[:12]}"
-        answer = read_answer(self.entry.id, what, StudyAnswer, self.get(f"/v1/studies/{digest}"))
+        answer = self._read(STUDY, what, f"/v1/studies/{digest}")
         try:
             found = answer.study.digest
         except DocumentError as error:
@@ -79,30 +92,27 @@ class NodeClient:
 
     def uploads(self, digest: str) -> tuple[UploadLine, ...]:
         """Which sites have uploaded for a study."""
-        body = self.get(f"/v1/studies/{digest}/uploads")
-        return read_answer(self.entry.id, f"its uploads for study {digest[:12]}", UPLOAD_LINES, body)
+        path = f"/v1/studies/{digest}/uploads"
+        return self._read(UPLOAD_LIST, f"its uploads for study {digest[:12]}", path)
 
-    def runs(self, study: str | None = None) -> tuple[RunLine, ...]:
-        """Runs (of a study), oldest first."""
-        what = "its runs" if study is None else f"its runs of study {study[:12]}"
-        body = self.get("/v1/runs", **({} if study is None else {"study": study}))
-        lines = read_answer(self.entry.id, what, RUN_LINES, body)
-        if study is not None and any(line.study != study for line in lines):
+    def runs(self, study: str) -> tuple[RunLine, ...]:
+        """Runs of a study, oldest first."""
+        what = f"its runs of study {study[:12]}"
+        lines = self._read(RUN_LIST, what, f"/v1/runs?study={study}")
+        if any(line.study != study for line in lines):
             raise BadAnswer(self.entry.id, f"lists runs of another study among {what}")
         return lines
 
     def run(self, run_id: str) -> RunAnswer:
         """How far a run is, and its signed request."""
-        body = self.get(f"/v1/runs/{run_id}")
-        answer = read_answer(self.entry.id, f"run {run_id[:12]}", RunAnswer, body)
+        answer = self._read(RUN, f"run {run_id[:12]}", f"/v1/runs/{run_id}")
         if answer.run_id != run_id:
             raise BadAnswer(self.entry.id, f"tells of run {answer.run_id[:12]} when asked for {run_id[:12]}")
         return answer
 
     def result(self, run_id: str) -> ResultAnswer:
         """The node's sealed output of a run that is done, and every node's attestation."""
-        body = self.get(f"/v1/runs/{run_id}/result")
-        return read_answer(self.entry.id, f"the result of run {run_id[:12]}", ResultAnswer, body)
+        return self._read(RESULT, f"the result of run {run_id[:12]}", f"/v1/runs/{run_id}/result")
 
     # Posting
 
@@ -134,37 +144,62 @@ class NodeClient:
 
     # HTTP
 
-    def get(self, path: str, **query: str | int) -> Any:
+    def get(self, path: str) -> Any:
         """A JSON document, as the node gives it."""
-        return self._json(lambda: self._http.get(path, params=query))
+        return self._json("GET", path, f"what is at {path}", OTHER.limit)
 
     def post(self, path: str, body: bytes | Iterator[bytes]) -> Any:
         """Send bytes, get a JSON document, as the node gives it."""
-        return self._json(
-            lambda: self._http.post(path, content=body, headers={"Content-Type": "application/json"})
-        )
+        return self._json("POST", path, f"the answer to what was sent to {path}", OTHER.limit, body)
 
-    def _json(self, request: Callable[[], httpx.Response]) -> Any:
+    def _read(self, kind: Kind[T], what: str, path: str) -> T:
+        return read_answer(self.entry.id, what, kind.form, self._json("GET", path, what, kind.limit))
+
+    def _json(
+        self, method: str, path: str, what: str, limit: int, body: bytes | Iterator[bytes] | None = None
+    ) -> Any:
         entry = self.entry
+        headers = {} if body is None else {"Content-Type": "application/json"}
         try:
-            response = request()
+            with self._http.stream(method, path, content=body, headers=headers) as response:
+                taken = self._taken_in(response, what, limit if response.is_success else OTHER.limit)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = str(error) or type(error).__name__
+            why = printable(str(error)) or type(error).__name__
             raise NodeUnreachable(entry.id, entry.control_url, why) from error
         try:
-            body = response.json()
+            value = json.loads(taken)
         except (ValueError, RecursionError) as error:
             raise NodeUnreachable(
                 entry.id, entry.control_url, f"status {response.status_code}, no JSON"
             ) from error
         if response.is_error:
-            raise self._refusal(response.status_code, body)
-        return body
+            raise self._refusal(response.status_code, value)
+        return value
+
+    def _taken_in(self, response: httpx.Response, what: str, limit: int) -> bytearray:
+        """The body, as long as it keeps to the limit and ends in time. Nothing was to be compressed, so that
+        no few bytes can become many.
+        """
+        node = self.entry
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise BadAnswer(
+                node.id, f"cannot take in {what}: encoded as {printable(encoding[:40])!r}, unasked"
+            )
+        taken, until = bytearray(), time.monotonic() + ANSWER_SECONDS
+        for piece in response.iter_bytes():
+            taken += piece
+            if len(taken) > limit:
+                raise AnswerTooLarge(node.id, what, limit)
+            if time.monotonic() > until:
+                why = f"{what} did not end within {ANSWER_SECONDS:g} s"
+                raise NodeUnreachable(node.id, node.control_url, why)
+        return taken
 
     def _refusal(self, status: int, body: object) -> NodeRefused:
         """What a problem document says; raises BadAnswer if it is none."""
         node = self.entry.id
-        problem = read_answer(node, f"the reason for its status {status}", Problem, body)
+        problem = read_answer(node, f"the reason for its status {status}", PROBLEM, body)
         more = {name: value for name, value in (problem.model_extra or {}).items() if name not in _USUAL}
         detail = problem.detail or f"refused with status {status}"
         return NodeRefused(node, problem.type.removeprefix(TYPE_PREFIX), detail, more)

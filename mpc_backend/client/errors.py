@@ -4,6 +4,7 @@
     ├── NodeUnreachable   a node does not answer: which, where, what to do                 exit 3
     ├── NodeRefused       a node refused a request; ``problem`` is its registered type     exit 2
     │   └── BadAnswer     what a node answers is not what nodes answer                     exit 3
+    │       └── AnswerTooLarge   it is larger than any answer of its kind: the limit       exit 3
     ├── NoUsableAnswer    no node gave an answer that can be used: each node and why       exit 2 or 3
     ├── RunAborted        the run ended without a result: the reason, and at which node    exit 3
     ├── RunRefused        the nodes will not run it: the reason                            exit 2
@@ -56,6 +57,16 @@ class BadAnswer(NodeRefused):
 
     def __init__(self, node: str, detail: str) -> None:
         super().__init__(node, "malformed", detail, {})
+
+
+class AnswerTooLarge(BadAnswer):
+    """What a node answers is larger than any answer of its kind; it was not taken in. ``limit``: in bytes."""
+
+    def __init__(self, node: str, what: str, limit: int) -> None:
+        super().__init__(
+            node, f"cannot take in {what}: larger than the limit of {limit} bytes; ask the node's operator"
+        )
+        self.limit = limit
 
 
 class NoUsableAnswer(ClientError):

@@ -7,6 +7,8 @@ federation's members or sealed to its recipient.
 from __future__ import annotations
 
 import base64
+from collections import defaultdict
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -19,10 +21,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from governance.canonical import canonical_json, parse_json
+from governance.canonical import canonical_json, parse_json, sha256_hex
 from governance.envelope import Envelope
 from governance.errors import GovernanceError
-from mpc_backend.node.database import CosignedRow, ResultRow, RunRow, StudyRow, UploadRow
+from mpc_backend.node.database import CosignedRow, EnvelopeRow, ResultRow, RunRow, StudyRow, UploadRow
 from mpc_backend.node.errors import Refusal
 from mpc_backend.node.problems import (
     EXPECTED,
@@ -106,10 +108,13 @@ def _add_studies(app: FastAPI, service: NodeService) -> None:
 
     @app.get("/v1/studies")
     def list_studies() -> list[dict[str, Any]]:
-        """Every study, oldest first."""
+        """Every study, oldest first, with a mark that changes with every statement about it, and what waits."""
         with core.database.read() as session:
             rows = list(session.scalars(select(StudyRow).order_by(StudyRow.received_at, StudyRow.digest)))
-            return [_study_line(row) for row in rows]
+            said = _by_study(session.execute(select(EnvelopeRow.study, EnvelopeRow.digest)).tuples())
+            waits = select(RunRow.study, RunRow.run_id).where(RunRow.state == "waiting")
+            waiting = _by_study(session.execute(waits).tuples())
+        return [_study_line(row, said[row.digest], waiting[row.digest]) for row in rows]
 
     @app.get("/v1/studies/{digest}")
     def get_study(digest: str) -> dict[str, Any]:
@@ -132,11 +137,20 @@ def _add_studies(app: FastAPI, service: NodeService) -> None:
         return {"envelope": envelope.digest, "new": new}
 
 
-def _study_line(row: StudyRow) -> dict[str, Any]:
+def _by_study(pairs: Iterable[tuple[str, str]]) -> defaultdict[str, list[str]]:
+    """Sorted digests by study."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for study, digest in sorted(pairs):
+        found[study].append(digest)
+    return found
+
+
+def _study_line(row: StudyRow, said: list[str], waiting: list[str]) -> dict[str, Any]:
     document = parse_json(row.document)
     received = row.received_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    names = {name: document[name] for name in ("short_name", "title", "kind", "sites")}
-    return {"digest": row.digest, **names, "received_at": received, "closed": row.closed}
+    names = {name: document[name] for name in ("short_name", "kind", "sites")}
+    news = {"revision": sha256_hex("".join(said).encode()), "waiting": waiting}
+    return {"digest": row.digest, **names, "received_at": received, "closed": row.closed, **news}
 
 
 def _add_uploads(app: FastAPI, service: NodeService) -> None:
