@@ -243,16 +243,16 @@ class Connector:
 
     def _serve_runs(self, study: StudyProtocol, now: datetime) -> None:
         """Answer each new, signed run request of a feasibility study that keeps within its bounds."""
-        self._check_permitted(study, now)
         known = self._mailbox.known_runs(study.digest)
-        for run_id, envelope in self._open_runs(study, known).items():
-            if run_id in known:
-                continue
+        if all(runs <= known for runs in self._intake.waiting(study.digest).values()):
+            return
+        self._check_permitted(study, now)
+        for envelope in self._open_runs(study, known).values():
             request = peek_document(envelope, RunRequest)
             refused = self._answer(study, request, envelope, now)
             self._mailbox.put_run(request, now, refused)
             if refused:
-                log.warning("run refused", study=study.digest, run=run_id, why=refused)
+                log.warning("run refused", study=study.digest, run=request.run_id, why=refused)
         self._finish_uploads(now)
 
     def _answer(self, study: StudyProtocol, request: RunRequest, envelope: Envelope, now: datetime) -> str:
@@ -268,25 +268,26 @@ class Connector:
         return ""
 
     def _open_runs(self, study: StudyProtocol, known: set[str]) -> dict[str, Envelope]:
-        """Requests that wait for uploads at any node, by run id."""
+        """Requests that wait for uploads at any node, by run id, without those already known."""
         found: dict[str, Envelope] = {}
+        waiting = self._intake.waiting(study.digest)
         for node in self._nodes:
-            self._try(node, partial(self._collect_runs, node, study, known, found))
-        return found
+            for run_id in sorted(waiting.get(node.node, frozenset()) - known - found.keys()):
+                self._try(node, partial(self._collect_run, node, study, run_id, found))
+        return {run_id: envelope for run_id, envelope in found.items() if run_id not in known}
 
-    def _collect_runs(
-        self, node: NodeLink, study: StudyProtocol, known: set[str], found: dict[str, Envelope]
-    ) -> None:
-        for envelope in node.open_runs(study.digest, known):
-            try:
-                claimed = peek_document(envelope, RunRequest)
-                request = open_document(envelope, RunRequest, by=claimed.requester_key)
-            except (DocumentError, SignatureError) as error:
-                log.warning("refused what a node holds", node=node.node, why=str(error))
-                continue
-            # Decisions are noted by run: what a node hands out under the wrong study decides nothing.
-            if request.study_digest == study.digest:
-                found[request.run_id] = envelope
+    @staticmethod
+    def _collect_run(node: NodeLink, study: StudyProtocol, run_id: str, found: dict[str, Envelope]) -> None:
+        envelope = node.run_request(run_id)
+        try:
+            claimed = peek_document(envelope, RunRequest)
+            request = open_document(envelope, RunRequest, by=claimed.requester_key)
+        except (DocumentError, SignatureError) as error:
+            log.warning("refused what a node holds", node=node.node, why=str(error))
+            return
+        # Decisions are noted by run: what a node hands out under the wrong study decides nothing.
+        if request.study_digest == study.digest:
+            found[request.run_id] = envelope
 
     # ---- checks and notes
 

@@ -32,44 +32,56 @@ class Intake:
         self._refused: set[str] = set()
         self._kept: set[str] = set()
         self._complaints: set[tuple[str, str]] = set()
+        self._taken: dict[tuple[str, str], str] = {}
+        self._waiting: dict[str, dict[str, frozenset[str]]] = {}
 
     @property
     def studies(self) -> dict[str, StudyProtocol]:
         """Studies in the mailbox, by digest."""
         return self._studies
 
+    def waiting(self, digest: str) -> dict[str, frozenset[str]]:
+        """Runs of a study that wait, by node, as each said when it was last asked."""
+        return {node: studies.get(digest, frozenset()) for node, studies in self._waiting.items()}
+
     def take(self, node: NodeLink, now: datetime) -> None:
-        """Take in everything new from one node.
+        """Take in everything new from one node. What has not changed there is not fetched again.
 
         Raises:
             NodeUnreachable, NodeRefused: what was taken so far stays. One study that cannot be read is left out
                 alone.
         """
-        for digest in node.studies_naming(self._site):
-            if digest in self._refused:
+        self._waiting.pop(node.node, None)
+        listed = node.studies_naming(self._site)
+        self._waiting[node.node] = {one.digest: one.waiting for one in listed}
+        for one in listed:
+            key = (node.node, one.digest)
+            if one.digest in self._refused or self._taken.get(key) == one.revision:
                 continue
-            if digest in self._studies:
-                self._follow(node, self._studies[digest], now)
-            else:
-                self._meet(node, digest, now)
+            known = self._studies.get(one.digest)
+            taken = self._meet(node, one.digest, now) if known is None else self._follow(node, known, now)
+            if taken:
+                self._taken[key] = one.revision
 
-    def _follow(self, node: NodeLink, study: StudyProtocol, now: datetime) -> None:
-        """Take in what is newly said about a study in the mailbox."""
+    def _follow(self, node: NodeLink, study: StudyProtocol, now: datetime) -> bool:
+        """Take in what is newly said about a study in the mailbox; False if the node does not say it."""
         try:
             _, envelopes = node.study(study.digest)
         except NodeRefused as error:
             self._complain(node, study.digest, str(error))
-            return
+            return False
         self._put(study, self._verified(node, study, envelopes), now)
+        return True
 
-    def _meet(self, node: NodeLink, digest: str, now: datetime) -> None:
-        """Take in a new study, once its investigator signed it."""
+    def _meet(self, node: NodeLink, digest: str, now: datetime) -> bool:
+        """Take in a new study, once its investigator signed it; False if the node does not hand it out."""
         found = self._fetched(node, digest)
         if found is None:
-            return
+            return False
         statements = self._verified(node, *found)
         if self._submitted(statements):
             self._put(found[0], statements, now)
+        return True
 
     def _fetched(self, node: NodeLink, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]] | None:
         """A study that names this site and may be proposed in this federation, with what is said about it."""

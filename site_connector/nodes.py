@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from governance.envelope import Envelope
 from governance.study import StudyProtocol
 from mpc_backend.client.connection import NodeClient
+
+
+@dataclass(frozen=True)
+class StudyNews:
+    """What a node lists of an open study. ``revision`` changes with every statement it takes in about the study;
+    ``waiting``: ids of runs that wait there.
+    """
+
+    digest: str
+    revision: str
+    waiting: frozenset[str] = frozenset()
 
 
 class NodeLink(Protocol):
@@ -17,8 +29,8 @@ class NodeLink(Protocol):
 
     node: str
 
-    def studies_naming(self, site: str) -> Sequence[str]:
-        """Digests of open studies that name this site, as the node says."""
+    def studies_naming(self, site: str) -> Sequence[StudyNews]:
+        """Open studies that name this site, as the node says."""
 
     def study(self, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]]:
         """The study with this digest and the signed statements about it, which are not trusted yet."""
@@ -26,8 +38,8 @@ class NodeLink(Protocol):
     def post_statement(self, digest: str, envelope: Envelope) -> None:
         """Hand a signed statement over; repeating it is harmless."""
 
-    def open_runs(self, digest: str, known: Collection[str]) -> Sequence[Envelope]:
-        """Signed requests of runs that wait, without those already known; not yet trusted."""
+    def run_request(self, run_id: str) -> Envelope:
+        """The signed request of a run, which is not trusted yet."""
 
     def upload(self, manifest: Envelope, package: bytes) -> None:
         """Hand over a manifest with this node's sealed package; repeating the same upload is harmless."""
@@ -40,10 +52,13 @@ class HttpNode:
         self._client = client
         self.node = client.entry.id
 
-    def studies_naming(self, site: str) -> Sequence[str]:
+    def studies_naming(self, site: str) -> Sequence[StudyNews]:
         """See `NodeLink`."""
-        lines = self._client.studies()
-        return [line.digest for line in lines if site in line.sites and not line.closed]
+        return [
+            StudyNews(line.digest, line.revision, frozenset(line.waiting))
+            for line in self._client.studies()
+            if site in line.sites and not line.closed
+        ]
 
     def study(self, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]]:
         """See `NodeLink`."""
@@ -54,10 +69,9 @@ class HttpNode:
         """See `NodeLink`."""
         self._client.post_envelope(digest, envelope)
 
-    def open_runs(self, digest: str, known: Collection[str]) -> Sequence[Envelope]:
+    def run_request(self, run_id: str) -> Envelope:
         """See `NodeLink`."""
-        waiting = [run.run_id for run in self._client.runs(digest) if run.state == "waiting"]
-        return [self._client.run(one).request for one in waiting if one not in known]
+        return self._client.run(run_id).request
 
     def upload(self, manifest: Envelope, package: bytes) -> None:
         """See `NodeLink`."""

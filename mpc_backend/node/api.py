@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -111,9 +111,9 @@ def _add_studies(app: FastAPI, service: NodeService) -> None:
         """Every study, oldest first, with a mark that changes with every statement about it, and what waits."""
         with core.database.read() as session:
             rows = list(session.scalars(select(StudyRow).order_by(StudyRow.received_at, StudyRow.digest)))
-            said = _by_study(session.execute(select(EnvelopeRow.study, EnvelopeRow.digest)).tuples())
+            said = _by_study(session.execute(select(EnvelopeRow.study, EnvelopeRow.digest)))
             waits = select(RunRow.study, RunRow.run_id).where(RunRow.state == "waiting")
-            waiting = _by_study(session.execute(waits).tuples())
+            waiting = _by_study(session.execute(waits))
         return [_study_line(row, said[row.digest], waiting[row.digest]) for row in rows]
 
     @app.get("/v1/studies/{digest}")
@@ -137,10 +137,10 @@ def _add_studies(app: FastAPI, service: NodeService) -> None:
         return {"envelope": envelope.digest, "new": new}
 
 
-def _by_study(pairs: Iterable[tuple[str, str]]) -> defaultdict[str, list[str]]:
+def _by_study(pairs: Iterable[Sequence[Any]]) -> defaultdict[str, list[str]]:
     """Sorted digests by study."""
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for study, digest in sorted(pairs):
+    for study, digest in sorted(tuple(pair) for pair in pairs):
         found[study].append(digest)
     return found
 

@@ -7,7 +7,7 @@ import csv
 import hashlib
 import json
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from site_connector.directory import SiteDirectory
 from site_connector.evaluation import site_data
 from site_connector.loading import Extract, load
 from site_connector.mailbox import Mailbox
+from site_connector.nodes import StudyNews
 from site_connector.setup import init_site, pin_federation
 from tests.governance.conftest import certificate
 
@@ -212,9 +213,13 @@ class LocalNode:
         if self.down:
             raise NodeUnreachable(self.node, "https://127.0.0.1", "refused")
 
-    def studies_naming(self, site: str) -> Sequence[str]:
+    def studies_naming(self, site: str) -> Sequence[StudyNews]:
         self._up()
-        return [digest for digest, study in self.studies_held.items() if site in study.sites]
+        return [
+            StudyNews(digest, str(self.said.get(digest)), frozenset(self._asked(digest)))
+            for digest, study in self.studies_held.items()
+            if site in study.sites
+        ]
 
     def study(self, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]]:
         self._up()
@@ -228,10 +233,12 @@ class LocalNode:
         if envelope not in self.said.setdefault(digest, []):
             self.said[digest].append(envelope)
 
-    def open_runs(self, digest: str, known: Collection[str]) -> Sequence[Envelope]:
+    def _asked(self, digest: str) -> dict[str, Envelope]:
+        return {RunRequest.from_canonical(one.body).run_id: one for one in self.runs.get(digest, [])}
+
+    def run_request(self, run_id: str) -> Envelope:
         self._up()
-        asked = self.runs.get(digest, [])
-        return [one for one in asked if RunRequest.from_canonical(one.body).run_id not in known]
+        return next(asked[run_id] for digest in self.runs if run_id in (asked := self._asked(digest)))
 
     def upload(self, manifest: Envelope, package: bytes) -> None:
         self._up()

@@ -338,6 +338,21 @@ def test_feasibility_counts_are_answered_within_their_bounds(loaded: Consortium)
     assert [file.name for file in loaded.north.snapshots.glob("*.duckdb")] != []
 
 
+def test_a_quiet_round_asks_each_node_one_thing(loaded: Consortium) -> None:
+    study = approved(loaded) and loaded.submit(loaded.feasibility())
+    loaded.others_approve(study)
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        loaded.desk(mailbox).approve("feasibility", loaded.steward, loaded.now)
+        loaded.request(study)
+        for _ in range(3):
+            connector.round()
+        before = [node.calls for node in loaded.nodes]
+        connector.round()
+        assert [node.calls for node in loaded.nodes] == [calls + 1 for calls in before]
+
+
 def test_an_upload_stays_what_it_was_when_new_data_are_loaded(loaded: Consortium, tmp_path: Path) -> None:
     study = approved(loaded)
     manifest, _ = loaded.nodes[0].uploads[study.digest, "", "north"]

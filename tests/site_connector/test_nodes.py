@@ -46,10 +46,12 @@ def malformed(call: Callable[[], object]) -> None:
         7,
         None,
         {"digest": DIGEST},
-        [{"sites": ["north"], "closed": False}],
-        [{"digest": DIGEST, "sites": None, "closed": False}],
-        [{"digest": [DIGEST], "sites": ["north"], "closed": False}],
-        [{"digest": "../x\n", "sites": ["north"], "closed": False}],
+        [{"sites": ["north"], "closed": False, "revision": DIGEST, "waiting": []}],
+        [{"digest": DIGEST, "sites": None, "closed": False, "revision": DIGEST, "waiting": []}],
+        [{"digest": [DIGEST], "sites": ["north"], "closed": False, "revision": DIGEST, "waiting": []}],
+        [{"digest": "../x\n", "sites": ["north"], "closed": False, "revision": DIGEST, "waiting": []}],
+        [{"digest": DIGEST, "sites": ["north"], "closed": False, "revision": None, "waiting": []}],
+        [{"digest": DIGEST, "sites": ["north"], "closed": False, "revision": DIGEST, "waiting": ["../x"]}],
     ],
 )
 def test_a_malformed_list_of_studies_is_a_refusal(consortium: Consortium, body: object) -> None:
@@ -88,20 +90,19 @@ WAITING = {
 
 
 @pytest.mark.parametrize(
-    ("runs", "run"),
+    "run",
     [
-        ([{}], {}),
-        (WAITING, {}),
-        ([{**WAITING, "run_id": {}}], {}),
-        ([{**WAITING, "run_id": "\u0000"}], {}),
-        ([{**WAITING, "study": "cd" * 32}], {}),
-        ([WAITING], []),
-        ([WAITING], {**WAITING, "request": {"payload": "*"}}),
+        {},
+        [],
+        WAITING,
+        {**WAITING, "run_id": {}},
+        {**WAITING, "run_id": "\u0000"},
+        {**WAITING, "run_id": "cd" * 32},
+        {**WAITING, "request": {"payload": "*"}},
     ],
 )
-def test_malformed_runs_are_a_refusal(consortium: Consortium, runs: object, run: object) -> None:
-    node = link(consortium, lambda path: (200, runs if path == "/v1/runs" else run))
-    malformed(lambda: node.open_runs(DIGEST, set()))
+def test_a_malformed_run_is_a_refusal(consortium: Consortium, run: object) -> None:
+    malformed(lambda: link(consortium, always(run)).run_request(DIGEST))
 
 
 @pytest.mark.parametrize("body", [[], "no", 7, None])
@@ -120,7 +121,9 @@ def test_one_node_that_answers_nonsense_stops_nothing(loaded: Consortium) -> Non
     """The first node tried answers nonsense everywhere; what the others say is taken in and answered."""
     study = loaded.submit(loaded.feasibility())
     loaded.others_approve(study)
-    listed = [{"digest": study.digest, "sites": ["north"], "closed": False}]
+    listed = [
+        {"digest": study.digest, "sites": ["north"], "closed": False, "revision": DIGEST, "waiting": [DIGEST]}
+    ]
     nonsense = link(loaded, lambda path: (200, listed if path == "/v1/studies" else [{}]))
     with loaded.mailbox() as mailbox:
         loaded.nodes.insert(0, nonsense)  # type: ignore[arg-type]

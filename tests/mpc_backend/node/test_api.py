@@ -404,7 +404,26 @@ def test_a_run_waits_and_names_the_sites_it_waits_for(node: Node, approved: Stud
     assert node.run(envelope).json()["run_id"] == first["run_id"], (
         "posting the same request again is no new run"
     )
+    listed = {line["digest"]: line["waiting"] for line in node.client.get("/v1/studies").json()}
+    assert listed[approved.digest] == [first["run_id"]]
     refused(node.client.get(f"/v1/runs/{first['run_id']}/result"), "no-result", "waiting")
+
+
+def test_the_list_tells_when_something_new_was_said_about_a_study(node: Node) -> None:
+    one = study(node.party)
+
+    def revision() -> str:
+        lines = {line["digest"]: line for line in node.client.get("/v1/studies").json()}
+        return str(lines[one.digest]["revision"])
+
+    node.client.post("/v1/studies", content=one.canonical())
+    seen = [revision()]
+    for envelope in approvals(node.party, one):
+        for _ in range(2):
+            node.say(one, envelope)
+            seen.append(revision())
+    assert seen[1::2] == seen[2::2], "a copy is nothing new"
+    assert len(set(seen)) == 1 + len(seen) // 2
 
 
 @pytest.mark.parametrize(
