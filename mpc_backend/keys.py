@@ -9,8 +9,8 @@ The agreement has three rounds between every two nodes, over links whose certifi
 
     offer    an ephemeral X25519 key, signed by the node's identity (Ed25519) together with the run, its
              epoch, the study, the federation, the software, the inputs and both certificates
-    give     for each third node, 32 random bytes towards the key of everybody but that node, encrypted
-             under the key of the pair
+    give     32 random bytes towards the key of everybody, and for each third node towards the key of
+             everybody but that node, encrypted under the key of the pair
     confirm  a keyed digest of the keys that both hold (all members' bytes hashed together), which must be
              equal
 """
@@ -96,7 +96,7 @@ class _Agreement:
         self._transport = transport
         self._sign = sign
         self._pairs: dict[int, _PairSecrets] = {}
-        self._given: dict[int, dict[int, bytes]] = {}
+        self._given: dict[int | None, dict[int, bytes]] = {}
 
     def offer(self) -> None:
         """Round 1: signed ephemeral keys; leaves one `_PairSecrets` for each peer."""
@@ -147,29 +147,32 @@ class _Agreement:
             ) from error
         return public
 
-    def _thirds(self, peer: int) -> list[int]:
-        """The nodes j for which this node and ``peer`` both hold the key of everybody but j."""
-        return [node for node in self._peers if node != peer]
+    def _left_out(self, peer: int) -> list[int | None]:
+        """Whom each key leaves out that this node and ``peer`` both hold: a third node, or nobody (None)."""
+        return [None, *(node for node in self._peers if node != peer)]
 
     def give(self) -> None:
-        """Round 2: this node's random part of the key of everybody but j, for each j, to each holder."""
-        mine = {j: secrets.token_bytes(GIVEN_BYTES) for j in self._peers}
-        self._given = {j: {self._index: part} for j, part in mine.items()}
+        """Round 2: this node's random part of every key of three or four nodes, to each other holder."""
+        mine = {out: secrets.token_bytes(GIVEN_BYTES) for out in (None, *self._peers)}
+        self._given = {out: {self._index: part} for out, part in mine.items()}
         for peer in self._peers:
-            parts = b"".join(mine[j] for j in self._thirds(peer))
+            parts = b"".join(mine[out] for out in self._left_out(peer))
             self._transport.send(peer, self._pairs[peer].encrypt(parts, self._index))
         for peer in self._peers:
             parts = self._pairs[peer].decrypt(bytes(self._transport.receive(peer)), peer)
-            thirds = self._thirds(peer)
-            if len(parts) != GIVEN_BYTES * len(thirds):
-                raise KeyAgreementError(f"node {peer} gave {len(parts)} bytes for {len(thirds)} keys")
-            for place, j in enumerate(thirds):
-                self._given[j][peer] = parts[place * GIVEN_BYTES : (place + 1) * GIVEN_BYTES]
+            left_out = self._left_out(peer)
+            if len(parts) != GIVEN_BYTES * len(left_out):
+                raise KeyAgreementError(f"node {peer} gave {len(parts)} bytes for {len(left_out)} keys")
+            for place, out in enumerate(left_out):
+                self._given[out][peer] = parts[place * GIVEN_BYTES : (place + 1) * GIVEN_BYTES]
 
-    def _everyone_but(self, j: int) -> bytes:
-        parts = b"".join(self._given[j][member] for member in sorted(self._given[j]))
-        salt = hashlib.sha256(self._bound(j, j)).digest()
-        return _hkdf(parts, salt, CONTEXT + b" everyone but " + bytes([j]))
+    def _group_key(self, left_out: int | None) -> bytes:
+        """The key of everybody, or of everybody but one."""
+        parts = b"".join(self._given[left_out][member] for member in sorted(self._given[left_out]))
+        place = 0 if left_out is None else left_out
+        salt = hashlib.sha256(self._bound(place, place)).digest()
+        purpose = b" everyone" if left_out is None else b" everyone but " + bytes([left_out])
+        return _hkdf(parts, salt, CONTEXT + purpose)
 
     def confirm(self) -> None:
         """Round 3: any two nodes prove to each other that they hold the same keys."""
@@ -180,7 +183,7 @@ class _Agreement:
                 raise KeyAgreementError(f"node {peer} holds other keys than this node; the job has to stop")
 
     def _proof(self, peer: int, *, by: int) -> bytes:
-        keys = b"".join(self._everyone_but(j) for j in self._thirds(peer))
+        keys = b"".join(self._group_key(out) for out in self._left_out(peer))
         message = CONTEXT + b" confirm" + bytes([by]) + hashlib.sha256(keys).digest()
         return hmac.digest(self._pairs[peer].derive(b"confirm"), message, "sha256")
 
@@ -190,7 +193,8 @@ class _Agreement:
         mac = {(me, peer): self._pairs[peer].derive(_direction(me, peer)) for peer in self._peers}
         mac |= {(peer, me): self._pairs[peer].derive(_direction(peer, me)) for peer in self._peers}
         return JobKeys(
-            everyone_but={j: self._everyone_but(j)[:KEY_BYTES] for j in self._peers},
+            everyone=self._group_key(None)[:KEY_BYTES],
+            everyone_but={j: self._group_key(j)[:KEY_BYTES] for j in self._peers},
             pair={peer: self._pairs[peer].derive(b"pair")[:KEY_BYTES] for peer in self._peers},
             mac={pair: key[:KEY_BYTES] for pair, key in mac.items()},
         )

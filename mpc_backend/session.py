@@ -96,19 +96,24 @@ class Session:
     ) -> dict[str, tuple[OutputForm, dict[int, bytes]]]:
         """Output shares to be sealed to the recipient: name -> (form, {share: encoded}).
 
-        Runs the verification barrier first, so that no unchecked share leaves this node.
+        Runs the verification barrier first, so that no unchecked share leaves this node. Fresh shares of zero are added,
+        so that the recipient sees new shares of the value and nothing of those that were computed with.
         """
         self.protocol.verify()
         held = layout(self.protocol.name).held[self.index]
         exported = {}
         for name, value in values.items():
-            form, words = form_of(value), raw_words(value)
+            form, words = form_of(value), self._masked(raw_words(value), xor=isinstance(value, SecretBits))
             exported[name] = (
                 form,
                 {share: encode_share(words[c].reshape(-1)) for c, share in enumerate(held)},
             )
             _log.info("export %s: %s %s", name, form.kind, form.shape)
         return exported
+
+    def _masked(self, shares: Words, *, xor: bool) -> Words:
+        zeros = self.protocol.zeros(shares.shape[1:], shares.dtype, xor)
+        return shares ^ zeros if xor else shares + zeros
 
 
 def value_of(protocol: Protocol, column: Column, rows: int, shares: Words) -> SecretValue:

@@ -113,6 +113,12 @@ class Protocol(ABC):
         """Permute the rows of shared tables (c, n, w) by one permutation that no node knows; True marks XOR shares."""
 
     @abstractmethod
+    def zeros(self, shape: tuple[int, ...], dtype: WordType, xor: bool) -> Words:
+        """Fresh random shares of zero (components, *shape), drawn without any message: all shares but one are uniform
+        and independent, the last makes them vanish. Every node knows all of them; nobody else does.
+        """
+
+    @abstractmethod
     def verify(self) -> None:
         """The barrier: returns only if every message so far was checked and every node says so."""
 

@@ -14,12 +14,14 @@ from mpc_backend.prg import KEY_BYTES
 class JobKeys:
     """AES-128 keys of 16 bytes.
 
+    ``everyone``: known to all nodes, for masks that must not depend on who computes.
     ``everyone_but[j]``: known to all nodes but j (this node has those of every j but itself).
     ``pair[p]``: known to this node and p, for randomness.
     ``mac[(v, r)]``: authenticates what receiver r got, towards v who knows what it should be; only those two hold it,
     so a node has the keys of the ordered pairs it is part of.
     """
 
+    everyone: bytes
     everyone_but: Mapping[int, bytes]
     pair: Mapping[int, bytes]
     mac: Mapping[tuple[int, int], bytes]
@@ -27,11 +29,13 @@ class JobKeys:
 
 def random_keys(nodes: int) -> list[JobKeys]:
     """Keys for all nodes of a job that runs in one process."""
+    everyone = secrets.token_bytes(KEY_BYTES)
     but = {j: secrets.token_bytes(KEY_BYTES) for j in range(nodes)}
     pairs = {frozenset(p): secrets.token_bytes(KEY_BYTES) for p in permutations(range(nodes), 2)}
     macs = {p: secrets.token_bytes(KEY_BYTES) for p in permutations(range(nodes), 2)}
     return [
         JobKeys(
+            everyone,
             {j: key for j, key in but.items() if j != node},
             {peer: pairs[frozenset((node, peer))] for peer in range(nodes) if peer != node},
             {pair: key for pair, key in macs.items() if node in pair},

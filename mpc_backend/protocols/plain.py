@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpc_backend.kernels.arrays import Indices, Words
+from mpc_backend.kernels.arrays import Indices, Words, WordType
 from mpc_backend.kernels.matrices import matrix_product
 from mpc_backend.protocols.base import NONE, JointInput, Protocol
 
@@ -51,6 +51,9 @@ class Plain(Protocol):
     def shuffle(self, tables: Sequence[tuple[Words, bool]]) -> list[Words]:
         order = np.random.default_rng(secrets.randbits(128)).permutation(tables[0][0].shape[1])
         return [table[:, order] for table, _ in tables]
+
+    def zeros(self, shape: tuple[int, ...], dtype: WordType, xor: bool) -> Words:
+        return np.zeros((1, *shape), dtype)
 
     def verify(self) -> None:
         """Nothing to check."""

@@ -80,6 +80,7 @@ class Rep4(Protocol):
 
     def __init__(self, index: int, transport: Transport, keys: JobKeys) -> None:
         super().__init__(index, transport)
+        self._everyone = Keystream(keys.everyone)
         self._but = {j: Keystream(keys.everyone_but[j]) for j in range(4) if j != index}
         self._checks = Authenticator(transport, keys)
         self._open_tags = {r: Mac(keys.mac[(index, r)], OPENING) for r in transport.peers}
@@ -374,7 +375,21 @@ class Rep4(Protocol):
                 done += slot.nbytes
         return fresh
 
-    # Opening
+    # Opening and export
+
+    def zeros(self, shape: tuple[int, ...], dtype: WordType, xor: bool) -> Words:
+        """From the key of all four: a mask that is added to share i and taken from share j must be known to the holders
+        of both, and those are all nodes.
+        """
+        self._step += 1
+        self._everyone.begin(self._step)
+        shares = np.empty((4, *shape), dtype)
+        self._everyone.fill(shares[:3])
+        if xor:
+            shares[3] = np.bitwise_xor.reduce(shares[:3], axis=0)
+        else:
+            shares[3] = np.negative(np.add.reduce(shares[:3], axis=0, dtype=dtype))
+        return shares[[self._node(component + 1) for component in range(3)]]
 
     def verify(self) -> None:
         if self._unchecked:

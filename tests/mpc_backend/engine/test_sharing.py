@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc_backend.errors import ProtocolAbort, ShareFormatError, ShareMismatch, UnknownProtocol
-from mpc_backend.protocols.sharing import assemble, decode_share, encode_share, layout, split
-from mpc_backend.session import assemble_output, open_values
+from mpc_backend.protocols.sharing import assemble, combine, decode_share, encode_share, layout, split
+from mpc_backend.session import OutputForm, assemble_output, open_values
 from mpc_backend.tables import Column
-from mpc_backend.testing import World
+from mpc_backend.testing import Shared, World
+
+from .test_privacy import chi_square
 
 COLUMNS = [
     (Column(name="v", kind="bit"), np.array([1, 0, 1])),
@@ -99,6 +101,80 @@ def test_exported_outputs_give_the_values_at_the_recipient(protocol: str) -> Non
         found = assemble_output(protocol, form, delivered)
         assert np.allclose(found, wanted, rtol=0, atol=2.0**-18)
         assert np.asarray(found).shape == np.shape(wanted)
+
+
+VALUES = {
+    "bits": lambda session, zero: zero < session.public(0),
+    "ring 16": lambda session, zero: zero.narrow(16),
+    "ring 64": lambda session, zero: zero,
+    "fixed": lambda session, zero: zero.to_fixed(8),
+    "public": lambda session, zero: session.public(np.zeros(zero.shape, np.int64)),
+}
+"""Zeros of every kind; a public one has shares of plain zeros before it is exported."""
+
+
+def exports(world: World, shared: Shared, kind: str) -> tuple[OutputForm, dict[int, dict[int, bytes]]]:
+    """Shares of one value as every node exports them."""
+    exported = {}
+
+    def program(session, zero):  # type: ignore[no-untyped-def]
+        exported[session.index] = session.export_shares({"value": VALUES[kind](session, zero)})["value"]
+
+    world.run(program, shared)
+    return exported[0][0], {node: shares for node, (_, shares) in exported.items()}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_exported_shares_are_new_and_uniform_each_time(kind: str) -> None:
+    with World("rep4") as world:
+        shared = world.share(np.zeros(20_000, np.int64), bits=8)
+        runs = [exports(world, shared, kind) for _ in range(2)]
+    for form, delivered in runs:
+        assert not np.any(assemble_output("rep4", form, delivered))
+        for shares in delivered.values():
+            for share in shares.values():
+                assert abs(chi_square(share[1:])) < 5.5
+    (form, first), (_, second) = runs
+    for node, shares in first.items():
+        for share, data in shares.items():
+            ours, theirs = (np.frombuffer(one[1:], np.uint8) for one in (data, second[node][share]))
+            assert np.mean(ours == theirs) < 0.02, "two exports of one value share nothing"
+
+
+@pytest.mark.parametrize("xor", [False, True])
+@pytest.mark.parametrize("dtype", ["u2", "u4", "u8"])
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (300, 7)])
+def test_masks_are_equal_copies_that_vanish_in_sum(shape: tuple[int, ...], dtype: str, xor: bool) -> None:
+    masks = {}
+
+    def program(session):  # type: ignore[no-untyped-def]
+        masks[session.index] = [session.protocol.zeros(shape, np.dtype(dtype), xor) for _ in range(2)]
+
+    with World("rep4") as world:
+        world.run(program)
+        assert [traffic.messages for traffic in world.traffic] == [0] * 4
+    for turn in range(2):
+        assert {found[turn].shape for found in masks.values()} == {(3, *shape)}
+        by_node = {node: [words.reshape(-1) for words in found[turn]] for node, found in masks.items()}
+        assert not np.any(combine("rep4", by_node, xor))  # which raises if copies of a share differ
+    if shape == (300, 7):
+        assert not np.array_equal(*masks[0]), "no mask is used twice"
+
+
+def test_an_export_costs_the_barrier_and_nothing_else() -> None:
+    def program(session, a):  # type: ignore[no-untyped-def]
+        square = a * a
+        session.protocol.verify()
+        rounds, sent = (
+            session.protocol.transport.traffic.rounds,
+            session.protocol.transport.traffic.bytes_sent,
+        )
+        session.export_shares({"square": square})
+        assert session.protocol.transport.traffic.rounds == rounds
+        assert session.protocol.transport.traffic.bytes_sent == sent
+
+    with World("rep4") as world:
+        world.run(program, world.share(np.arange(100)))
 
 
 def test_nothing_is_exported_or_opened_past_a_failed_check() -> None:

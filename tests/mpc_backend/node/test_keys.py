@@ -11,7 +11,7 @@ import pytest
 
 from governance.keys import SigningKey
 from mpc_backend.errors import ProtocolAbort
-from mpc_backend.keys import JobBinding, agree_keys
+from mpc_backend.keys import GIVEN_BYTES, JobBinding, _PairSecrets, agree_keys
 from mpc_backend.protocols.keys import JobKeys, random_keys
 from mpc_backend.transport.certificates import TrustedNodes
 from mpc_backend.transport.errors import KeyAgreementError
@@ -52,10 +52,11 @@ def agree(party: Party, bindings: list[JobBinding], tamper=None, signers=None) -
 
 
 def every_key(one: JobKeys) -> list[bytes]:
-    return [*one.everyone_but.values(), *one.pair.values(), *one.mac.values()]
+    return [one.everyone, *one.everyone_but.values(), *one.pair.values(), *one.mac.values()]
 
 
 def check_layout(found: list[JobKeys]) -> None:
+    assert len({one.everyone for one in found}) == 1, "all share one key"
     for j in range(4):
         held = {one.everyone_but[j] for index, one in enumerate(found) if index != j}
         assert len(held) == 1, "everybody but j shares one key"
@@ -67,7 +68,7 @@ def check_layout(found: list[JobKeys]) -> None:
         assert not {found[a].pair[b], found[a].mac[a, b]} & set(others), "nobody else holds a pair's keys"
     every = [key for one in found for key in every_key(one)]
     assert all(len(key) == 16 for key in every)
-    assert len(set(every)) == 4 + 6 + 12, "every purpose has a key of its own"
+    assert len(set(every)) == 1 + 4 + 6 + 12, "every purpose has a key of its own"
 
 
 def test_agreed_keys_are_held_by_exactly_their_members(party: Party) -> None:
@@ -82,7 +83,7 @@ def test_keys_made_in_one_process_have_the_same_layout() -> None:
 def test_every_start_has_new_keys(party: Party) -> None:
     first, second = agree(party, [binding(party)] * 4), agree(party, [binding(party)] * 4)
     old, new = ({key for one in found for key in every_key(one)} for found in (first, second))  # type: ignore[arg-type]
-    assert len(old) == len(new) == 22
+    assert len(old) == len(new) == 23
     assert not old & new
 
 
@@ -120,6 +121,26 @@ def test_any_changed_message_ends_the_agreement(party: Party, index: int, place:
 
     results = agree(party, [binding(party)] * 4, tamper=flip)
     assert isinstance(results[2], KeyAgreementError)
+
+
+@pytest.mark.parametrize("key", [0, 1, 2], ids=["of everybody", "of three", "of three others"])
+def test_a_node_that_gives_different_parts_is_caught(
+    party: Party, monkeypatch: pytest.MonkeyPatch, key: int
+) -> None:
+    """Node 3 gives each node other bytes towards one key; honest nodes then hold different ones and stop."""
+    honest = _PairSecrets.encrypt
+
+    def encrypt(self: _PairSecrets, plaintext: bytes, sender: int) -> bytes:
+        place = slice(key * GIVEN_BYTES, (key + 1) * GIVEN_BYTES)
+        parts = bytearray(plaintext)
+        if sender == 3:
+            parts[place] = secrets.token_bytes(GIVEN_BYTES)
+        return honest(self, bytes(parts), sender)
+
+    monkeypatch.setattr(_PairSecrets, "encrypt", encrypt)
+    results = agree(party, [binding(party)] * 4)
+    assert any("holds other keys" in str(one) for one in results[:3])
+    assert all(isinstance(one, ProtocolAbort) for one in results[:3])
 
 
 def test_a_dropped_message_ends_the_agreement(party: Party) -> None:
