@@ -32,6 +32,7 @@ from site_connector.errors import (
     NodesUnreachable,
     UploadRefused,
 )
+from site_connector.evaluated import Evaluated
 from site_connector.faults import where_from
 from site_connector.intake import Intake
 from site_connector.leaving import columns_leaving, release_fault
@@ -67,7 +68,8 @@ class Connector:
         self._judge_anew = {
             one.digest for one in self._intake.studies.values() if one.disclosure.release == "exact"
         }
-        self._uploader = Uploader(directory, federation, mailbox, directory.connector())
+        self._evaluated = Evaluated()
+        self._uploader = Uploader(directory, federation, mailbox, directory.connector(), self._evaluated)
         self._uploader.clean()
         self._snapshot = ""
         self._failed: dict[str, str] = {}
@@ -141,11 +143,14 @@ class Connector:
     def _make_dry_run(self, study: StudyProtocol, snapshot: str, now: datetime) -> None:
         try:
             database = self._directory.loaded_database()
-            found = dry_run(study, database, snapshot, now, synthetic=self._synthetic)
+            found, data = dry_run(study, database, snapshot, now, synthetic=self._synthetic)
         except Exception as error:
             problem = f"the dry run failed unexpectedly: {where_from(error)}"
             log.error("dry run failed", study=study.digest, error=where_from(error))
             found = DryRun(snapshot=snapshot, made_at=now, problems=(problem,))
+        else:
+            if not found.problems:
+                self._evaluated.keep(study.digest, snapshot, data)
         self._mailbox.put_dry_run(study.digest, found)
         self._mailbox.put_note(study.digest, "")
         log.info("dry run made", study=study.digest, problems=len(found.problems))

@@ -19,20 +19,20 @@ from site_connector.tables import cohort_texts, local_tables, rows_of
 
 def dry_run(
     study: StudyProtocol, database: Path, snapshot: str, now: datetime, *, synthetic: bool = False
-) -> DryRun:
-    """Evaluate everything an upload would, and keep only numbers of persons and rows, and what stands in the
-    way. ``synthetic``: what the site's settings say of the loaded data."""
+) -> tuple[DryRun, dict[str, SiteData]]:
+    """Evaluate everything an upload would: what a steward sees, and the cohorts' rows.
+
+    What a steward sees are numbers of persons and rows, and what stands in the way. ``synthetic``: what the site's
+    settings say of the loaded data.
+    """
     fault = release_fault(study, synthetic=synthetic)
     problems = [fault] if fault else []
     with opened(database) as connection:
         data, cohorts = _cohorts(connection, study, problems)
+    tables = _tables(study, data, problems)
     return DryRun(
-        snapshot=snapshot,
-        made_at=now,
-        cohorts=tuple(cohorts),
-        tables=_tables(study, data, problems),
-        problems=tuple(problems),
-    )
+        snapshot=snapshot, made_at=now, cohorts=tuple(cohorts), tables=tables, problems=tuple(problems)
+    ), data
 
 
 def _cohorts(

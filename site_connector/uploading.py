@@ -26,6 +26,7 @@ from mpc_backend.client.sharing import Upload, share_upload
 from mpc_backend.errors import EngineError
 from site_connector.directory import SiteDirectory, write_new
 from site_connector.errors import CannotEvaluate, EvaluationFailed, SiteError
+from site_connector.evaluated import Evaluated
 from site_connector.evaluation import opened
 from site_connector.faults import where_from
 from site_connector.mailbox import Mailbox
@@ -37,9 +38,15 @@ class Uploader:
     """Prepares uploads of one site; sending them is the connector's part."""
 
     def __init__(
-        self, directory: SiteDirectory, federation: Federation, mailbox: Mailbox, key: SigningKey
+        self,
+        directory: SiteDirectory,
+        federation: Federation,
+        mailbox: Mailbox,
+        key: SigningKey,
+        evaluated: Evaluated,
     ) -> None:
         self._directory, self._federation, self._mailbox, self._key = directory, federation, mailbox, key
+        self._evaluated = evaluated
         self._site = directory.settings().id
 
     def prepare(self, study: StudyProtocol, run: RunRequest | None, now: datetime) -> str:
@@ -102,8 +109,11 @@ class Uploader:
     def _shared(
         self, study: StudyProtocol, run: RunRequest | None, snapshot: Snapshot, now: datetime
     ) -> Upload:
-        with opened(snapshot.database) as connection:
-            tables = local_tables(study, evaluate_cohorts(connection, study, run), run)
+        data = None if run else self._evaluated.take(study.digest, snapshot.load)
+        if data is None:
+            with opened(snapshot.database) as connection:
+                data = evaluate_cohorts(connection, study, run)
+        tables = local_tables(study, data, run)
         return share_upload(
             self._federation,
             study,

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 
 from governance.approval import SiteDecision, Withdrawal
@@ -15,6 +17,7 @@ from governance.envelope import sign_document
 from governance.errors import Expired, NotApproved
 from governance.keys import SigningKey
 from governance.study import StudyProtocol
+from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.errors import InputsRefused
 from mpc_backend.client.errors import NodeRefused
 from mpc_backend.client.sharing import seal_tables
@@ -22,6 +25,8 @@ from mpc_backend.planned import PlannedTable
 from mpc_backend.tables import SMALLEST_BUCKET, Column, TableSpec
 from site_connector.connector import Connector
 from site_connector.errors import AlreadyUploaded, EvaluationFailed, NodesUnreachable, UploadRefused
+from site_connector.evaluated import Evaluated
+from site_connector.evaluation import site_data
 from site_connector.mailbox import Mailbox
 from site_connector.models import StudyState
 from tests.site_connector.conftest import (
@@ -470,7 +475,7 @@ def test_an_unforeseen_error_is_told_by_type_and_place_alone(
 
     with loaded.mailbox() as mailbox:
         study, connector = ready(loaded, mailbox)
-        monkeypatch.setattr("site_connector.uploading.evaluate_cohorts", fails)
+        monkeypatch.setattr("site_connector.uploading.local_tables", fails)
         with pytest.raises(EvaluationFailed) as caught:
             connector.upload(study)
         connector.round()
@@ -513,3 +518,37 @@ def test_a_run_refused_here_is_told_to_the_steward(loaded: Consortium) -> None:
         loaded.request(study)
         connector.round()
         assert mailbox.item("feasibility", loaded.now).note == "", "a later run was answered"
+
+
+def test_what_the_dry_run_computed_is_not_computed_again_for_the_upload(
+    loaded: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def counted(*args: Any) -> SiteData:
+        seen.append(args[1])
+        return site_data(*args)
+
+    monkeypatch.setattr("site_connector.dry_run.site_data", counted)
+    monkeypatch.setattr("site_connector.tables.site_data", counted)
+    study = approved(loaded)
+    assert (study.digest, "", "north") in loaded.nodes[0].uploads
+    assert len(seen) == 1
+    again = loaded.submit(loaded.study(title="Another"))
+    with loaded.mailbox() as mailbox:
+        loaded.connector(mailbox).round()
+        loaded.desk(mailbox).approve(again.digest, loaded.steward, loaded.now)
+        loaded.others_approve(again)
+        loaded.connector(mailbox).round()
+    assert (again.digest, "", "north") in loaded.nodes[0].uploads
+    assert len(seen) == 3, "a connector that was started anew has nothing to go by"
+
+
+def test_rows_of_another_load_are_not_used() -> None:
+    kept, rows = Evaluated(), {"cohort": SiteData(pd.DataFrame())}
+    kept.keep("study", "old", rows)
+    assert kept.take("study", "new") is None
+    assert kept.take("study", "old") is None, "forgotten either way"
+    for number in range(9):
+        kept.keep(f"study-{number}", "load", rows)
+    assert [kept.take(f"study-{number}", "load") is rows for number in range(9)] == [False] + [True] * 8
