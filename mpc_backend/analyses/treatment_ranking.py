@@ -78,24 +78,11 @@ def _check_capacity(parameters: RankingParameters, rows: Mapping[str, Columns]) 
         )
 
 
-def _integers(columns: Columns, name: str) -> SecretInt:
-    values = columns[name]
-    assert isinstance(values, SecretInt)
-    return values
-
-
 def _matrix(rows: Mapping[str, Columns], name: str) -> SecretInt:
     """A column of all hospitals as a matrix (rows, width)."""
     column = joined(rows, name)
     assert isinstance(column, SecretInt)
     return column.reshape(len(column), -1)
-
-
-def _arms(parameters: RankingParameters, columns: Columns) -> SecretInt:
-    """One-hot treatment of each row (rows, treatments), from the one-hot cells; free."""
-    cell = _integers(columns, "cell")
-    shape = (len(cell), len(parameters.treatments), parameters.strata_count)
-    return cell.reshape(shape).sum(2)
 
 
 def _enough(
@@ -106,23 +93,20 @@ def _enough(
     Supported: enough similar patients, k of them outside every hospital that receives the answer, and k followed to tau,
     in all and outside those hospitals. A tier whose treatments would be withheld for short follow-up is passed over.
     """
-    tiers = len(parameters.tiers)
+    tiers, places = len(parameters.tiers), 1 + len(released.receiving_sites)
     followed = (1 - _matrix(rows, "exit").sum(1)).with_bits(2)
     both = concatenate([near, near * followed[:, None]], axis=1)
-    found, start = {}, 0
-    for site, columns in rows.items():
-        end = start + len(columns["valid"])
-        found[site] = both[start:end].T @ _arms(parameters, columns)
-        start = end
-    counts = _wide(parameters, concatenate([each[None] for each in found.values()], axis=0))
-    by_site = {site: counts[index] for index, site in enumerate(found)}
-    whole, k = counts.sum(0), released.policy.minimum_cell
-    spare = [whole[:tiers] - minimum(parameters, released), whole[tiers:] - k]
-    for site in released.receiving_sites:
-        others = whole - by_site[site] - k
-        spare += [others[:tiers], others[tiers:]]
+    columns = concatenate([both, *(both * here for here in _slices(released, rows))], axis=1)
+    found = _matrix(rows, "cell").T @ columns
+    by_arm = found.reshape(len(parameters.treatments), parameters.strata_count, -1).sum(1)
+    counts = _wide(parameters, by_arm).reshape(-1, places, 2, tiers)
+    whole, k = counts[:, 0], released.policy.minimum_cell
+    spare = [whole[:, 0] - minimum(parameters, released), whole[:, 1] - k]
+    for place in range(1, places):
+        others = whole - counts[:, place] - k
+        spare += [others[:, 0], others[:, 1]]
     supported = (stack(spare) >= 0).all(axis=0)
-    return supported.to_int(32).sum(1) >= 2
+    return supported.to_int(32).sum(0) >= 2
 
 
 def _wide(parameters: RankingParameters, counts: SecretInt) -> SecretInt:

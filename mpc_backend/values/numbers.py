@@ -11,7 +11,7 @@ import numpy as np
 from mpc_backend.circuits import carry, convert
 from mpc_backend.kernels.arrays import Words, WordType, ring_type
 from mpc_backend.protocols.base import Protocol
-from mpc_backend.values.base import Axis, SecretValue, checked_axis
+from mpc_backend.values.base import Axis, Key, SecretValue, checked_axis, plain_shape
 from mpc_backend.values.bits import SecretBits
 from mpc_backend.values.public import Public
 
@@ -64,6 +64,28 @@ class SecretNumber(SecretValue):
 
     def rearranged(self, change: Callable[[Words], Words]) -> Self:
         return self.like(np.stack([change(component) for component in self.shares]), self.bits)
+
+    # The commonest rearrangements are views of all components at once, where numpy can give one.
+
+    def __getitem__(self, key: Key) -> Self:
+        parts = key if isinstance(key, tuple) else (key,)
+        if not all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts):
+            return super().__getitem__(key)
+        return self.like(self.shares[(slice(None), *parts)], self.bits)
+
+    def reshape(self, *shape: int | tuple[int, ...]) -> Self:
+        """The same elements in another shape."""
+        return self.like(self.shares.reshape(len(self.shares), *plain_shape(shape)), self.bits)
+
+    def broadcast_to(self, shape: tuple[int, ...]) -> Self:
+        """Repeat along new or unit axes, as numpy.broadcast_to."""
+        fitted = self.shares.reshape(len(self.shares), *(1,) * (len(shape) - self.ndim), *self.shape)
+        return self.like(np.broadcast_to(fitted, (len(fitted), *shape)), self.bits)
+
+    @property
+    def T(self) -> Self:
+        """Axes reversed."""
+        return self.like(self.shares.transpose(0, *range(self.ndim, 0, -1)), self.bits)
 
     def with_bits(self, bits: int) -> Self:
         """Promise, from public knowledge, that every value lies in [-2^(bits-1), 2^(bits-1)).
