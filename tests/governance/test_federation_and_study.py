@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from governance.approval import check_study
-from governance.canonical import canonical_json
+from governance.canonical import canonical_json, sha256_hex
 from governance.disclosure import DisclosurePolicy
 from governance.errors import DocumentError, Expired, FederationMismatch, NotYetValid, PolicyRefused
 from governance.federation import Federation
@@ -248,3 +248,12 @@ def test_texts_that_do_not_parse_or_name_nothing_are_refused(
         check_study(federation, parties.study(federation, variables={"stroke": presence}))
     presence["concepts"] = "Diabetes"
     check_study(federation, parties.study(federation, variables={"stroke": presence}))
+
+
+def test_a_changed_copy_has_a_digest_of_its_own(study: StudyProtocol) -> None:
+    twin = StudyProtocol.from_canonical(study.canonical())
+    before = study.digest
+    changed = study.model_copy(update={"title": "Another title"})
+    assert changed.digest == sha256_hex(changed.canonical()) != before
+    assert study.digest == before == study.model_copy().digest
+    assert study == twin, "whether the digest was asked for makes no difference"
