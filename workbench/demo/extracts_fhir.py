@@ -8,9 +8,9 @@ entered in error, results without a value and the reason why, and HbA1c repeated
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import orjson
@@ -21,6 +21,7 @@ from workbench.demo.population import Population
 from workbench.demo.vocabulary import CODES, LOCAL_SYSTEM, LOCAL_VOCABULARY
 
 Resource = dict[str, Any]
+Planted = Mapping[str, Iterator[Resource]]
 
 SYSTEMS: Final = {
     "SNOMED": "http://snomed.info/sct",
@@ -65,31 +66,31 @@ def write_fhir(population: Population, folder: Path, seed: int = 1) -> Extract:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, 101])
     (folder / "profile.toml").write_text(PROFILE, encoding="utf-8")
-    conditions, observations = _planted_conditions(population, rng), _Observations(population, rng)
-    files: dict[str, tuple[list[bytes], dict[str, list[bytes]]]] = {
-        "Patient": (_lines(_patients(population)), {}),
-        "Encounter": (_lines(_encounters(population)), {}),
-        "Condition": (_lines(_conditions(population.conditions, "c")), conditions),
-        "MedicationRequest": (_lines(_requests(population)), {}),
-        "Observation": (observations.true, observations.planted),
+    conditions = _planted_conditions(population, rng)
+    observations, unmapped = _planted_observations(population.results, rng)
+    files: dict[str, tuple[Iterator[Resource], Planted]] = {
+        "Patient": (_patients(population), {}),
+        "Encounter": (_encounters(population), {}),
+        "Condition": (_conditions(population.conditions, "c"), conditions),
+        "MedicationRequest": (_requests(population), {}),
+        "Observation": (_results(population.results, "o"), observations),
     }
-    for name, (true, planted) in files.items():
-        lines = [*true, *(line for added in planted.values() for line in added)]
-        (folder / f"{name}.ndjson").write_bytes(b"\n".join(lines) + b"\n")
-    return Extract(
-        hospital="north",
-        folder=folder,
-        rows={name: len(true) for name, (true, _) in files.items()},
-        planted={
-            name: {kind: len(lines) for kind, lines in planted.items()}
-            for name, (_, planted) in files.items()
-        },
-        unmapped=observations.unmapped,
-    )
+    rows: dict[str, int] = {}
+    planted: dict[str, dict[str, int]] = {}
+    for name, (true, added) in files.items():
+        with (folder / f"{name}.ndjson").open("wb") as file:
+            rows[name] = _write(file, true)
+            planted[name] = {kind: _write(file, resources) for kind, resources in added.items()}
+    return Extract(hospital="north", folder=folder, rows=rows, planted=planted, unmapped=unmapped)
 
 
-def _lines(resources: Iterator[Resource]) -> list[bytes]:
-    return [orjson.dumps(resource) for resource in resources]
+def _write(file: BinaryIO, resources: Iterator[Resource]) -> int:
+    """One line each, as they come: an extract is much larger than it needs to be in memory."""
+    count = 0
+    for resource in resources:
+        file.write(orjson.dumps(resource, option=orjson.OPT_APPEND_NEWLINE))
+        count += 1
+    return count
 
 
 def _dates(column: pd.Series) -> list[str]:
@@ -161,14 +162,14 @@ def _conditions(frame: pd.DataFrame, prefix: str, status: str = _CONFIRMED) -> I
         }
 
 
-def _planted_conditions(population: Population, rng: np.random.Generator) -> dict[str, list[bytes]]:
+def _planted_conditions(population: Population, rng: np.random.Generator) -> Planted:
     refuted = some_rows(population.conditions, 0.004, rng)
     future, ancient = (some_rows(population.conditions, 0.002, rng) for _ in range(2))
     future["date"], ancient["date"] = np.datetime64("2099-01-01"), np.datetime64("1850-06-01")
     return {
-        "refuted": _lines(_conditions(refuted, "cr", "refuted")),
-        "future": _lines(_conditions(future, "cf")),
-        "ancient": _lines(_conditions(ancient, "ca")),
+        "refuted": _conditions(refuted, "cr", "refuted"),
+        "future": _conditions(future, "cf"),
+        "ancient": _conditions(ancient, "ca"),
     }
 
 
@@ -191,34 +192,30 @@ def _requests(population: Population) -> Iterator[Resource]:
         }
 
 
-class _Observations:
-    """The true and the planted lines of Observation.ndjson."""
-
-    def __init__(self, population: Population, rng: np.random.Generator) -> None:
-        results = population.results
-        self.true = _lines(_results(results, "o"))
-        repeated = np.sort(rng.choice(len(self.true), max(2, len(self.true) // 200), replace=False))
-        local = some_rows(results[results["key"] == "cd4"], 0.08, rng)
-        codes = unmapped_codes("NL", len(local), rng)
-        self.unmapped = tally(codes)
-        glycated = results[results["key"] == "hba1c"]
-        self.planted = {
-            "duplicate": [self.true[n] for n in repeated],
-            "unmapped": _lines(_local_results(local, codes)),
-            "undated": _lines(_without(_results(some_rows(glycated, 0.02, rng), "ou"), "effectiveDateTime")),
-            "entered_in_error": _lines(
-                one | {"status": "entered-in-error"} for one in _results(some_rows(glycated, 0.02, rng), "oe")
-            ),
-            "no_value": _lines(_absent(_results(some_rows(glycated, 0.02, rng), "on"))),
-            "other_unit": _lines(_results(_in_ifcc_units(some_rows(glycated, 0.04, rng)), "oi")),
-        }
+def _planted_observations(results: pd.DataFrame, rng: np.random.Generator) -> tuple[Planted, dict[str, int]]:
+    """Lines of Observation.ndjson that are wrong in some way, and how often each unmapped code is among them."""
+    repeated = np.sort(rng.choice(len(results), max(2, len(results) // 200), replace=False))
+    local = some_rows(results[results["key"] == "cd4"], 0.08, rng)
+    codes = unmapped_codes("NL", len(local), rng)
+    glycated = results[results["key"] == "hba1c"]
+    undated, mistaken, absent = (some_rows(glycated, 0.02, rng) for _ in range(3))
+    planted: Planted = {
+        "duplicate": _results(results.iloc[repeated], "o", repeated),
+        "unmapped": _local_results(local, codes),
+        "undated": _without(_results(undated, "ou"), "effectiveDateTime"),
+        "entered_in_error": (one | {"status": "entered-in-error"} for one in _results(mistaken, "oe")),
+        "no_value": _absent(_results(absent, "on")),
+        "other_unit": _results(_in_ifcc_units(some_rows(glycated, 0.04, rng)), "oi"),
+    }
+    return planted, tally(codes)
 
 
-def _results(frame: pd.DataFrame, prefix: str) -> Iterator[Resource]:
+def _results(frame: pd.DataFrame, prefix: str, numbers: Iterable[int] | None = None) -> Iterator[Resource]:
+    """Observations whose ids end in ``numbers``, or in 0, 1, 2 ..."""
     concepts, answers = _concepts(frame["key"]), _concepts(frame.loc[frame["answer"] != "", "answer"])
     columns = (frame[name] for name in ("person", "key", "value", "unit", "answer"))
-    dates = _dates(frame["date"])
-    for number, (person, key, value, unit, answer, date) in enumerate(zip(*columns, dates, strict=True)):
+    dates, ids = _dates(frame["date"]), range(len(frame)) if numbers is None else numbers
+    for number, person, key, value, unit, answer, date in zip(ids, *columns, dates, strict=True):
         resource: Resource = {
             "resourceType": "Observation",
             "id": f"{prefix}-{number}",
