@@ -10,7 +10,7 @@ demo: setup
 	$(BIN)/tessera demo $(if $(HEADLESS),--headless)
 
 test: setup browser
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .
