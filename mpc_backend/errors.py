@@ -3,7 +3,7 @@
 EngineError
 ├── ProtocolAbort        another node cheated, failed or went silent: the job ends and nothing is opened
 │   ├── PeerLost         no message within the deadline, or the connection is gone
-│   └── PeerAborted      another node ended the job and said so
+│   └── PeerAborted      another node ended the job and said so: which, and the kind of its reason
 ├── ShareMismatch        the replicated copies of a share do not agree at the recipient
 ├── ShareFormatError     an encoded share is not what the schema says
 ├── LocalDataError       a site's own data cannot give a column that the study asks for
@@ -11,6 +11,27 @@ EngineError
 
 Messages carry node indices, steps, lengths; never a value, a share or a key.
 """
+
+from enum import StrEnum
+
+
+class AbortKind(StrEnum):
+    """Why a node gives a job up, in a word that it tells the others."""
+
+    LOST = "lost"
+    """A node went silent or its connection was lost."""
+    CHECK = "check failed"
+    """A check between nodes failed."""
+    KEYS = "keys differ"
+    """The nodes do not agree on what they run, or on its keys."""
+    NOT_PERMITTED = "not permitted"
+    """The signed documents do not allow it any more."""
+    STOPPED = "stopped"
+    """The node was told to stop, or a site withdrew."""
+    FAILED = "failed"
+    """The node failed by itself; its log has the reason."""
+    UNSTATED = "unstated"
+    """What it said is none of these."""
 
 
 class EngineError(Exception):
@@ -20,13 +41,21 @@ class EngineError(Exception):
 class ProtocolAbort(EngineError):
     """A check between nodes failed: some node deviated, or its messages were changed on the way."""
 
+    kind: AbortKind = AbortKind.CHECK
+
 
 class PeerLost(ProtocolAbort):
     """A node sent nothing within the deadline, or closed its connection in the middle of a job."""
 
+    kind = AbortKind.LOST
+
 
 class PeerAborted(ProtocolAbort):
-    """Another node ended the job and said so; its own error says why."""
+    """Another node ended the job and said so. ``peer``: which; ``kind``: of the reason that it states."""
+
+    def __init__(self, peer: str, kind: AbortKind, reason: str) -> None:
+        super().__init__(f"{peer} gave the job up: {reason}")
+        self.peer, self.kind = peer, kind
 
 
 class ShareMismatch(EngineError):

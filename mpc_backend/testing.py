@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from mpc_backend.errors import PeerAborted, ProtocolAbort
+from mpc_backend.errors import AbortKind, PeerAborted, ProtocolAbort
 from mpc_backend.protocols.keys import random_keys
 from mpc_backend.protocols.sharing import layout, node_shares, split
 from mpc_backend.session import Session, open_values, value_of
@@ -133,7 +133,8 @@ class World:
                 results[index] = _opened(session, output)
             except BaseException as error:  # raised again in the caller's thread
                 errors[index] = error
-                transports[index].abort(f"node {index} stopped: {type(error).__name__}: {error}")
+                kind = error.kind if isinstance(error, ProtocolAbort) else AbortKind.FAILED
+                transports[index].abort(f"{type(error).__name__}: {error}", kind=kind)
             finally:
                 transports[index].close()
 

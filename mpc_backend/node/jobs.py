@@ -16,7 +16,7 @@ from sqlalchemy import select
 from governance.envelope import Envelope, peek_document
 from governance.errors import GovernanceError
 from governance.run_request import RunRequest
-from mpc_backend.errors import EngineError, PeerLost, ProtocolAbort
+from mpc_backend.errors import AbortKind, EngineError, PeerLost, ProtocolAbort
 from mpc_backend.node.core import NodeCore
 from mpc_backend.node.database import OPEN_STATES, RunRow, utc_now
 from mpc_backend.node.execution import Execution, Job
@@ -111,7 +111,7 @@ class Jobs:
         if current is None or (study is not None and current.terms.study != study):
             return
         if transport is not None:
-            transport.abort(reason, self._core.entry.id)
+            transport.abort(reason, self._core.entry.id, kind=AbortKind.STOPPED)
         else:
             current.close()
 
@@ -440,14 +440,22 @@ class Jobs:
         )  # a check failed, or another node did: not for this one's fault
         who = blamed if detected else self._core.entry.id
         if self._transport is not None:
-            self._transport.abort(reason, who)
+            self._transport.abort(reason, who, kind=_kind_of(error))
             who = self._transport.blamed or who
+        log.warning("run given up", run=run_id, kind=_kind_of(error), who=who)
         self._end(run_id, "aborted", reason, who)
 
     def _end(self, run_id: str, state: str, reason: str = "", who: str = "") -> None:
         finish_run(self._core, run_id, state, reason, who)
         self._live.pop(run_id, None)
         self._why.pop(run_id, None)
+
+
+def _kind_of(error: Exception) -> AbortKind:
+    """The kind of an error, as the other nodes are told."""
+    if isinstance(error, ProtocolAbort):
+        return error.kind
+    return AbortKind.NOT_PERMITTED if isinstance(error, GovernanceError) else AbortKind.FAILED
 
 
 def _where(error: BaseException) -> list[str]:

@@ -20,6 +20,9 @@ from mpc_backend.errors import PeerLost
 from mpc_backend.transport.errors import FrameError
 from mpc_backend.transport.greeting import Connection, Greeting
 
+LOOK_SECONDS = 0.1
+"""How often the connections that stand are looked at while others are awaited."""
+
 
 class Wire(BaseModel):
     """A greeting or an answer; unknown members are refused."""
@@ -114,10 +117,10 @@ class Gathering:
             return True
 
     def await_incoming(self, peers: set[int], names: tuple[str, ...], seconds: float) -> None:
-        """Wait until every peer's link is here.
+        """Wait until every peer's link is here, or any peer ends the connections it has.
 
         Raises:
-            PeerLost: names those that did not come.
+            PeerLost: names those that did not come, or that ended.
         """
         until = time.monotonic() + seconds
         with self._changed:
@@ -127,7 +130,18 @@ class Gathering:
                     missing = [names[peer] for peer in sorted(peers - set(self.incoming))]
                     self.blamed = missing[0]
                     raise PeerLost(f"{', '.join(missing)} did not connect within {seconds:g} s")
-                self._changed.wait(left)
+                self._check_ended(names)
+                self._changed.wait(min(left, LOOK_SECONDS))
+
+    def _check_ended(self, names: tuple[str, ...]) -> None:
+        """No node closes a connection before all links stand unless it stopped or gave the run up."""
+        connections = [*self.outgoing.values(), *self.incoming.values()]
+        ended = {connection.peer for connection in connections if connection.ended()}
+        if ended:
+            # A node that is still awaited is the likelier cause than one that gave up because of it.
+            peer = min(ended, key=lambda one: (one in self.incoming, one))
+            self.blamed = names[peer]
+            raise PeerLost(f"{names[peer]} ended its connection before all nodes were connected")
 
     def close(self) -> None:
         """Cut every link that is not part of a transport yet."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
+from mpc_backend.errors import AbortKind
+
 
 @dataclass
 class Traffic:
@@ -63,7 +65,7 @@ class Transport(ABC):
         """
 
     @abstractmethod
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str, *, kind: AbortKind = AbortKind.FAILED) -> None:
         """Tell every other node that this job is over; their pending and later `receive` raise PeerAborted."""
 
     @abstractmethod

@@ -13,7 +13,7 @@ lengths.
 
 from __future__ import annotations
 
-from mpc_backend.errors import EngineError, ProtocolAbort
+from mpc_backend.errors import AbortKind, EngineError, ProtocolAbort
 
 
 class TransportError(EngineError):
@@ -30,3 +30,5 @@ class CertificateRefused(TransportError):
 
 class KeyAgreementError(ProtocolAbort):
     """The nodes do not agree on what they run, or on its keys."""
+
+    kind = AbortKind.KEYS

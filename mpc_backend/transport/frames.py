@@ -27,7 +27,7 @@ class FrameKind(IntEnum):
     CONTROL = 2
     """Greeting of a link before the job runs: canonical JSON."""
     ABORT = 3
-    """The sender gave the job up; the payload is the reason in UTF-8."""
+    """The sender gave the job up; the payload is canonical JSON: ``kind`` (`AbortKind`), ``reason``, ``who``."""
     END = 4
     """The sender has nothing more to send; an end of stream without it means that the peer was lost."""
 

@@ -9,6 +9,7 @@ that the connection carries one direction.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -79,6 +80,12 @@ class Connection:
         if not isinstance(message, dict):
             raise FrameError("a greeting that is no JSON object")
         return message
+
+    def ended(self) -> bool:
+        """Whether the other side has closed or reset the connection; reads nothing and waits for nothing."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close at once."""

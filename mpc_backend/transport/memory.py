@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from mpc_backend.errors import PeerAborted, PeerLost, ProtocolAbort
+from mpc_backend.errors import AbortKind, PeerAborted, PeerLost, ProtocolAbort
 from mpc_backend.transport.base import Transport
 
 Payload = bytes | bytearray | memoryview
@@ -32,7 +32,7 @@ class MemoryNetwork:
         self._counts = counts if counts is not None else {}
         self._waiting: set[tuple[int, int]] = set()
         self._running = nodes
-        self._aborted: str | None = None
+        self._aborted: tuple[str, AbortKind, str] | None = None
         self._dead = False
 
     def transport(self, index: int) -> MemoryTransport:
@@ -68,7 +68,7 @@ class MemoryNetwork:
             finally:
                 self._waiting.discard(pair)
             if self._aborted is not None:
-                raise PeerAborted(self._aborted)
+                raise PeerAborted(*self._aborted)
             if not arrived or not self._queues[pair]:
                 raise PeerLost(f"node {receiver}: no message from node {sender} within {self.deadline:g} s")
             sequence, payload = self._queues[pair].popleft()
@@ -92,11 +92,11 @@ class MemoryNetwork:
             self._running -= 1
             self._changed.notify_all()
 
-    def abort(self, reason: str) -> None:
+    def abort(self, index: int, kind: AbortKind, reason: str) -> None:
         """End every wait; the first reason is kept."""
         with self._changed:
             if self._aborted is None:
-                self._aborted = reason
+                self._aborted = (f"node {index}", kind, reason)
             self._changed.notify_all()
 
 
@@ -113,8 +113,8 @@ class MemoryTransport(Transport):
     def receive(self, peer: int) -> Payload:
         return self._network.take(peer, self.index)
 
-    def abort(self, reason: str) -> None:
-        self._network.abort(reason)
+    def abort(self, reason: str, *, kind: AbortKind = AbortKind.FAILED) -> None:
+        self._network.abort(self.index, kind, reason)
 
     def close(self) -> None:
         self._network.finish()

@@ -21,7 +21,7 @@ import numpy as np
 
 from governance.canonical import canonical_json, parse_json
 from governance.errors import GovernanceError
-from mpc_backend.errors import PeerLost, ProtocolAbort
+from mpc_backend.errors import AbortKind, PeerAborted, PeerLost, ProtocolAbort
 from mpc_backend.transport.base import Transport
 from mpc_backend.transport.errors import FrameError, TransportError
 from mpc_backend.transport.frames import HEADER_BYTES, FrameHeader, FrameKind, decode_header, encode_header
@@ -131,7 +131,8 @@ class TlsTransport(Transport):
 
         Raises:
             PeerLost: nothing came within the deadline, or the connection ended.
-            ProtocolAbort: another node gave the job up, or sent what no node may send.
+            PeerAborted: another node gave the job up.
+            ProtocolAbort: another node sent what no node may send.
         """
         inbox = self._inboxes[peer]
         until = time.monotonic() + self._deadline
@@ -150,7 +151,7 @@ class TlsTransport(Transport):
         self.bytes_received += len(message)
         return message
 
-    def abort(self, reason: str, who: str | None = None) -> None:
+    def abort(self, reason: str, who: str | None = None, *, kind: AbortKind = AbortKind.FAILED) -> None:
         """Give the job up: tell every peer why, then cut all links. Any thread may call it, more than once.
 
         ``who``: the node at which it failed; empty if that is not known; this one by default.
@@ -161,7 +162,7 @@ class TlsTransport(Transport):
             self._closing = True
             self._fail(ProtocolAbort(reason), self._names[self.index] if who is None else who)
             blamed = self.blamed
-        message = memoryview(canonical_json({"reason": reason[:1000], "who": blamed}))
+        message = memoryview(canonical_json({"kind": kind, "reason": reason[:1000], "who": blamed}))
         for writer in self._writers.values():
             writer.put_last(FrameKind.ABORT, message)
         self._shut_down(ABORT_SECONDS)
@@ -237,12 +238,10 @@ class TlsTransport(Transport):
         name = self._names[peer]
         try:
             said = parse_json(payload)
-            reason, who = str(said["reason"])[:1000], said["who"]
-        except (GovernanceError, KeyError, TypeError):
-            reason, who = "no reason that can be read", None
-        self._record(
-            ProtocolAbort(f"{name} gave the job up: {reason}"), who if who in (*self._names, "") else name
-        )
+            kind, reason, who = AbortKind(said["kind"]), str(said["reason"])[:1000], said["who"]
+        except (GovernanceError, KeyError, TypeError, ValueError):
+            kind, reason, who = AbortKind.UNSTATED, "no reason that can be read", None
+        self._record(PeerAborted(name, kind, reason), who if who in (*self._names, "") else name)
 
     def lost_while_sending(self, peer: int, error: OSError) -> None:
         """A write failed. The peer may have said why on its own link, which is then the better reason."""

@@ -16,7 +16,7 @@ from types import TracebackType
 from workbench.demo.errors import DemonstrationFailed
 
 STOP_SECONDS = 15.0
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 LINES_SHOWN = 12
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpc_backend.errors import PeerLost, ProtocolAbort
+from mpc_backend.errors import AbortKind, PeerAborted, PeerLost, ProtocolAbort
 from mpc_backend.transport.base import Transport
+from mpc_backend.transport.frames import FrameHeader, FrameKind, encode_header
 from mpc_backend.transport.memory import MemoryNetwork
 from mpc_backend.transport.tls import TlsTransport
 
@@ -66,10 +67,25 @@ def test_all_nodes_may_write_before_any_reads(links: Links) -> None:
 def test_abort_reaches_all_nodes_while_they_wait(links: Links) -> None:
     ends = links()
     waits = [lambda end=end: end.receive(0) for end in ends[1:]]
-    results = in_parallel([lambda: (time.sleep(0.2), ends[0].abort("shares disagree")), *waits])
+    abort = lambda: ends[0].abort("shares disagree", kind=AbortKind.CHECK)  # noqa: E731
+    results = in_parallel([lambda: (time.sleep(0.2), abort()), *waits])
     for result in results[1:]:
-        assert isinstance(result, ProtocolAbort)
-        assert "shares disagree" in str(result)
+        assert isinstance(result, PeerAborted)
+        assert result.peer in ("node-a", "node 0")
+        assert result.kind is AbortKind.CHECK
+        assert str(result) == f"{result.peer} gave the job up: shares disagree"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"[]", b"{}", b'{"kind":"check failed"}', b'{"kind":"","reason":"","who":""}', b"\xff" * 99]
+)
+def test_an_abort_nobody_can_read_names_the_peer_all_the_same(mesh: Callable[..., Mesh], said: bytes) -> None:
+    ends = mesh(deadline=30.0).transports
+    ends[2]._writers[1].put_last(FrameKind.ABORT, memoryview(said))
+    with pytest.raises(PeerAborted, match="node-c gave the job up: no reason that can be read") as aborted:
+        ends[1].receive(0)
+    assert (aborted.value.peer, aborted.value.kind) == ("node-c", AbortKind.UNSTATED)
+    assert ends[1].blamed == "node-c"
 
 
 def test_silence_ends_at_the_deadline(links: Links) -> None:
@@ -135,8 +151,6 @@ def test_frames_of_another_epoch_are_refused(mesh: Callable[..., Mesh]) -> None:
 
 
 def test_an_end_of_stream_inside_a_message_is_a_lost_peer(mesh: Callable[..., Mesh], tmp_path: Path) -> None:
-    from mpc_backend.transport.frames import FrameHeader, FrameKind, encode_header
-
     ends = mesh().transports
     writer = ends[0]._writers[1].connection
     writer.sendall(encode_header(FrameHeader(FrameKind.DATA, 0, 1, 7, 0, 1000)) + b"half")
