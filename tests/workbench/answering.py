@@ -31,7 +31,13 @@ class Honest:
         match parts:
             case ["studies"]:
                 return [
-                    {"digest": digest, "sites": list(study.sites), "closed": False}
+                    {
+                        "digest": digest,
+                        "sites": list(study.sites),
+                        "closed": False,
+                        "revision": "0" * 64,
+                        "waiting": [],
+                    }
                     for digest, (study, _) in self.studies.items()
                 ]
             case ["studies", digest] if digest in self.studies:

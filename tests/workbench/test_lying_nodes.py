@@ -81,8 +81,8 @@ def altered(value: object, *path: str | int, to: object) -> Any:
         {},
         [{}],
         [None],
-        [{"digest": "../x", "sites": [], "closed": False}],
-        [{"digest": ["0" * 64], "sites": [], "closed": False}],
+        [{"digest": "../x", "sites": [], "closed": False, "revision": "0" * 64, "waiting": []}],
+        [{"digest": ["0" * 64], "sites": [], "closed": False, "revision": "0" * 64, "waiting": []}],
         b"<html>",
         b"[" * 100_000,
         b'[{"digest": "\\ud800"}]',
@@ -181,7 +181,10 @@ def test_a_statement_that_does_not_verify_costs_one_complaint(
 
 
 def test_a_study_that_only_a_liar_lists_is_left_out(approved: Approved) -> None:
-    lines = [*approved.honest("/v1/studies"), {"digest": "9" * 64, "sites": ["north"], "closed": False}]
+    lines = [
+        *approved.honest("/v1/studies"),
+        {"digest": "9" * 64, "sites": ["north"], "closed": False, "revision": "0" * 64, "waiting": []},
+    ]
     approved.lying["node-b"] = lambda path: lines if path == "/v1/studies" else approved.honest(path)
     assert approved.only_complaint().startswith(f"no node gives study {'9' * 12}: node-a: ")
 
