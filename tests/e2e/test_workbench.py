@@ -37,8 +37,9 @@ def test_the_door(visit: Visit, without_nodes: Accounts) -> None:
     assert cookie["httpOnly"]
     visitor.page.reload()
     assert visitor.heading() == "Count patients"
-    visitor.page.goto(f"{account.url}/sign-out")
+    visitor.page.get_by_role("link", name="Sign out").click()
     visitor.sees("You are signed out.")
+    assert len(visitor.context.pages) == 1, "no other tab"
     visitor.page.goto(account.url)
     assert "/sign-in" in visitor.page.url
 

@@ -26,7 +26,7 @@ def show_signed_out() -> None:
     """The page of a sign-in that ended while it was open."""
     st.title("Signed out")
     st.info("Your sign-in ended. Drafts and runs are kept.")
-    st.markdown("[Sign in again](/sign-out)")
+    st.html('<a class="way-out" href="/sign-out">Sign in again</a>')
 
 
 def style() -> None:
@@ -41,15 +41,15 @@ def sidebar(bench: Workbench, person: SignIn) -> None:
         kind = "Hospital workbench" if bench.settings.kind == "hospital" else "Research workbench"
         st.caption(f"**{bench.settings.title}**  \n{kind}")
         st.caption(f"Signed in as {person.display_name}  \nuntil {person.expires_at:%H:%M} UTC")
-        st.link_button("Sign out", "/sign-out", width="stretch")
+        # Streamlit's own links open another tab and leave this one signed in to look at.
+        st.html('<a class="way-out" href="/sign-out">Sign out</a>')
 
 
 def page_person(role: str) -> tuple[Workbench, SignIn]:
     """For the top of a page: the workbench and the person, who must have the role.
 
     Raises:
-        PageDenied: no longer signed in, or without the role. The sitemap does not offer the page then; this
-        is
+        PageDenied: no longer signed in, or without the role. The sitemap does not offer the page then; this is
             the second lock.
     """
     bench = workbench()
