@@ -4,11 +4,16 @@ taken.
 investigator   InvestigatorSubmission   freezes the study's digest, with a declaration
 steward        SiteDecision             approve or decline, one per hospital named in the study
 steward        Withdrawal               ends a hospital's part from the next run on; final for this study
+
+An amendment is a study of its own, signed anew, that names the version it replaces (``amends``). From its first day
+on it closes that version and those before it, once the same investigator has submitted it and every hospital it names
+has approved it. What becomes of it later (withdrawals, its last day) opens no earlier version again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal, TypeAlias
@@ -22,9 +27,11 @@ from governance.errors import (
     DocumentError,
     FederationMismatch,
     ForeignSignature,
+    GovernanceError,
     NotApproved,
     PolicyRefused,
     SignatureError,
+    Superseded,
     Withdrawn,
 )
 from governance.federation import Federation
@@ -104,6 +111,18 @@ class Statements:
         if site not in self.decisions:
             return "waiting"
         return "approved" if self.decisions[site].decision == "approve" else "declined"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a study and everything said about it."""
+
+    study: StudyProtocol
+    envelopes: Sequence[Envelope]
+
+
+Amendments: TypeAlias = Callable[[str], Iterable[Version]]
+"""The amendments of the version with this digest, among all documents that the asking party holds."""
 
 
 def check_study(federation: Federation, study: StudyProtocol) -> None:
@@ -238,8 +257,40 @@ def _weight(decision: SiteDecision) -> tuple[datetime, bool]:
     return decision.decided_at, decision.decision == "decline"
 
 
+def replaced_by(
+    federation: Federation, study: StudyProtocol, amendments: Amendments, now: datetime
+) -> StudyProtocol | None:
+    """The latest amendment in force that closes this version of a study; see the module's docstring."""
+    found: StudyProtocol | None = None
+    versions = deque([study])
+    while versions:
+        for later in amendments(versions.popleft().digest):
+            if later.study.investigator.key != study.investigator.key:
+                continue
+            versions.append(later.study)
+            if _closes_others(federation, later, now):
+                found = later.study
+    return found
+
+
+def _closes_others(federation: Federation, version: Version, now: datetime) -> bool:
+    study = version.study
+    try:
+        check_study(federation, study)
+        said = read_statements(federation, study, version.envelopes, now)
+    except GovernanceError:
+        return False  # it could not run at this party either, so it replaces nothing
+    decided = [said.decisions.get(site) for site in study.sites]
+    approved = all(one is not None and one.decision == "approve" for one in decided)
+    return approved and said.submission is not None and now >= study.validity.not_before
+
+
 def check_approved(
-    federation: Federation, study: StudyProtocol, envelopes: Iterable[Envelope], now: datetime
+    federation: Federation,
+    study: StudyProtocol,
+    envelopes: Iterable[Envelope],
+    now: datetime,
+    amendments: Amendments,
 ) -> Standing:
     """Whether this study may run now, and with which sites.
 
@@ -247,12 +298,16 @@ def check_approved(
         FederationMismatch, PolicyRefused, DocumentError: see `check_study` and `read_statement`.
         ForeignSignature: an envelope was not signed by the party it speaks for.
         NotYetValid, Expired: outside the study's time.
+        Superseded: an approved amendment has replaced it.
         NotApproved: with ``missing`` and ``declined``.
         Withdrawn: fewer sites remain than the study's minimum.
     """
     check_study(federation, study)
     study.check_time(now)
     said = read_statements(federation, study, envelopes, now)
+    replacement = replaced_by(federation, study, amendments, now)
+    if replacement is not None:
+        raise Superseded(study.short_name, study.digest, replacement.digest)
     states = {site: said.state_of(site) for site in study.sites}
     missing = [] if said.submission is not None else ["investigator"]
     missing += [site for site, state in states.items() if state == "waiting"]

@@ -12,6 +12,7 @@
     │   ├── NotApproved          signatures are still missing, or a hospital declined
     │   ├── NotYetValid          before the study's first day
     │   ├── Expired              after the study's last day
+    │   ├── Superseded           an approved amendment has replaced this version of the study
     │   ├── Withdrawn            too few hospitals remain after withdrawals
     │   ├── UnknownAnalysis      the study names no such analysis
     │   ├── UnknownRequester     the signer is none of the study's recipients
@@ -85,6 +86,17 @@ class NotYetValid(NotPermitted):
 
 class Expired(NotPermitted):
     """The study's last day has passed."""
+
+
+class Superseded(NotPermitted):
+    """An approved amendment has replaced this version of the study. ``by`` is the amendment's digest."""
+
+    def __init__(self, short_name: str, study_digest: str, by: str) -> None:
+        self.by = by
+        super().__init__(
+            f"study {short_name} ({study_digest[:12]}) was replaced by its amendment {by[:12]}, which every hospital "
+            f"it names has approved; use that one"
+        )
 
 
 class Withdrawn(NotPermitted):

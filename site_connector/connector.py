@@ -300,7 +300,7 @@ class Connector:
         """All signatures again, this site among those that contribute, the columns those the steward saw, and
         a release that is for data such as these."""
         envelopes = self._mailbox.statements(study.digest)
-        standing = check_approved(self._federation, study, envelopes, now)
+        standing = check_approved(self._federation, study, envelopes, now, self._mailbox.amendments)
         if self._site not in standing.sites:
             raise NotPermitted(f"{self._site} has withdrawn from study {study.short_name}")
         fault = release_fault(study, synthetic=self._synthetic)

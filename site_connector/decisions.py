@@ -116,8 +116,9 @@ class StewardDesk:
 def _check_decidable(item: InboxItem, decision: Decision, fault: str) -> None:
     name = item.study.short_name
     if item.state not in DECIDABLE:
+        by = f" ({item.replaced_by[:12]})" if item.replaced_by else ""
         raise DecisionRefused(
-            f"study {name} is {item.state}; nothing can be decided about it any more"
+            f"study {name} is {item.state}{by}; nothing can be decided about it any more"
             + ("; withdraw instead" if item.state is StudyState.ACTIVE else "")
         )
     if decision == "decline":

@@ -29,6 +29,7 @@ class Intake:
     def __init__(self, federation: Federation, site: str, mailbox: Mailbox) -> None:
         self._federation, self._site, self._mailbox = federation, site, mailbox
         self._studies = {study.digest: study for study in mailbox.studies()}
+        self._amendments = {study.digest: study for study in mailbox.all_amendments()}
         self._refused: set[str] = set()
         self._kept: set[str] = set()
         self._complaints: set[tuple[str, str]] = set()
@@ -52,19 +53,20 @@ class Intake:
                 alone.
         """
         self._waiting.pop(node.node, None)
-        listed = node.studies_naming(self._site)
+        every = {**self._amendments, **self._studies}
+        listed = node.studies_concerning(self._site, every)
         self._waiting[node.node] = {one.digest: one.waiting for one in listed}
         for one in listed:
             key = (node.node, one.digest)
             if one.digest in self._refused or self._taken.get(key) == one.revision:
                 continue
-            known = self._studies.get(one.digest)
+            known = every.get(one.digest)
             taken = self._meet(node, one.digest, now) if known is None else self._follow(node, known, now)
             if taken:
                 self._taken[key] = one.revision
 
     def _follow(self, node: NodeLink, study: StudyProtocol, now: datetime) -> bool:
-        """Take in what is newly said about a study in the mailbox; False if the node does not say it."""
+        """Take in what is newly said about a known study; False if the node does not say it."""
         try:
             _, envelopes = node.study(study.digest)
         except NodeRefused as error:
@@ -84,7 +86,7 @@ class Intake:
         return True
 
     def _fetched(self, node: NodeLink, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]] | None:
-        """A study that names this site and may be proposed in this federation, with what is said about it."""
+        """A study that concerns this site and may be proposed in this federation, with what is said about it."""
         try:
             study, envelopes = node.study(digest)
         except NodeRefused as error:
@@ -98,10 +100,15 @@ class Intake:
         except GovernanceError as error:
             self._refuse(node, study.digest, str(error))
             return False
-        if self._site not in study.sites:
-            self._refuse(node, study.digest, "the study does not name this site")
+        if self._site not in study.sites and not self._amends_ours(study):
+            self._complain(node, study.digest, "the study neither names this site nor amends one that does")
             return False
         return True
+
+    def _amends_ours(self, study: StudyProtocol) -> bool:
+        """Whether it could close a study of this site, by leaving this site out."""
+        amended = self._studies.get(study.amends or "") or self._amendments.get(study.amends or "")
+        return amended is not None and amended.investigator.key == study.investigator.key
 
     def _verified(
         self, node: NodeLink, study: StudyProtocol, envelopes: Sequence[Envelope]
@@ -125,9 +132,13 @@ class Intake:
         return any(envelope.payloadType == InvestigatorSubmission.payload_type for envelope in statements)
 
     def _put(self, study: StudyProtocol, statements: list[Envelope], now: datetime) -> None:
-        if self._mailbox.put_study(study, now):
-            log.info("study received", study=study.digest, short_name=study.short_name)
-        self._studies[study.digest] = study
+        if study.amends is not None:
+            self._mailbox.put_amendment(study)
+            self._amendments[study.digest] = study
+        if self._site in study.sites:
+            if self._mailbox.put_study(study, now):
+                log.info("study received", study=study.digest, short_name=study.short_name)
+            self._studies[study.digest] = study
         for envelope in statements:
             self._kept.add(envelope.digest)
             if self._mailbox.put_statement(study.digest, envelope, now):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +18,7 @@ from sqlalchemy import create_engine, event, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from governance.approval import Statements, read_statements
+from governance.approval import Statements, Version, read_statements, replaced_by
 from governance.envelope import Envelope
 from governance.federation import Federation
 from governance.run_request import RunRequest, Spent
@@ -91,6 +92,24 @@ class Mailbox:
                 return False
             session.add(tables.StudyRow(digest=study.digest, document=study.canonical(), received_at=now))
             return True
+
+    def put_amendment(self, study: StudyProtocol) -> None:
+        """Keep a verified study that amends another, so that the other can be judged."""
+        with self._session() as session:
+            session.merge(
+                tables.AmendmentRow(digest=study.digest, amends=study.amends, document=study.canonical())
+            )
+
+    def amendments(self, digest: str) -> list[Version]:
+        """The amendments of one version, with everything verified that was said about them."""
+        with self._session() as session:
+            return self._amendments(session, digest)
+
+    def all_amendments(self) -> list[StudyProtocol]:
+        """Every amendment, also of those that leave this site out."""
+        with self._session() as session:
+            documents = session.scalars(select(tables.AmendmentRow.document))
+            return [StudyProtocol.from_canonical(document) for document in documents]
 
     def put_statement(self, study_digest: str, envelope: Envelope, now: datetime) -> bool:
         """Add a verified statement; True if it is new."""
@@ -314,11 +333,13 @@ class Mailbox:
     def _item(self, session: Session, row: tables.StudyRow, now: datetime) -> InboxItem:
         study = StudyProtocol.from_canonical(row.document)
         said = read_statements(self._federation, study, self._statements(session, row.digest))
+        later = replaced_by(self._federation, study, partial(self._amendments, session), now)
         return InboxItem(
             study=study,
             digest=row.digest,
             received_at=row.received_at,
-            state=state_of(study, said, self._site, now),
+            state=state_of(study, said, self._site, now, replaced=later is not None),
+            replaced_by=later.digest if later else None,
             standings=_standings(study, said),
             dry_run=DryRun.model_validate_json(row.dry_run) if row.dry_run else None,
             uploads=tuple(self._uploads(session, row.digest)),
@@ -328,6 +349,14 @@ class Mailbox:
     def _statements(self, session: Session, study_digest: str) -> list[Envelope]:
         query = select(tables.StatementRow.envelope).where(tables.StatementRow.study == study_digest)
         return [Envelope.from_canonical(body) for body in session.scalars(query)]
+
+    def _amendments(self, session: Session, digest: str) -> list[Version]:
+        query = select(tables.AmendmentRow).where(tables.AmendmentRow.amends == digest)
+        rows = session.scalars(query.order_by(tables.AmendmentRow.digest))
+        return [
+            Version(StudyProtocol.from_canonical(row.document), self._statements(session, row.digest))
+            for row in rows
+        ]
 
     def _pending(self, session: Session) -> list[tuple[str, Envelope, tuple[str, ...]]]:
         found = []

@@ -40,6 +40,16 @@ class StudyRow(Base):
     note: Mapped[str] = mapped_column(Text, default="")
 
 
+class AmendmentRow(Base):
+    """A study that amends another one, whether it names this site or leaves it out."""
+
+    __tablename__ = "amendments"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    amends: Mapped[str] = mapped_column(String(64), index=True)
+    document: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class StatementRow(Base):
     """A verified statement about a study: submission, decision or withdrawal, of any party."""
 

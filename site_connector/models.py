@@ -19,6 +19,7 @@ class StudyState(StrEnum):
     DECLINED_ELSEWHERE = "declined by another hospital"
     ACTIVE = "active"
     NOT_YET_VALID = "approved, not yet valid"
+    REPLACED = "replaced by an amendment"
     WITHDRAWN = "withdrawn by us"
     TOO_FEW_SITES = "too few hospitals remain"
     EXPIRED = "expired"
@@ -114,12 +115,13 @@ class Upload(Part):
 
 
 class InboxItem(Part):
-    """A study in the mailbox, verified by the connector."""
+    """A study in the mailbox, verified by the connector. ``replaced_by``: digest of the amendment in force."""
 
     study: StudyProtocol
     digest: str
     received_at: datetime
     state: StudyState
+    replaced_by: str | None = None
     standings: tuple[SiteStanding, ...]
     dry_run: DryRun | None = None
     uploads: tuple[Upload, ...] = ()

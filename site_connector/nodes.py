@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from mpc_backend.client.connection import NodeClient
 
 @dataclass(frozen=True)
 class StudyNews:
-    """What a node lists of an open study. ``revision`` changes with every statement it takes in about the study;
+    """What a node lists of a study. ``revision`` changes with every statement it takes in about the study;
     ``waiting``: ids of runs that wait there.
     """
 
@@ -29,8 +29,8 @@ class NodeLink(Protocol):
 
     node: str
 
-    def studies_naming(self, site: str) -> Sequence[StudyNews]:
-        """Open studies that name this site, as the node says."""
+    def studies_concerning(self, site: str, known: Collection[str]) -> Sequence[StudyNews]:
+        """Open studies that name this site, and every amendment of known ones, as the node says."""
 
     def study(self, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]]:
         """The study with this digest and the signed statements about it, which are not trusted yet."""
@@ -52,12 +52,12 @@ class HttpNode:
         self._client = client
         self.node = client.entry.id
 
-    def studies_naming(self, site: str) -> Sequence[StudyNews]:
+    def studies_concerning(self, site: str, known: Collection[str]) -> Sequence[StudyNews]:
         """See `NodeLink`."""
         return [
             StudyNews(line.digest, line.revision, frozenset(line.waiting))
             for line in self._client.studies()
-            if site in line.sites and not line.closed
+            if (site in line.sites and not line.closed) or line.amends in known
         ]
 
     def study(self, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]]:

@@ -180,6 +180,11 @@ def _verdicts(
         ),
         _release(federation, settings, study),
         Verdict(
+            what="Not replaced by an amendment",
+            holds=item.replaced_by is None,
+            detail=f"replaced by {item.replaced_by}" if item.replaced_by else "",
+        ),
+        Verdict(
             what="Still valid", holds=now <= study.validity.not_after, detail=f"{study.validity.not_after:%F}"
         ),
         Verdict(

@@ -9,8 +9,10 @@ from governance.study import StudyProtocol
 from site_connector.models import StudyState
 
 
-def state_of(study: StudyProtocol, said: Statements, site: str, now: datetime) -> StudyState:
-    """The study's state; an expired study is expired whatever was said."""
+def state_of(
+    study: StudyProtocol, said: Statements, site: str, now: datetime, *, replaced: bool
+) -> StudyState:
+    """The study's state; an expired study is expired whatever was said. ``replaced``: an amendment is in force."""
     states = {one: said.state_of(one) for one in study.sites}
     ours, everybody = states[site], set(states.values())
     remaining = sum(state == "approved" for state in states.values())
@@ -18,6 +20,7 @@ def state_of(study: StudyProtocol, said: Statements, site: str, now: datetime) -
         (now > study.validity.not_after, StudyState.EXPIRED),
         (ours == "withdrawn", StudyState.WITHDRAWN),
         (ours == "declined", StudyState.DECLINED),
+        (replaced, StudyState.REPLACED),
         ("declined" in everybody, StudyState.DECLINED_ELSEWHERE),
         (ours == "waiting", StudyState.WAITING_FOR_US),
         ("waiting" in everybody or said.submission is None, StudyState.WAITING_FOR_OTHERS),

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from governance.approval import Version
 from governance.federation import Federation
 from governance.run_request import Spent
 from governance.study import StudyProtocol
 from mpc_backend.client.answers import RunLine
 from mpc_backend.client.errors import BadAnswer, NoUsableAnswer
 from mpc_backend.client.nodes import Faults, NodeSet
-from workbench.consortium import NodeView, Snapshot, StudyView, view_study
+from workbench.consortium import NodeView, Snapshot, view_study
 
 
 class Asker:
@@ -40,7 +41,8 @@ def look(nodes: NodeSet, moment: datetime) -> Snapshot:
         NoUsableAnswer: no node gives a list of studies.
     """
     listed = nodes.studies()
-    studies: list[StudyView] = []
+    seen: list[tuple[Version, Spent]] = []
+    amendments: dict[str | None, list[Version]] = {}
     complaints: list[str] = []
     for digest in listed.digests:
         try:
@@ -51,8 +53,16 @@ def look(nodes: NodeSet, moment: datetime) -> Snapshot:
         runs, faults = nodes.runs(digest)
         complaints += held.complaints
         complaints += [str(fault) for fault in faults.values() if isinstance(fault, BadAnswer)]
-        spent = spent_of(held.study, runs)
-        studies.append(view_study(nodes.federation, held.study, held.statements, moment, spent))
+        version = Version(held.study, held.statements)
+        seen.append((version, spent_of(held.study, runs)))
+        amendments.setdefault(held.study.amends, []).append(version)
+
+    def amending(digest: str) -> list[Version]:
+        return amendments.get(digest, [])
+
+    studies = [
+        view_study(nodes.federation, one.study, one.envelopes, moment, amending, spent) for one, spent in seen
+    ]
     views = _node_views(nodes.federation, listed.faults)
     return Snapshot(nodes.federation, moment, views, tuple(studies), tuple(complaints))
 

@@ -11,15 +11,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from governance.approval import Standing, Statements, check_approved, read_statements
+from governance.approval import Amendments, Standing, Statements, check_approved, read_statements
 from governance.envelope import Envelope
-from governance.errors import Expired, GovernanceError, NotApproved, NotYetValid, Withdrawn
+from governance.errors import Expired, GovernanceError, NotApproved, NotYetValid, Superseded, Withdrawn
 from governance.federation import Federation
 from governance.run_request import Spent, runs_left
 from governance.study import StudyProtocol
 
 StudyState = Literal[
-    "awaiting approval", "approved", "declined", "withdrawn", "expired", "not yet valid", "refused"
+    "awaiting approval",
+    "approved",
+    "declined",
+    "withdrawn",
+    "replaced",
+    "expired",
+    "not yet valid",
+    "refused",
 ]
 
 
@@ -103,33 +110,42 @@ def view_study(
     study: StudyProtocol,
     envelopes: Iterable[Envelope],
     moment: datetime,
+    amendments: Amendments,
     spent: Spent | None = None,
 ) -> StudyView:
     """Judge a study from its signatures, here and now; no node's word for it is taken.
 
-    ``envelopes``: those whose signatures hold, as `NodeSet.study` gives them.
+    ``envelopes`` and those of ``amendments``: whose signatures hold, as `NodeSet.study` gives them.
 
     Raises:
         governance.errors.GovernanceError: an envelope is not signed by the party it speaks for.
     """
     given = list(envelopes)
     statements = read_statements(federation, study, given)
-    state, why, standing = _judge(federation, study, given, moment)
+    state, why, standing = _judge(federation, study, given, moment, amendments)
     return StudyView(study, statements, state, why, standing, spent or Spent())
 
 
 def _judge(
-    federation: Federation, study: StudyProtocol, envelopes: list[Envelope], moment: datetime
+    federation: Federation,
+    study: StudyProtocol,
+    envelopes: list[Envelope],
+    moment: datetime,
+    amendments: Amendments,
 ) -> tuple[StudyState, str, Standing | None]:
     try:
-        return "approved", "", check_approved(federation, study, envelopes, moment)
+        return "approved", "", check_approved(federation, study, envelopes, moment, amendments)
     except NotApproved as error:
         return ("declined" if error.declined else "awaiting approval"), str(error), None
-    except Withdrawn as error:
-        return "withdrawn", str(error), None
-    except Expired as error:
-        return "expired", str(error), None
-    except NotYetValid as error:
-        return "not yet valid", str(error), None
     except GovernanceError as error:
-        return "refused", str(error), None
+        state = next((state for kind, state in _STATES if isinstance(error, kind)), _OTHERWISE)
+        return state, str(error), None
+
+
+_STATES: tuple[tuple[type[GovernanceError], StudyState], ...] = (
+    (Superseded, "replaced"),
+    (Withdrawn, "withdrawn"),
+    (Expired, "expired"),
+    (NotYetValid, "not yet valid"),
+)
+_OTHERWISE: StudyState = "refused"

@@ -56,6 +56,7 @@ class StudyLine(Answer):
 
     digest: Digest
     sites: tuple[Slug, ...]
+    amends: Digest | None = None
     closed: bool
     revision: Digest
     waiting: tuple[Digest, ...]

@@ -148,7 +148,7 @@ def _by_study(pairs: Iterable[Sequence[Any]]) -> defaultdict[str, list[str]]:
 def _study_line(row: StudyRow, said: list[str], waiting: list[str]) -> dict[str, Any]:
     document = parse_json(row.document)
     received = row.received_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    names = {name: document[name] for name in ("short_name", "kind", "sites")}
+    names = {name: document[name] for name in ("short_name", "kind", "sites", "amends")}
     news = {"revision": sha256_hex("".join(said).encode()), "waiting": waiting}
     return {"digest": row.digest, **names, "received_at": received, "closed": row.closed, **news}
 

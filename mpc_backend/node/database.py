@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import DateTime, LargeBinary, String, TypeDecorator, UniqueConstraint, create_engine, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.schema import ForeignKey
 
 OPEN_STATES = ("waiting", "running")
 """States of a run that may still change; the others are final."""
@@ -54,6 +55,16 @@ class StudyRow(Base):
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     closed: Mapped[bool] = mapped_column(default=False)
     """Expired, and its shares are destroyed."""
+
+
+class VersionRow(Base):
+    """What a study's document says of its author and of the version it amends, to find it by."""
+
+    __tablename__ = "versions"
+
+    study: Mapped[str] = mapped_column(ForeignKey("studies.digest", ondelete="CASCADE"), primary_key=True)
+    investigator: Mapped[str] = mapped_column(index=True)
+    amends: Mapped[str | None] = mapped_column(String(64), index=True)
 
 
 class EnvelopeRow(Base):

@@ -39,6 +39,7 @@ PROBLEMS = {
     "not-found": Problem(404, "There is nothing at this address"),
     "method": Problem(405, "This address does not take that method"),
     "duplicate-upload": Problem(409, "The site has uploaded for this already"),
+    "superseded": Problem(409, "An approved amendment has replaced this version of the study"),
     "withdrawn": Problem(409, "The site has withdrawn from the study"),
     "shares-mismatch": Problem(422, "The shares do not match the signed manifest"),
     "tables-mismatch": Problem(422, "The tables are not those the signed study asks for"),
@@ -54,6 +55,7 @@ _TYPES: tuple[tuple[type[Exception], str], ...] = (
     (governance.NotApproved, "not-approved"),
     (governance.NotYetValid, "expired"),
     (governance.Expired, "expired"),
+    (governance.Superseded, "superseded"),
     (governance.Withdrawn, "withdrawn"),
     (governance.OverBudget, "over-budget"),
     (governance.Replayed, "replayed"),
@@ -93,6 +95,8 @@ def details_of(error: Exception) -> dict[str, object]:
     """Members beyond the usual ones that a client can act on."""
     if isinstance(error, governance.NotApproved):
         return {"missing": list(error.missing), "declined": list(error.declined)}
+    if isinstance(error, governance.Superseded):
+        return {"amendment": error.by}
     return dict(error.more) if isinstance(error, Refusal) else {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -14,6 +15,7 @@ from governance.approval import (
     SiteDecision,
     Standing,
     Statement,
+    Version,
     Withdrawal,
     check_approved,
     check_study,
@@ -22,10 +24,10 @@ from governance.approval import (
 )
 from governance.canonical import canonical_json, sha256_hex
 from governance.envelope import Envelope
-from governance.errors import NotApproved, NotPermitted
+from governance.errors import NotPermitted
 from governance.study import StudyProtocol
 from mpc_backend.node.core import NodeCore, parse_study
-from mpc_backend.node.database import EnvelopeRow, StudyRow, UploadRow, utc_now
+from mpc_backend.node.database import EnvelopeRow, StudyRow, UploadRow, VersionRow, utc_now
 from mpc_backend.node.errors import Refusal
 from mpc_backend.planned import planned_tables
 
@@ -37,6 +39,8 @@ LARGEST_UNSUBMITTED = 64 * 1024 * 1024
 """Studies kept without their investigator's signature, and their bytes in all."""
 UNSUBMITTED_KEPT = timedelta(days=1)
 """Once there is no more room, studies unsigned for this long are forgotten."""
+SUBMITTED = select(EnvelopeRow.study).where(EnvelopeRow.kind == InvestigatorSubmission.payload_type)
+"""Digests of the studies that their investigators signed."""
 
 
 def post_study(core: NodeCore, document: bytes) -> tuple[StudyProtocol, bool]:
@@ -56,6 +60,8 @@ def post_study(core: NodeCore, document: bytes) -> tuple[StudyProtocol, bool]:
             return study, False
         forgotten = _make_room(session, len(document))
         session.add(StudyRow(digest=study.digest, document=document))
+        session.flush()
+        session.add(VersionRow(study=study.digest, investigator=study.investigator.key, amends=study.amends))
     for digest in forgotten:
         core.record("study forgotten", study=digest, why="not submitted")
     core.record("study received", study=study.digest)
@@ -68,8 +74,7 @@ def _make_room(session: Session, size: int) -> list[str]:
     Raises:
         Refusal: those that wait are too many or too large, and too young to be forgotten.
     """
-    submitted = select(EnvelopeRow.study).where(EnvelopeRow.kind == InvestigatorSubmission.payload_type)
-    unsigned = StudyRow.digest.not_in(submitted)
+    unsigned = StudyRow.digest.not_in(SUBMITTED)
     if _fits(session, unsigned, size):
         return []
     unheard = StudyRow.digest.not_in(select(EnvelopeRow.study))
@@ -163,15 +168,23 @@ def standing_of(core: NodeCore, session: Session, study: StudyProtocol) -> Stand
     """Which sites a run of this study has now, after checking every signature again.
 
     Raises:
-        governance.errors.GovernanceError: not approved, out of date, or too few sites remain.
+        governance.errors.GovernanceError: not approved, out of date, replaced by an amendment, or too few sites
+            remain.
     """
-    return check_approved(core.federation, study, envelopes_of(session, study.digest), utc_now())
+    envelopes = envelopes_of(session, study.digest)
+    return check_approved(core.federation, study, envelopes, utc_now(), partial(amendments, session))
+
+
+def amendments(session: Session, digest: str) -> list[Version]:
+    """Every submitted study that amends this version."""
+    rows = select(VersionRow.study).where(VersionRow.amends == digest, VersionRow.study.in_(SUBMITTED))
+    found = session.scalars(rows.order_by(VersionRow.study))
+    return [Version(find_study(session, one), envelopes_of(session, one)) for one in found]
 
 
 def study_state(core: NodeCore, session: Session, study: StudyProtocol) -> dict[str, Any]:
     """How far a study is, for people: who signed, and whether it may run."""
-    envelopes = envelopes_of(session, study.digest)
-    said = read_statements(core.federation, study, envelopes)
+    said = read_statements(core.federation, study, envelopes_of(session, study.digest))
     state: dict[str, Any] = {
         "submitted": said.submission is not None,
         "sites": {site: said.state_of(site) for site in study.sites},
@@ -179,8 +192,8 @@ def study_state(core: NodeCore, session: Session, study: StudyProtocol) -> dict[
         "why_not": "",
     }
     try:
-        check_approved(core.federation, study, envelopes, utc_now())
-    except (NotPermitted, NotApproved) as error:
+        standing_of(core, session, study)
+    except NotPermitted as error:
         state |= {"may_run": False, "why_not": str(error)}
     return state
 

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
-from governance.approval import InvestigatorSubmission, SiteDecision
+from governance.approval import Amendments, InvestigatorSubmission, SiteDecision
 from governance.envelope import Envelope, sign_document
 from governance.federation import Federation, NodeEntry, SiteEntry
 from governance.keys import SealingKey, SigningKey
@@ -19,6 +19,7 @@ from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+UNAMENDED: Amendments = lambda _: ()  # noqa: E731
 NODES = ("node-a", "node-b", "node-c", "node-d")
 SITES = ("north", "south", "west")
 COHORT = """cohort "Type 2 diabetes"

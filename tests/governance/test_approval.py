@@ -20,7 +20,7 @@ from governance.errors import DocumentError, Expired, ForeignSignature, NotAppro
 from governance.federation import Federation
 from governance.keys import SigningKey
 from governance.study import StudyProtocol
-from tests.governance.conftest import NOW, SITES, Parties
+from tests.governance.conftest import NOW, SITES, UNAMENDED, Parties
 
 
 def withdrawal(parties: Parties, study: StudyProtocol, site: str, by: SigningKey | None = None) -> Envelope:
@@ -32,8 +32,8 @@ def test_approved_when_everybody_signed(
     parties: Parties, federation: Federation, study: StudyProtocol
 ) -> None:
     envelopes = parties.approvals(study)
-    assert check_approved(federation, study, envelopes, NOW) == Standing(SITES)
-    assert check_approved(federation, study, envelopes[::-1] + envelopes, NOW) == Standing(SITES)
+    assert check_approved(federation, study, envelopes, NOW, UNAMENDED) == Standing(SITES)
+    assert check_approved(federation, study, envelopes[::-1] + envelopes, NOW, UNAMENDED) == Standing(SITES)
 
 
 def test_every_missing_signature_is_named(
@@ -42,10 +42,12 @@ def test_every_missing_signature_is_named(
     envelopes = parties.approvals(study)
     for position, who in enumerate(("investigator", *SITES)):
         with pytest.raises(NotApproved) as caught:
-            check_approved(federation, study, envelopes[:position] + envelopes[position + 1 :], NOW)
+            check_approved(
+                federation, study, envelopes[:position] + envelopes[position + 1 :], NOW, UNAMENDED
+            )
         assert caught.value.missing == (who,)
     with pytest.raises(NotApproved, match="no signature yet from investigator, north, south, west"):
-        check_approved(federation, study, [], NOW)
+        check_approved(federation, study, [], NOW, UNAMENDED)
 
 
 def test_a_decline_blocks_until_the_steward_decides_anew(
@@ -54,11 +56,11 @@ def test_a_decline_blocks_until_the_steward_decides_anew(
     envelopes = parties.approvals(study)
     declined = parties.decision(study, "south", decision="decline", decided_at=NOW + timedelta(hours=1))
     with pytest.raises(NotApproved, match="declined by south") as caught:
-        check_approved(federation, study, [*envelopes, declined], NOW + timedelta(hours=1))
+        check_approved(federation, study, [*envelopes, declined], NOW + timedelta(hours=1), UNAMENDED)
     assert caught.value.declined == ("south",)
     again = parties.decision(study, "south", decided_at=NOW + timedelta(hours=2))
     later = NOW + timedelta(hours=2)
-    assert check_approved(federation, study, [again, declined, *envelopes], later).sites == SITES
+    assert check_approved(federation, study, [again, declined, *envelopes], later, UNAMENDED).sites == SITES
 
 
 def test_an_approval_from_the_future_does_not_outlive_a_decline(
@@ -67,7 +69,7 @@ def test_an_approval_from_the_future_does_not_outlive_a_decline(
     ahead = parties.decision(study, "south", decided_at=NOW + timedelta(days=3000))
     declined = parties.decision(study, "south", decision="decline", decided_at=NOW)
     with pytest.raises(DocumentError, match=r"ahead of .* sign anew"):
-        check_approved(federation, study, [*parties.approvals(study), declined, ahead], NOW)
+        check_approved(federation, study, [*parties.approvals(study), declined, ahead], NOW, UNAMENDED)
     with pytest.raises(DocumentError, match="sign anew"):
         read_statement(federation, study, ahead, NOW)
     within = parties.decision(study, "south", decided_at=NOW + timedelta(minutes=5))
@@ -110,7 +112,7 @@ def test_foreign_signatures_are_refused(
     ]
     for envelope in foreign:
         with pytest.raises(ForeignSignature):
-            check_approved(federation, study, [*parties.approvals(study), envelope], NOW)
+            check_approved(federation, study, [*parties.approvals(study), envelope], NOW, UNAMENDED)
 
 
 def test_a_signature_for_a_changed_study_does_not_carry_over(
@@ -118,7 +120,7 @@ def test_a_signature_for_a_changed_study_does_not_carry_over(
 ) -> None:
     changed = parties.study(federation, budget={"runs": 1000})
     with pytest.raises(ForeignSignature, match="a changed study is signed anew"):
-        check_approved(federation, changed, parties.approvals(study), NOW)
+        check_approved(federation, changed, parties.approvals(study), NOW, UNAMENDED)
 
 
 def test_a_changed_byte_in_a_decision_is_refused(
@@ -128,7 +130,7 @@ def test_a_changed_byte_in_a_decision_is_refused(
     body = declined.body.replace(b'"decline"', b'"approve"')
     forged = declined.model_copy(update={"payload": base64.b64encode(body).decode()})
     with pytest.raises(ForeignSignature, match="steward of north"):
-        check_approved(federation, study, [*parties.approvals(study), forged], NOW)
+        check_approved(federation, study, [*parties.approvals(study), forged], NOW, UNAMENDED)
 
 
 def test_a_statement_signed_as_another_kind_is_refused(
@@ -137,10 +139,10 @@ def test_a_statement_signed_as_another_kind_is_refused(
     approval = parties.decision(study, "north")
     relabelled = approval.model_copy(update={"payloadType": Withdrawal.payload_type})
     with pytest.raises(DocumentError):
-        check_approved(federation, study, [relabelled], NOW)
+        check_approved(federation, study, [relabelled], NOW, UNAMENDED)
     unknown = sign_envelope("text/plain", approval.body, parties.stewards["north"])
     with pytest.raises(DocumentError, match="no statement about a study"):
-        check_approved(federation, study, [unknown], NOW)
+        check_approved(federation, study, [unknown], NOW, UNAMENDED)
 
 
 def test_outside_its_time_an_approved_study_is_refused(
@@ -148,15 +150,17 @@ def test_outside_its_time_an_approved_study_is_refused(
 ) -> None:
     for when, error in ((NOW.replace(year=2027), Expired), (NOW.replace(year=2025), NotYetValid)):
         with pytest.raises(error):
-            check_approved(federation, study, parties.approvals(study), when)
+            check_approved(federation, study, parties.approvals(study), when, UNAMENDED)
 
 
 def test_a_withdrawn_site_no_longer_contributes(parties: Parties, federation: Federation) -> None:
     study = parties.study(federation, disclosure={"minimum_sites": 2})
     envelopes = [*parties.approvals(study), withdrawal(parties, study, "south")]
-    assert check_approved(federation, study, envelopes, NOW) == Standing(("north", "west"), ("south",))
+    assert check_approved(federation, study, envelopes, NOW, UNAMENDED) == Standing(
+        ("north", "west"), ("south",)
+    )
     later = parties.decision(study, "south", decided_at=NOW + timedelta(days=1))
     tomorrow = NOW + timedelta(days=1)
-    assert check_approved(federation, study, [*envelopes, later], tomorrow).withdrawn == ("south",)
+    assert check_approved(federation, study, [*envelopes, later], tomorrow, UNAMENDED).withdrawn == ("south",)
     with pytest.raises(Withdrawn, match="south, west withdrew; 1 sites remain, 2 are needed"):
-        check_approved(federation, study, [*envelopes, withdrawal(parties, study, "west")], NOW)
+        check_approved(federation, study, [*envelopes, withdrawal(parties, study, "west")], NOW, UNAMENDED)

@@ -7,7 +7,7 @@ import csv
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -213,12 +213,12 @@ class LocalNode:
         if self.down:
             raise NodeUnreachable(self.node, "https://127.0.0.1", "refused")
 
-    def studies_naming(self, site: str) -> Sequence[StudyNews]:
+    def studies_concerning(self, site: str, known: Collection[str]) -> Sequence[StudyNews]:
         self._up()
         return [
             StudyNews(digest, str(self.said.get(digest)), frozenset(self._asked(digest)))
             for digest, study in self.studies_held.items()
-            if site in study.sites
+            if site in study.sites or study.amends in known
         ]
 
     def study(self, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]]:

@@ -55,7 +55,32 @@ def malformed(call: Callable[[], object]) -> None:
     ],
 )
 def test_a_malformed_list_of_studies_is_a_refusal(consortium: Consortium, body: object) -> None:
-    malformed(lambda: link(consortium, always(body)).studies_naming("north"))
+    malformed(lambda: link(consortium, always(body)).studies_concerning("north", ()))
+
+
+def test_studies_of_this_site_and_amendments_of_known_ones_concern_it(consortium: Consortium) -> None:
+    lines = [
+        {
+            "digest": f"{number}" * 64,
+            "sites": sites,
+            "amends": amends,
+            "closed": closed,
+            "revision": DIGEST,
+            "waiting": [],
+        }
+        for number, (sites, closed, amends) in enumerate(
+            [
+                (["north"], False, None),
+                (["north"], True, None),
+                (["south"], False, None),
+                (["south"], False, DIGEST),
+                (["south"], True, DIGEST),
+                (["south"], False, "cd" * 32),
+            ]
+        )
+    ]
+    found = link(consortium, always(lines)).studies_concerning("north", {DIGEST})
+    assert [one.digest[0] for one in found] == ["0", "3", "4"], "an amendment that has ended still counts"
 
 
 @pytest.mark.parametrize("body", [[], None, {}, {"study": {"title": 1}, "envelopes": []}, {"study": 2**70}])
@@ -114,7 +139,7 @@ def test_an_error_that_is_no_object_is_a_refusal(consortium: Consortium, body: o
 
 def test_nesting_no_parser_follows_is_no_answer(consortium: Consortium) -> None:
     with pytest.raises(NodeUnreachable):
-        link(consortium, always(b"[" * 200_000)).studies_naming("north")
+        link(consortium, always(b"[" * 200_000)).studies_concerning("north", ())
 
 
 def test_one_node_that_answers_nonsense_stops_nothing(loaded: Consortium) -> None:

@@ -79,7 +79,7 @@ class Consortium:
 
     def view(self, study: StudyProtocol, *, by: tuple[str, ...] = ("north", "south", "west")) -> StudyView:
         """A study as the workbench sees it."""
-        return view_study(self.federation, study, self.envelopes(study, by=by), now())
+        return view_study(self.federation, study, self.envelopes(study, by=by), now(), lambda _: ())
 
     def show(self, *views: StudyView, silent: tuple[str, ...] = ()) -> None:
         """Let the nodes show these studies."""

@@ -15,6 +15,7 @@ COLOURS = {
     "approved": "green",
     "declined": "red",
     "withdrawn": "red",
+    "replaced": "gray",
     "expired": "gray",
     "not yet valid": "gray",
     "refused": "red",
