@@ -93,7 +93,7 @@ def _steps(study: StudyProtocol, entry: StudyAnalysis, rows: int, cohort: str | 
     found, parameters = resolve(study, entry.id, None if cohort is None else {"cohort": cohort})
     specs = found.tables(parameters)
     released = Released(study.disclosure, study.sites, receiving_sites(study)[:1])
-    cost = counted(found, parameters, released, rows)
+    cost = counted(found, parameters, released, rows, study.protocol)
     return [
         *(_upload(study.protocol, entry.id, spec, rows) for spec in specs),
         PlanStep(
@@ -149,15 +149,17 @@ def _bytes(column: Column, rows: int) -> int:
     return word_count(size) * 8 if column.kind == "bit" else size * column.ring // 8
 
 
-def counted(found: Analysis[Any], parameters: Parameters, released: Released, rows: int) -> Cost:
+def counted(
+    found: Analysis[Any], parameters: Parameters, released: Released, rows: int, protocol: str
+) -> Cost:
     """Rounds and bytes of one run, by running it on empty tables of this shape."""
-    protocol = Counting()
+    counting = Counting(protocol)
     inputs: dict[str, Mapping[str, Mapping[str, SecretValue]]] = {}
     for spec in found.tables(parameters):
         owners = ("query",) if spec.level == "query" else released.sites
-        inputs[spec.name] = {owner: _empty(protocol, spec, rows) for owner in owners}
-    found.compute(Session(protocol), parameters, released, inputs)
-    return protocol.cost
+        inputs[spec.name] = {owner: _empty(counting, spec, rows) for owner in owners}
+    found.compute(Session(counting), parameters, released, inputs)
+    return counting.cost
 
 
 def _empty(protocol: Counting, spec: TableSpec, rows: int) -> dict[str, SecretValue]:

@@ -1,8 +1,5 @@
 """What a computation costs the nodes, found by running it: the analysis itself on empty tables of the planned shape,
 with a protocol that counts. Rounds and bytes do not depend on data, so the count holds for every run of that shape.
-
-Per operation and node of ``rep4`` (reference: Dalskov, Escudero and Keller, USENIX Security 2021): a product or AND costs
-six messages of one word among four nodes, an input known to two nodes one, a shuffle twelve, an opening one a node.
 """
 
 from __future__ import annotations
@@ -13,14 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpc_backend.kernels.arrays import Indices, Words
+from mpc_backend.protocols import SHARED
 from mpc_backend.protocols.base import NONE, JointInput
 from mpc_backend.protocols.plain import Plain
 from mpc_backend.transport.memory import MemoryNetwork
-
-NODES = 4
-PRODUCT, INPUT, SHUFFLE = 6 / NODES, 1 / NODES, 12 / NODES
-"""Words sent by each node, per word of result."""
-SHUFFLE_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -32,10 +25,11 @@ class Cost:
 
 
 class Counting(Plain):
-    """The cleartext protocol, counting what ``rep4`` would send."""
+    """The cleartext protocol, counting what nodes under another protocol would send."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: str) -> None:
         super().__init__(0, MemoryNetwork(1, 1.0, None, {}).transport(0))
+        self._costs = SHARED[protocol].costs
         self.rounds, self.words = 0, 0.0
 
     @property
@@ -49,31 +43,30 @@ class Counting(Plain):
         return results
 
     def multiply(self, x: Words, y: Words) -> Words:
-        return self._count(1, PRODUCT, super().multiply(x, y))
+        return self._count(1, self._costs.product, super().multiply(x, y))
 
     def matmul(self, x: Words, y: Words) -> Words:
         product = np.zeros((1, x.shape[1], y.shape[2]), x.dtype)
-        return self._count(1, PRODUCT, product)
+        return self._count(1, self._costs.product, product)
 
     def dot(self, x: Words, y: Words) -> Words:
-        return self._count(1, PRODUCT, super().dot(x, y))
+        return self._count(1, self._costs.product, super().dot(x, y))
 
     def and_rows(self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE) -> Words:
         results = super().and_rows(x, y, z, rows, keep)
-        self._count(1, PRODUCT, results[:, : rows.shape[1]])
+        self._count(1, self._costs.product, results[:, : rows.shape[1]])
         return results
 
     def and_(self, x: Words, y: Words) -> Words:
-        return self._count(1, PRODUCT, x & y)
+        return self._count(1, self._costs.product, x & y)
 
-    def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
-        values = super().joint_input(inputs)
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[tuple[Words, Words]]:
         self.rounds += 1
-        self.words += INPUT * sum(value.nbytes for value in values)
-        return values
+        self.words += self._costs.joint_input * sum(entry.values.nbytes for entry in inputs)
+        return super().joint_input(inputs)
 
     def shuffle(self, tables: Sequence[tuple[Words, bool]]) -> list[Words]:
         shuffled = super().shuffle(tables)
-        self.rounds += SHUFFLE_ROUNDS
-        self.words += SHUFFLE * sum(table.nbytes for table in shuffled)
+        self.rounds += self._costs.shuffle_rounds
+        self.words += self._costs.shuffle * sum(table.nbytes for table in shuffled)
         return shuffled

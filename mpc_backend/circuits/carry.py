@@ -10,20 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpc_backend.kernels.arrays import Indices, Words, ring_type
-from mpc_backend.kernels.planes import planes_of, word_count
+from mpc_backend.kernels.arrays import Indices, Words
+from mpc_backend.kernels.planes import planes_of
 from mpc_backend.protocols.base import JointInput, Protocol
 
-PACKED = ring_type(64)
 
-
-def plane_inputs(halves: tuple[Words | None, Words | None], n: int, count: int) -> list[JointInput]:
-    """The low ``count`` bit planes of either half of n values, as inputs of shape (count, words)."""
-    shape = (count, word_count(n))
-    return [
-        JointInput(half, None if values is None else planes_of(values, count), shape, PACKED, xor=True)
-        for half, values in enumerate(halves)
-    ]
+def plane_input(values: Words, count: int) -> JointInput:
+    """The low ``count`` bit planes of what this node knows of the halves of n values: shape (count, words)."""
+    return JointInput(planes_of(values, count), xor=True)
 
 
 def _rows(*columns: tuple[int, int, int]) -> Indices:
@@ -99,8 +93,7 @@ def _prefix_level(protocol: Protocol, stack: Words, count: int, span: int) -> Wo
 
 def sign(protocol: Protocol, x: Words, planes: int) -> Words:
     """x (c, n) < 0 for values of ``planes`` signed bits -> packed XOR shares (c, words)."""
-    n = x.shape[1]
-    a, b = protocol.joint_input(plane_inputs(protocol.halves(x, xor=False), n, planes))
+    [(a, b)] = protocol.joint_input([plane_input(protocol.halves(x, xor=False).known, planes)])
     top = a[:, planes - 1] ^ b[:, planes - 1]
     if planes == 1:
         return top
@@ -109,9 +102,7 @@ def sign(protocol: Protocol, x: Words, planes: int) -> Words:
 
 def is_zero(protocol: Protocol, x: Words, planes: int) -> Words:
     """x (c, n) = 0 mod 2^planes -> packed XOR shares (c, words): h0 = -h1 compared plane by plane, no carries."""
-    first, second = protocol.halves(x, xor=False)
-    negated = None if second is None else np.negative(second)
-    a, b = protocol.joint_input(plane_inputs((first, negated), x.shape[1], planes))
+    [(a, b)] = protocol.joint_input([plane_input(protocol.halves(x, xor=False).opposed(), planes)])
     same = protocol.xor_constant(a ^ b, np.full((), 0xFFFFFFFFFFFFFFFF, np.uint64))
     return all_rows(protocol, same)
 
@@ -128,5 +119,5 @@ def all_rows(protocol: Protocol, x: Words) -> Words:
 
 def bit_planes(protocol: Protocol, x: Words, planes: int) -> Words:
     """The low ``planes`` bits of x (c, n) as XOR-shared planes (c, planes, words)."""
-    a, b = protocol.joint_input(plane_inputs(protocol.halves(x, xor=False), x.shape[1], planes))
+    [(a, b)] = protocol.joint_input([plane_input(protocol.halves(x, xor=False).known, planes)])
     return sum_planes(protocol, a, b)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpc_backend.circuits.carry import carry_out, plane_inputs
+from mpc_backend.circuits.carry import carry_out, plane_input
 from mpc_backend.kernels.arrays import Words, WordType, ring_bits
 from mpc_backend.kernels.planes import packed, unpacked, word_count
 from mpc_backend.protocols.base import JointInput, Protocol
@@ -26,31 +26,16 @@ def unpack_shares(words: Words, n: int) -> Words:
 
 def bits_to_ring(protocol: Protocol, words: Words, n: int, dtype: WordType) -> Words:
     """n packed bits (c, words) -> the same 0/1 values in a ring (c, n): u + v - 2 u v of the XOR halves. Two rounds."""
-    halves = protocol.halves(words, xor=True)
-    u, v = protocol.joint_input(
-        [
-            JointInput(
-                half, None if known is None else unpacked(known, n, dtype.type), (n,), dtype, xor=False
-            )
-            for half, known in enumerate(halves)
-        ]
-    )
+    bits = unpacked(protocol.halves(words, xor=True).known, n, dtype.type)
+    [(u, v)] = protocol.joint_input([JointInput(bits, xor=False)])
     product = protocol.multiply(u, v)
     product += product
     return u + v - product
 
 
-def shifted_halves(protocol: Protocol, x: Words, offset: int) -> tuple[Words | None, Words | None]:
-    """The halves of x + offset."""
-    first, second = protocol.halves(x, xor=False)
-    return (None if first is None else first + x.dtype.type(offset)), second
-
-
-def half_input(half: int, values: Words | None, n: int, dtype: WordType) -> JointInput:
-    """n ring elements known to one half."""
-    return JointInput(
-        half, None if values is None else values.astype(dtype, copy=False), (n,), dtype, xor=False
-    )
+def ring_input(values: Words, dtype: WordType) -> JointInput:
+    """Ring elements that follow from what this node knows of the halves."""
+    return JointInput(values.astype(dtype, copy=False), xor=False)
 
 
 def top_bit_or(protocol: Protocol, u: Words, v: Words) -> Words:
@@ -67,15 +52,15 @@ def widen(protocol: Protocol, x: Words, bits: int, dtype: WordType) -> Words:
     ring, n = ring_bits(x), x.shape[1]
     spare = bits < ring
     offset = 1 << (ring - 2 if spare else ring - 1)
-    halves = shifted_halves(protocol, x, offset)
-    inputs = [half_input(half, values, n, dtype) for half, values in enumerate(halves)]
+    known = protocol.halves(x, xor=False).plus(offset).known
     if spare:
-        tops = [None if values is None else values >> values.dtype.type(ring - 1) for values in halves]
-        inputs += [half_input(half, values, n, dtype) for half, values in enumerate(tops)]
-        first, second, top_first, top_second = protocol.joint_input(inputs)
+        tops = known >> known.dtype.type(ring - 1)
+        (first, second), (top_first, top_second) = protocol.joint_input(
+            [ring_input(known, dtype), ring_input(tops, dtype)]
+        )
         wrap = top_bit_or(protocol, top_first, top_second)
     else:
-        first, second, a, b = protocol.joint_input(inputs + plane_inputs(halves, n, ring))
+        (first, second), (a, b) = protocol.joint_input([ring_input(known, dtype), plane_input(known, ring)])
         wrap = bits_to_ring(protocol, carry_out(protocol, a, b), n, dtype)
     wrapped = first + second - (wrap << dtype.type(ring))
     return protocol.add_constant(wrapped, np.negative(np.full((), offset, dtype)))

@@ -11,27 +11,29 @@ probabilistic truncation is for values that are never opened nor compared with a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from mpc_backend.circuits.carry import carry_out, plane_inputs
-from mpc_backend.circuits.convert import bits_to_ring, half_input, shifted_halves, top_bit_or
+from mpc_backend.circuits.carry import carry_out, plane_input
+from mpc_backend.circuits.convert import bits_to_ring, ring_input, top_bit_or
 from mpc_backend.kernels.arrays import Words, ring_bits
 from mpc_backend.protocols.base import JointInput, Protocol
 
 
-def _parts(halves: tuple[Words | None, Words | None], n: int, f: int, template: Words) -> list[JointInput]:
-    ring, word = ring_bits(template), template.dtype.type
-    inputs = []
-    for shift in (f, ring - 1):
-        for half, values in enumerate(halves):
-            inputs.append(
-                half_input(half, None if values is None else values >> word(shift), n, template.dtype)
-            )
-    return inputs
+def _known(protocol: Protocol, x: Words) -> Words:
+    """What this node knows of the halves of x + 2^(r-2)."""
+    return protocol.halves(x, xor=False).plus(1 << (ring_bits(x) - 2)).known
 
 
-def _combine(protocol: Protocol, parts: list[Words], f: int) -> Words:
-    first, second, top_first, top_second = parts
+def _parts(known: Words, f: int) -> list[JointInput]:
+    """The halves shifted, and their top bits."""
+    word = known.dtype.type
+    return [ring_input(known >> word(shift), known.dtype) for shift in (f, ring_bits(known) - 1)]
+
+
+def _combine(protocol: Protocol, parts: Sequence[tuple[Words, Words]], f: int) -> Words:
+    (first, second), (top_first, top_second) = parts
     ring, word = ring_bits(first), first.dtype.type
     wrap = top_bit_or(protocol, top_first, top_second)
     shifted = first + second - (wrap << word(ring - f))
@@ -43,9 +45,7 @@ def truncate(protocol: Protocol, x: Words, f: int) -> Words:
     if f == 0:
         return x
     _check_shift(x, f)
-    halves = shifted_halves(protocol, x, 1 << (ring_bits(x) - 2))
-    parts = protocol.joint_input(_parts(halves, x.shape[1], f, x))
-    return _combine(protocol, parts, f)
+    return _combine(protocol, protocol.joint_input(_parts(_known(protocol, x), f)), f)
 
 
 def floor_shift(protocol: Protocol, x: Words, f: int) -> Words:
@@ -53,10 +53,9 @@ def floor_shift(protocol: Protocol, x: Words, f: int) -> Words:
     if f == 0:
         return x
     _check_shift(x, f)
-    n = x.shape[1]
-    halves = shifted_halves(protocol, x, 1 << (ring_bits(x) - 2))
-    *parts, a, b = protocol.joint_input(_parts(halves, n, f, x) + plane_inputs(halves, n, f))
-    carry = bits_to_ring(protocol, carry_out(protocol, a, b), n, x.dtype)
+    known = _known(protocol, x)
+    *parts, (a, b) = protocol.joint_input([*_parts(known, f), plane_input(known, f)])
+    carry = bits_to_ring(protocol, carry_out(protocol, a, b), x.shape[1], x.dtype)
     return _combine(protocol, parts, f) + carry
 
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from mpc_backend.kernels import matrices, planes, products, rows
+from mpc_backend.kernels import matrices, planes, products, rows, triples
 from mpc_backend.kernels.arrays import RING_TYPES
 
 _log = logging.getLogger("mpc_backend.kernels")
@@ -30,6 +30,8 @@ def _compile_products(dtype: np.dtype[np.uint64]) -> None:
     tail = (masks[:5], True, True, masks[5], out[0].copy(), masks[6])
     products.multiply_block(x, x, out, 0, 4, *tail)
     products.mask_block(x, out, 0, 4, *tail)
+    triples.multiply_pairs(x[:2], x[:2], out[:2], 0, 4, masks[:2], out[2])
+    triples.mask_sums(x[0], out[:2], 0, 4, masks[:2], out[2])
     matrices.matrix_product(x, x)
     matrices.dot_rows(x, x, np.zeros(3, dtype))
 
@@ -39,6 +41,9 @@ def _compile_and() -> None:
     index = np.array([[0], [0], [-1]], np.int64)
     rest = (masks[:5], True, True, masks[5], np.zeros(4, np.uint64), masks[6])
     products.and_block(x, x, x, index, np.zeros_like(x), 0, 4, *rest)
+    triples.and_pairs(
+        x[:2], x[:2], x[:2], index, np.zeros_like(x[:2]), 0, 4, masks[:2], np.zeros(4, np.uint64)
+    )
 
 
 def _compile_planes(dtype: np.dtype[np.uint64], ring: int) -> None:

@@ -27,10 +27,10 @@ def fisher_yates(random: Words, order: Indices) -> None:
 
 @_jit
 def permute_add(x: Words, order: Indices, start: int, masks: Words, out: Words) -> None:
-    """out[c, r] = x[c, order[r]] + masks[c, r - start] in the ring, for the rows (3, n, w) that masks (3, b, w) cover."""
+    """out[c, r] = x[c, order[r]] + masks[c, r - start] in the ring, for the rows (c, n, w) that masks (c, b, w) cover."""
     for i in range(masks.shape[1]):
         source = order[start + i]
-        for c in range(3):
+        for c in range(x.shape[0]):
             for w in range(x.shape[2]):
                 out[c, start + i, w] = x[c, source, w] + masks[c, i, w]
 
@@ -40,6 +40,6 @@ def permute_xor(x: Words, order: Indices, start: int, masks: Words, out: Words) 
     """The same with XOR."""
     for i in range(masks.shape[1]):
         source = order[start + i]
-        for c in range(3):
+        for c in range(x.shape[0]):
             for w in range(x.shape[2]):
                 out[c, start + i, w] = x[c, source, w] ^ masks[c, i, w]

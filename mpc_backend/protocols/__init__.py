@@ -6,16 +6,19 @@ from mpc_backend.errors import UnknownProtocol
 from mpc_backend.protocols.base import Protocol
 from mpc_backend.protocols.keys import JobKeys
 from mpc_backend.protocols.plain import Plain
+from mpc_backend.protocols.rep3 import Rep3
 from mpc_backend.protocols.rep4 import Rep4
 from mpc_backend.transport.base import Transport
 
-NAMES = ("plain", "rep4")
+SHARED: dict[str, type[Rep3] | type[Rep4]] = {kind.name: kind for kind in (Rep3, Rep4)}
+"""Protocols that protect what they compute on."""
+NAMES = (Plain.name, *SHARED)
 
 
 def make_protocol(index: int, name: str, transport: Transport, keys: JobKeys | None) -> Protocol:
     """The protocol object of one node; raises UnknownProtocol."""
     if name == Plain.name:
         return Plain(index, transport)
-    if name == Rep4.name and keys is not None:
-        return Rep4(index, transport, keys)
+    if name in SHARED and keys is not None:
+        return SHARED[name](index, transport, keys)
     raise UnknownProtocol(f"protocol {name!r} is not one of {', '.join(NAMES)}")

@@ -21,17 +21,48 @@ NONE: Indices = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
-class JointInput:
-    """One value that the nodes of one half know in common and bring in as fresh shares.
+class Halves:
+    """x = h0 + h1 (or h0 XOR h1) as one node sees it: at every position it knows one of the two in full.
 
-    ``values`` is None at nodes outside that half; ``shape`` and ``dtype`` are public; ``xor``: share over XOR.
+    ``known``: h0 at the positions ``first`` of the last axis, h1 everywhere else.
     """
 
-    half: int
-    values: Words | None
-    shape: tuple[int, ...]
-    dtype: WordType
+    known: Words
+    first: slice
+
+    def plus(self, offset: int) -> Halves:
+        """The halves of x + offset: h0 + offset and h1."""
+        known = self.known.copy()
+        known[..., self.first] += known.dtype.type(offset)
+        return Halves(known, self.first)
+
+    def opposed(self) -> Words:
+        """h0 and -h1, which are equal exactly where x = 0."""
+        values = np.negative(self.known)
+        values[..., self.first] = self.known[..., self.first]
+        return values
+
+
+@dataclass(frozen=True)
+class JointInput:
+    """A function of both halves of a shared array, to be brought in as two fresh shared arrays.
+
+    ``values``: the function, applied elementwise to what this node knows; it must take 0 to 0. The last axis runs over
+    the positions of the halves, one to an element in a ring; with ``xor`` 64 to a packed word.
+    """
+
+    values: Words
     xor: bool
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Words each node sends (mean over nodes) per word of result, and the rounds of a shuffle; all else takes one."""
+
+    product: float
+    joint_input: float
+    shuffle: float
+    shuffle_rounds: int
 
 
 class Protocol(ABC):
@@ -44,6 +75,7 @@ class Protocol(ABC):
     name: ClassVar[str]
     nodes: ClassVar[int]
     components: ClassVar[int]
+    costs: ClassVar[Costs]
 
     def __init__(self, index: int, transport: Transport) -> None:
         self.index, self.transport = index, transport
@@ -101,12 +133,15 @@ class Protocol(ABC):
         return self.and_rows(x[:, None], y[:, None], x[:, None], rows)[:, 0]
 
     @abstractmethod
-    def halves(self, x: Words, xor: bool) -> tuple[Words | None, Words | None]:
-        """Write x = h0 + h1 (or h0 XOR h1), each half known in full to some nodes: what this node knows of either."""
+    def halves(self, x: Words, xor: bool) -> Halves:
+        """Write x (c, n), or packed bits (c, words), as a sum of two halves, each known in full to some node.
+
+        Which nodes know which half may change along the last axis, at multiples of 64 positions.
+        """
 
     @abstractmethod
-    def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
-        """Fresh shares of values known to the nodes of a half, all in one round."""
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[tuple[Words, Words]]:
+        """For every input, fresh shares of what it is of h0, and of what it is of h1. All in one round."""
 
     @abstractmethod
     def shuffle(self, tables: Sequence[tuple[Words, bool]]) -> list[Words]:
@@ -120,8 +155,14 @@ class Protocol(ABC):
 
     @abstractmethod
     def verify(self) -> None:
-        """The barrier: returns only if every message so far was checked and every node says so."""
+        """The barrier: returns only if every message so far passed the protocol's checks and every node says so.
+
+        A protocol that trusts its nodes to follow it has nothing to check.
+        """
 
     @abstractmethod
     def reveal(self, values: Sequence[tuple[Words, bool]]) -> list[Words]:
-        """Plaintext of shared arrays, checked; True marks XOR shares. Only `mpc_backend.session.open_values` may call this."""
+        """Plaintext of shared arrays, after the protocol's checks; True marks XOR shares.
+
+        Only `mpc_backend.session.open_values` may call this.
+        """

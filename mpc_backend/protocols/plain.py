@@ -13,7 +13,7 @@ import numpy as np
 
 from mpc_backend.kernels.arrays import Indices, Words, WordType
 from mpc_backend.kernels.matrices import matrix_product
-from mpc_backend.protocols.base import NONE, JointInput, Protocol
+from mpc_backend.protocols.base import NONE, Costs, Halves, JointInput, Protocol
 
 
 class Plain(Protocol):
@@ -22,6 +22,7 @@ class Plain(Protocol):
     name: ClassVar[str] = "plain"
     nodes: ClassVar[int] = 1
     components: ClassVar[int] = 1
+    costs: ClassVar[Costs] = Costs(0, 0, 0, 0)
 
     @property
     def public_component(self) -> int | None:
@@ -42,11 +43,12 @@ class Plain(Protocol):
         out[:, plus] ^= z[:, rows[2][plus]]
         return np.concatenate((out, z[:, keep]), axis=1)
 
-    def halves(self, x: Words, xor: bool) -> tuple[Words | None, Words | None]:
-        return x[0], np.zeros_like(x[0])
+    def halves(self, x: Words, xor: bool) -> Halves:
+        """h0 = x, and h1 = 0 everywhere."""
+        return Halves(x[0], slice(None))
 
-    def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
-        return [np.array(entry.values, entry.dtype).reshape(1, *entry.shape) for entry in inputs]
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[tuple[Words, Words]]:
+        return [(entry.values.copy()[None], np.zeros_like(entry.values)[None]) for entry in inputs]
 
     def shuffle(self, tables: Sequence[tuple[Words, bool]]) -> list[Words]:
         order = np.random.default_rng(secrets.randbits(128)).permutation(tables[0][0].shape[1])

@@ -30,12 +30,10 @@ from mpc_backend.kernels.products import and_block, mask_block, multiply_block
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
 from mpc_backend.prg import Keystream
 from mpc_backend.protocols.authenticate import OPENING, TAG_BYTES, Authenticator, Mac
-from mpc_backend.protocols.base import NONE, JointInput, Protocol
+from mpc_backend.protocols.base import NONE, Costs, Halves, JointInput
 from mpc_backend.protocols.keys import JobKeys
+from mpc_backend.protocols.replicated import BLOCK_BYTES, Replicated
 from mpc_backend.transport.base import Transport
-
-BLOCK_BYTES = 1 << 16
-"""Work is done in blocks whose masks and messages stay in the second-level cache."""
 
 
 @dataclass(frozen=True)
@@ -71,34 +69,22 @@ class _Block:
     role: _Role
 
 
-class Rep4(Protocol):
+class Rep4(Replicated):
     """One node of four."""
 
     name: ClassVar[str] = "rep4"
     nodes: ClassVar[int] = 4
     components: ClassVar[int] = 3
+    costs: ClassVar[Costs] = Costs(product=6 / 4, joint_input=2 / 4, shuffle=12 / 4, shuffle_rounds=4)
 
     def __init__(self, index: int, transport: Transport, keys: JobKeys) -> None:
-        super().__init__(index, transport)
-        self._everyone = Keystream(keys.everyone)
+        super().__init__(index, transport, keys)
         self._but = {j: Keystream(keys.everyone_but[j]) for j in range(4) if j != index}
         self._checks = Authenticator(transport, keys)
         self._open_tags = {r: Mac(keys.mac[(index, r)], OPENING) for r in transport.peers}
         self._open_checks = {v: Mac(keys.mac[(v, index)], OPENING) for v in transport.peers}
         self._scratch = np.empty((8, BLOCK_BYTES), np.uint8)
-        self._step = 0
         self._unchecked = False
-
-    def _node(self, offset: int) -> int:
-        return (self.index + offset) % 4
-
-    def component(self, share: int) -> int:
-        """Where this node keeps a share."""
-        return (share - self.index - 1) % 4
-
-    @property
-    def public_component(self) -> int | None:
-        return None if self.index == 0 else self.component(0)
 
     def _begin(self) -> None:
         """Enter the next step, in which messages will need checking."""
@@ -106,16 +92,6 @@ class Rep4(Protocol):
         self._unchecked = True
         for stream in self._but.values():
             stream.begin(self._step)
-
-    def _receive(self, sender: int, count: int, dtype: WordType) -> Words:
-        """Exactly ``count`` words from a node."""
-        payload = self.transport.receive(sender)
-        if len(payload) != count * dtype.itemsize:
-            raise ProtocolAbort(
-                f"node {self.index}, step {self._step}: {len(payload)} bytes from node {sender}, "
-                f"{count * dtype.itemsize} expected"
-            )
-        return np.frombuffer(payload, dtype)
 
     # Products
 
@@ -231,49 +207,43 @@ class Rep4(Protocol):
 
     # Joint input: x_0 + x_1 is known to nodes 2 and 3, x_2 + x_3 to nodes 0 and 1
 
-    def halves(self, x: Words, xor: bool) -> tuple[Words | None, Words | None]:
+    def halves(self, x: Words, xor: bool) -> Halves:
         first = 0 if self.index >= 2 else 2
         a, b = x[self.component(first)], x[self.component(first + 1)]
-        half = a ^ b if xor else a + b
-        return (half, None) if self.index >= 2 else (None, half)
+        return Halves(a ^ b if xor else a + b, slice(None) if self.index >= 2 else slice(0))
 
-    def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[tuple[Words, Words]]:
         """The positions of a half known to {g, h} go to its two other nodes, one part each: 1/2 word sent per node.
 
         Node k sends to k XOR 2 and verifies towards k XOR 3 the positions of the other part.
         """
         self._begin()
-        results: list[Words] = []
+        known: list[Words] = []
+        unknown: list[Words] = []
         outgoing: list[Words] = []
         for entry in inputs:
-            shares = np.zeros((3, int(np.prod(entry.shape, dtype=np.int64))), entry.dtype)
-            self._enter(entry, shares, outgoing)
-            results.append(shares)
-        pieces = [piece.data.cast("B") for piece in outgoing if piece.size]
-        if pieces:
-            self.transport.send(self.index ^ 2, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            known.append(self._enter(entry, outgoing))
+            unknown.append(self._await(entry))
+        self._send_together(self.index ^ 2, outgoing)
         self.transport.traffic.rounds += 1
-        self._take_parts(inputs, results)
-        return [shares.reshape(3, *entry.shape) for shares, entry in zip(results, inputs, strict=True)]
-
-    def _knows(self, entry: JointInput) -> bool:
-        return (entry.half == 0) == (self.index >= 2)
+        self._take_parts(unknown)
+        pairs = []
+        for entry, mine, theirs in zip(inputs, known, unknown, strict=True):
+            shape = (3, *entry.values.shape)
+            own, other = mine.reshape(shape), theirs.reshape(shape)
+            pairs.append((own, other) if self.index >= 2 else (other, own))
+        return pairs
 
     def _part(self, n: int, part: int) -> slice:
         return slice(0, n // 2) if part == 0 else slice(n // 2, n)
 
-    def _enter(self, entry: JointInput, shares: Words, outgoing: list[Words]) -> None:
-        """This node's own part of one input; messages to send are appended to ``outgoing``."""
-        n = shares.shape[1]
-        if not self._knows(entry):
-            place = self._part(n, 1 - self.index % 2)
-            self._but[self.index ^ 1].fill(shares[self.component(self.index ^ 1), place])
-            return
-        assert entry.values is not None
-        values = np.ascontiguousarray(entry.values, entry.dtype).reshape(-1)
-        outside = (0, 1) if entry.half == 0 else (2, 3)
+    def _enter(self, entry: JointInput, outgoing: list[Words]) -> Words:
+        """Shares of the half this node knows; messages to send are appended to ``outgoing``."""
+        values = np.ascontiguousarray(entry.values).reshape(-1)
+        shares = np.zeros((3, values.size), values.dtype)
+        outside = (0, 1) if self.index >= 2 else (2, 3)
         for part, receiver in enumerate(outside):
-            place = self._part(n, part)
+            place = self._part(values.size, part)
             mask = shares[self.component(receiver), place]
             self._but[receiver].fill(mask)
             message = values[place] ^ mask if entry.xor else values[place] - mask
@@ -282,23 +252,23 @@ class Rep4(Protocol):
                 outgoing.append(message)
             elif message.size:
                 self._checks.expected(self.index ^ 3, message)
+        return shares
 
-    def _take_parts(self, inputs: Sequence[JointInput], results: list[Words]) -> None:
-        """Receive this node's parts of the inputs it does not know."""
+    def _await(self, entry: JointInput) -> Words:
+        """Shares of the half this node does not know, all but the part that comes by message."""
+        shares = np.zeros((3, entry.values.size), entry.values.dtype)
+        place = self._part(entry.values.size, 1 - self.index % 2)
+        self._but[self.index ^ 1].fill(shares[self.component(self.index ^ 1), place])
+        return shares
+
+    def _take_parts(self, results: list[Words]) -> None:
+        """Receive this node's parts of the half it does not know."""
+        part = self.index % 2
         slots = [
-            shares[self.component(self.index ^ 1), self._part(shares.shape[1], self.index % 2)]
-            for entry, shares in zip(inputs, results, strict=True)
-            if not self._knows(entry)
+            shares[self.component(self.index ^ 1), self._part(shares.shape[1], part)] for shares in results
         ]
-        total = sum(slot.nbytes for slot in slots)
-        if not total:
-            return
-        payload = self._receive(self.index ^ 2, total, np.dtype(np.uint8))
-        self._checks.received(self.index ^ 3, payload)
-        done = 0
-        for slot in slots:
-            slot[:] = np.frombuffer(payload[done : done + slot.nbytes], slot.dtype)
-            done += slot.nbytes
+        if any(slot.size for slot in slots):
+            self._checks.received(self.index ^ 3, self._receive_into(self.index ^ 2, slots))
 
     # Shuffle
 
@@ -323,9 +293,7 @@ class Rep4(Protocol):
         fisher_yates(self._but[outsider].words(rows, np.dtype(np.uint64)), order)
         fresh = [self._permuted(t, xor, order, outsider) for t, xor in zip(tables, domains, strict=True)]
         sends, verifies = self._hop_roles(outsider)
-        pieces = [table[self.component(sends)].reshape(-1).data.cast("B") for table in fresh if table.size]
-        if pieces:
-            self.transport.send(outsider, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        self._send_together(outsider, [table[self.component(sends)] for table in fresh])
         for table in fresh:
             if table.size:
                 self._checks.expected(outsider, table[self.component(verifies)])
@@ -366,30 +334,11 @@ class Rep4(Protocol):
         for sender, share, verifier in ((1, 3, 2), (2, 1, 3), (3, 2, 1)):
             if not total:
                 break
-            payload = self._receive(self._node(sender), total, np.dtype(np.uint8))
-            self._checks.received(self._node(verifier), payload)
-            done = 0
-            for table in fresh:
-                slot = table[self.component(self._node(share))]
-                slot[:] = np.frombuffer(payload[done : done + slot.nbytes], slot.dtype).reshape(slot.shape)
-                done += slot.nbytes
+            slots = [table[self.component(self._node(share))] for table in fresh]
+            self._checks.received(self._node(verifier), self._receive_into(self._node(sender), slots))
         return fresh
 
     # Opening and export
-
-    def zeros(self, shape: tuple[int, ...], dtype: WordType, xor: bool) -> Words:
-        """From the key of all four: a mask that is added to share i and taken from share j must be known to the holders
-        of both, and those are all nodes.
-        """
-        self._step += 1
-        self._everyone.begin(self._step)
-        shares = np.empty((4, *shape), dtype)
-        self._everyone.fill(shares[:3])
-        if xor:
-            shares[3] = np.bitwise_xor.reduce(shares[:3], axis=0)
-        else:
-            shares[3] = np.negative(np.add.reduce(shares[:3], axis=0, dtype=dtype))
-        return shares[[self._node(component + 1) for component in range(3)]]
 
     def verify(self) -> None:
         if self._unchecked:

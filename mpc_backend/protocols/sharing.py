@@ -47,6 +47,7 @@ class Layout:
 
 LAYOUTS = {
     "plain": Layout("plain", 1, ((0,),)),
+    "rep3": Layout("rep3", 3, tuple((node, (node + 1) % 3) for node in range(3))),
     "rep4": Layout("rep4", 4, tuple(tuple((node + 1 + c) % 4 for c in range(3)) for node in range(4))),
 }
 

@@ -113,17 +113,18 @@ def test_outcomes_are_times_in_the_unit_the_analysis_reads(changed, words):
         planned_tables(study(analyses=[entry], variables=declared))
 
 
-def test_counted_costs_are_those_of_a_run():
+@pytest.mark.parametrize("protocol", ["rep3", "rep4"])
+def test_counted_costs_are_those_of_a_run(protocol):
     chosen, typed = analysis("treatment_ranking"), parse_parameters("treatment_ranking", data.parameters(3))
     released = Released(DisclosurePolicy(minimum_sites=2), ("a", "b"))
     frame = data.patients(600, 3)
     tables = {name: chosen.local(typed, SiteData(frame.iloc[i::2])) for i, name in enumerate("ab")}
-    with World("rep4") as world:
+    with World(protocol) as world:
         inputs = shared_inputs(world, chosen, typed, tables, chosen.query(typed, data.FACTS))
         world.run(lambda session, given: chosen.compute(session, typed, released, given), inputs)
         sent = np.mean([traffic.bytes_sent for traffic in world.traffic])
         rounds = max(traffic.rounds for traffic in world.traffic)
-    cost = counted(chosen, typed, released, 300)
+    cost = counted(chosen, typed, released, 300, protocol)
     assert bucket(300) == bucket(len(frame) // 2)
     assert cost.rounds == pytest.approx(rounds, rel=0.1)
     assert cost.bytes_per_node == pytest.approx(sent, rel=0.3)

@@ -6,7 +6,7 @@ import pytest
 from mpc_backend import operations as op
 from mpc_backend.testing import World
 
-PROTOCOLS = ("plain", "rep4")
+PROTOCOLS = ("plain", "rep3", "rep4")
 
 
 def spread(bits: int, seed: int, n: int = 120) -> np.ndarray:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mpc_backend.testing import World
 
-PROTOCOLS = ("plain", "rep4")
+PROTOCOLS = ("plain", "rep3", "rep4")
 FORMS = ((16, 8), (16, 15), (16, 16), (32, 20), (32, 32), (64, 8), (64, 33), (64, 64))
 few = settings(max_examples=12, deadline=None)
 

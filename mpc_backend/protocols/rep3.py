@@ -1,0 +1,279 @@
+"""Three nodes that follow the protocol: one of them learns nothing, two together learn everything, none is checked.
+
+Araki, Furukawa, Lindell, Nof, Ohara, "High-throughput semi-honest secure three-party computation with an honest
+majority", CCS 2016 (ePrint 2016/768). x = x_0 + x_1 + x_2 mod 2^r (or XOR); node k holds x_k and x_{k+1} (indices mod 3),
+so share x_k is held by nodes k - 1 and k, who also have a key in common for it.
+
+A product: node k computes z_k = x_k y_k + x_k y_{k+1} + x_{k+1} y_k + F(key of share k) - F(key of share k + 1), which are
+shares of x y once all three are added, and sends z_k to node k - 1. One word a node and result, also for sums of products.
+
+Halves: node p alone knows x_p + x_{p+1}, and the two others know x_{p+2}. Node p shares the former by a mask that it
+has in common with node p - 1 and one word to node p + 1; the latter is a share already. To make every node send the same,
+p is 0, 1 and 2 for one third of the positions each; so a node knows one half at every position, and sends 1/3 word.
+
+A node that deviates can change results without being noticed, and can learn from what the others then do. Messages are
+checked for their length and order alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from mpc_backend.kernels.arrays import Indices, Words
+from mpc_backend.kernels.matrices import dot_rows, matrix_product
+from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
+from mpc_backend.kernels.triples import and_pairs, mask_sums, multiply_pairs
+from mpc_backend.prg import Keystream
+from mpc_backend.protocols.base import NONE, Costs, Halves, JointInput
+from mpc_backend.protocols.keys import JobKeys
+from mpc_backend.protocols.replicated import BLOCK_BYTES, Replicated
+from mpc_backend.transport.base import Transport
+
+Kernel = Callable[[int, int, Words, Words], None]
+"""Called with start, stop, masks, sent."""
+
+
+class Rep3(Replicated):
+    """One node of three."""
+
+    name: ClassVar[str] = "rep3"
+    nodes: ClassVar[int] = 3
+    components: ClassVar[int] = 2
+    costs: ClassVar[Costs] = Costs(product=1, joint_input=1 / 3, shuffle=4 / 3, shuffle_rounds=3)
+
+    def __init__(self, index: int, transport: Transport, keys: JobKeys) -> None:
+        super().__init__(index, transport, keys)
+        self._before, self._after = self._node(-1), self._node(1)
+        self._streams = tuple(Keystream(keys.pair[peer]) for peer in (self._before, self._after))
+        self._scratch = np.empty((2, BLOCK_BYTES), np.uint8)
+
+    def _begin(self) -> None:
+        self._step += 1
+        for stream in self._streams:
+            stream.begin(self._step)
+
+    # Products
+
+    def multiply(self, x: Words, y: Words) -> Words:
+        left, right = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        shape, n = left.shape, left[0].size
+        a, b, out = left.reshape(2, n), right.reshape(2, n), np.empty((2, n), left.dtype)
+        self._product(out, lambda *rest: multiply_pairs(a, b, out, *rest))
+        return out.reshape(shape)
+
+    def matmul(self, x: Words, y: Words) -> Words:
+        columns = y.transpose(0, 2, 1)
+        terms = matrix_product(x[0], columns[0] + columns[1])
+        terms += matrix_product(x[1], columns[0])
+        return self._masked(terms)
+
+    def dot(self, x: Words, y: Words) -> Words:
+        shape, length = x.shape[1:-1], x.shape[-1]
+        a, b = x.reshape(2, -1, length), y.reshape(2, -1, length)
+        terms = np.empty((2, a.shape[1]), x.dtype)
+        dot_rows(a[0], b[0] + b[1], terms[0])
+        dot_rows(a[1], b[0], terms[1])
+        terms[0] += terms[1]
+        return self._masked(terms[0].reshape(shape))
+
+    def _masked(self, terms: Words) -> Words:
+        """Local sums of products become shares."""
+        v = terms.reshape(-1)
+        out = np.empty((2, v.size), v.dtype)
+        self._product(out, lambda *rest: mask_sums(v, out, *rest))
+        return out.reshape(2, *terms.shape)
+
+    def and_rows(self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE) -> Words:
+        count, width = rows.shape[1], x.shape[2]
+        out = np.empty((2, count + keep.size, width), np.uint64)
+        a, b, c = np.ascontiguousarray(x), np.ascontiguousarray(y), np.ascontiguousarray(z)
+        fresh = out[:, :count].reshape(2, -1) if not keep.size else [part[:count].reshape(-1) for part in out]
+        self._product(fresh, lambda *rest: and_pairs(a, b, c, rows, out, *rest))
+        out[:, count:] = z[:, keep]
+        return out
+
+    def _product(self, out: Words | list[Words], kernel: Kernel) -> None:
+        """Run a kernel over all positions of ``out`` (two flat components); the second one comes from the next node."""
+        self._begin()
+        n, dtype = out[0].size, out[0].dtype
+        if n == 0:
+            return
+        sent, masks, step = np.empty(n, dtype), self._scratch.view(dtype), BLOCK_BYTES // dtype.itemsize
+        for start in range(0, n, step):
+            stop = min(n, start + step)
+            for stream, mask in zip(self._streams, masks, strict=True):
+                stream.fill(mask[: stop - start])
+            kernel(start, stop, masks, sent[start:stop])
+        self.transport.send(self._before, sent.data.cast("B"))
+        self.transport.traffic.rounds += 1
+        out[1][:] = self._receive(self._after, n, dtype)
+
+    # Joint input
+
+    def halves(self, x: Words, xor: bool) -> Halves:
+        first, second, third = self._thirds(x.shape[-1], packed=xor)
+        known = np.empty_like(x[0])
+        (np.bitwise_xor if xor else np.add)(x[0, first], x[1, first], out=known[first])
+        known[second] = x[1, second]
+        known[third] = x[0, third]
+        return Halves(known, first)
+
+    def _thirds(self, length: int, *, packed: bool) -> tuple[slice, slice, slice]:
+        """Positions of the last axis for which p is this node, the node before, the node after."""
+        words = length if packed else -(-length // 64)
+        unit = 1 if packed else 64
+        cuts = [min(length, words * p // 3 * unit) for p in range(4)]
+        thirds = [slice(cuts[p], cuts[p + 1]) for p in range(3)]
+        return thirds[self.index], thirds[self._before], thirds[self._after]
+
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[tuple[Words, Words]]:
+        """For the thirds of p: the first half has shares mask, message, 0 and the second 0, 0, h1 of x_p, x_{p+1}, x_{p+2}."""
+        self._begin()
+        results, outgoing, slots = [], [], []
+        before, after = self._streams
+        for entry in inputs:
+            values, dtype = entry.values, entry.values.dtype
+            own, back, ahead = self._thirds(values.shape[-1], packed=entry.xor)
+            h0, h1 = (np.zeros((2, *values.shape), dtype) for _ in range(2))
+            mask = before.words(values[..., own].shape, dtype)
+            message = values[..., own] ^ mask if entry.xor else values[..., own] - mask
+            h0[0][..., own], h0[1][..., own] = mask, message
+            h0[1][..., ahead] = after.words(values[..., ahead].shape, dtype)
+            h1[1][..., back], h1[0][..., ahead] = values[..., back], values[..., ahead]
+            outgoing.append(message)
+            slots.append(h0[0][..., back])
+            results.append((h0, h1))
+        self._send_together(self._after, outgoing)
+        self.transport.traffic.rounds += 1
+        if any(slot.size for slot in slots):
+            self._receive_into(self._before, slots)
+        return results
+
+    # Shuffle
+
+    def shuffle(self, tables: Sequence[tuple[Words, bool]]) -> list[Words]:
+        """Three hops; in each, two nodes that hold the rows as a sum of two tables permute by an order of theirs.
+
+        Laur, Willemson, Zhang, ISC 2011. Nodes a, b, c, turning from shuffle to shuffle. a and b permute x_a + x_{a+1} and
+        x_{a+2}; a's part goes to c, masked by what a and b have in common; b and c permute; b's part goes to a, masked
+        likewise; c and a permute and exchange what makes shares again. Four words in all, two of them sent by a.
+        """
+        self._begin()
+        first = self._step % 3
+        role = (self.index - first) % 3
+        parts = [np.ascontiguousarray(table) for table, _ in tables]
+        xors = [xor for _, xor in tables]
+        return (self._shuffle_a, self._shuffle_b, self._shuffle_c)[role](parts, xors)
+
+    def _shuffle_a(self, tables: list[Words], xors: list[bool]) -> list[Words]:
+        c, ab, ca = self._before, self._streams[1], self._streams[0]
+        mine = [t[0] ^ t[1] if xor else t[0] + t[1] for t, xor in zip(tables, xors, strict=True)]
+        order = self._order(ab, tables)
+        self._send_together(
+            c, [_masked_rows(t, order, ab, xor)[0] for t, xor in zip(mine, xors, strict=True)]
+        )
+        self._count_rounds(2)
+        mine = self._receive_tables(self._after, tables)
+        return self._reshared(mine, xors, order=self._order(ca, tables), own=1, stream=ab, peer=c)
+
+    def _shuffle_b(self, tables: list[Words], xors: list[bool]) -> list[Words]:
+        a, ab, bc = self._before, self._streams[0], self._streams[1]
+        order = self._order(ab, tables)
+        mine = [
+            _masked_rows(t[1], order, ab, xor, negate=True)[0] for t, xor in zip(tables, xors, strict=True)
+        ]
+        self._count_rounds(1)
+        order = self._order(bc, tables)
+        self._send_together(
+            a, [_masked_rows(t, order, bc, xor)[0] for t, xor in zip(mine, xors, strict=True)]
+        )
+        self._count_rounds(2)
+        fresh = []
+        for table in tables:
+            both = np.empty_like(table)
+            ab.fill(both[0])
+            bc.fill(both[1])
+            fresh.append(both)
+        return fresh
+
+    def _shuffle_c(self, tables: list[Words], xors: list[bool]) -> list[Words]:
+        a, bc, ca = self._after, self._streams[0], self._streams[1]
+        self._count_rounds(1)
+        order = self._order(bc, tables)
+        mine = [
+            _masked_rows(t, order, bc, xor, negate=True)[0]
+            for t, xor in zip(self._receive_tables(a, tables), xors, strict=True)
+        ]
+        self._count_rounds(1)
+        return self._reshared(mine, xors, order=self._order(ca, tables), own=0, stream=bc, peer=a)
+
+    def _order(self, stream: Keystream, tables: list[Words]) -> Indices:
+        rows = tables[0].shape[1]
+        order = np.arange(rows)
+        fisher_yates(stream.words(rows, np.dtype(np.uint64)), order)
+        return order
+
+    def _count_rounds(self, rounds: int) -> None:
+        self.transport.traffic.rounds += rounds
+
+    def _receive_tables(self, sender: int, tables: list[Words]) -> list[Words]:
+        slots = [np.empty_like(table[0]) for table in tables]
+        if any(slot.size for slot in slots):
+            self._receive_into(sender, slots)
+        return slots
+
+    def _reshared(
+        self, mine: list[Words], xors: list[bool], order: Indices, own: int, stream: Keystream, peer: int
+    ) -> list[Words]:
+        """Last hop of a and c: component ``own`` is what they have in common with b, taken from the permuted part; the
+        difference goes to the other, and both differences together are the share that a and c hold.
+        """
+        fresh, outgoing = [], []
+        for table, xor in zip(mine, xors, strict=True):
+            shares = np.empty((2, *table.shape), table.dtype)
+            rest, shares[own] = _masked_rows(table, order, stream, xor, negate=True)
+            shares[1 - own] = rest
+            outgoing.append(rest)
+            fresh.append(shares)
+        self._send_together(peer, outgoing)
+        self._count_rounds(1)
+        for shares, xor, theirs in zip(fresh, xors, self._receive_tables(peer, fresh), strict=True):
+            common = shares[1 - own]
+            (np.bitwise_xor if xor else np.add)(common, theirs, out=common)
+        return fresh
+
+    # Opening
+
+    def verify(self) -> None:
+        """Nothing is checked: the nodes are trusted to follow the protocol."""
+
+    def reveal(self, values: Sequence[tuple[Words, bool]]) -> list[Words]:
+        """Node k gets its missing share from node k + 1. One round."""
+        self._send_together(self._before, [np.ascontiguousarray(shares[1]) for shares, _ in values])
+        self.transport.traffic.rounds += 1
+        missing = [np.empty_like(shares[0]) for shares, _ in values]
+        if any(part.size for part in missing):
+            self._receive_into(self._after, missing)
+        opened = []
+        for (shares, xor), last in zip(values, missing, strict=True):
+            combine = np.bitwise_xor if xor else np.add
+            opened.append(combine(combine.reduce(shares, axis=0, dtype=shares.dtype), last))
+        return opened
+
+
+def _masked_rows(
+    table: Words, order: Indices, stream: Keystream, xor: bool, negate: bool = False
+) -> tuple[Words, Words]:
+    """Rows (n, w) in a new order plus the keystream (minus it with ``negate``), and the keystream."""
+    out, masks = np.empty_like(table), np.empty_like(table)
+    rows, width = table.shape
+    step = max(1, BLOCK_BYTES // max(1, width * table.itemsize))
+    for start in range(0, rows, step):
+        drawn = masks[start : start + step]
+        stream.fill(drawn)
+        added = np.negative(drawn) if negate and not xor else drawn
+        (permute_xor if xor else permute_add)(table[None], order, start, added[None], out[None])
+    return out, masks
