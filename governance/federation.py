@@ -6,8 +6,6 @@ any mismatch is refused.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +18,7 @@ from governance.canonical import parse_json
 from governance.disclosure import SMALLEST_MINIMUM_CELL
 from governance.document import Document, Part, PublicKey, SealingPublicKey, Slug, Words
 from governance.errors import DocumentError, FederationMismatch
+from governance.files import replace_file
 
 NODES_OF = {"rep4": 4}
 """How many nodes each protocol has; exactly one of them may misbehave under ``rep4``, and the run then
@@ -154,9 +153,7 @@ class Federation(Document):
 
     def save(self, path: Path) -> None:
         """Write canonical bytes; the file is replaced in one step."""
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as stream:
-            stream.write(self.canonical())
-        os.replace(stream.name, path)
+        replace_file(path, self.canonical())
 
 
 def _distinct(what: str, values: Iterable[str]) -> None:

@@ -11,7 +11,6 @@ ML-KEM first.
 from __future__ import annotations
 
 import base64
-import os
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
 from governance.canonical import sha256_hex
 from governance.document import SEALING_KEY_BYTES, SIGNING_KEY_BYTES
 from governance.errors import DocumentError, KeyFileError, SealError, SignatureError
+from governance.files import write_new
 
 _MLKEM_PUBLIC_BYTES = 1184
 _PEM_END = b"-----\n"
@@ -202,12 +202,10 @@ def _load_pem(path: Path, data: bytes, passphrase: bytes | None) -> object:
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    """Create with mode 0600 in one step, so that the key is at no moment readable by others."""
+    """The key is at no moment readable by others."""
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_new(path, data)
     except FileExistsError as error:
         raise KeyFileError(f"{path}: a key is already there; keys are never overwritten") from error
     except OSError as error:
         raise KeyFileError(f"{path}: cannot write the key: {error.strerror}") from error
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(data)

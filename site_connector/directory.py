@@ -14,28 +14,26 @@ written.
 from __future__ import annotations
 
 import fcntl
-import os
-import tempfile
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
-from governance.document import Slug, Words, explain_validation
+from governance.document import Slug, Words
 from governance.federation import Federation, SiteEntry
 from governance.keys import SigningKey
 from governance.ledger import Ledger
+from governance.settings import FileSettings, read_settings
 from site_connector.errors import ConnectorBusy, NoData, SiteSetupError
 
 
-class SiteSettings(BaseSettings):
+class SiteSettings(FileSettings):
     """Every setting of a site; environment variables ``TESSERA_SITE_<NAME>`` win over site.toml."""
 
-    model_config = SettingsConfigDict(env_prefix="TESSERA_SITE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="TESSERA_SITE_")
 
     id: Annotated[Slug, Field(description="The site's name in the federation file.")]
     name: Annotated[Words, Field(description="The hospital's name, as people read it.")]
@@ -44,18 +42,6 @@ class SiteSettings(BaseSettings):
         bool,
         Field(description="Whether the loaded data are synthetic or public, so that exact release may be."),
     ] = False
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment first, then what the file says."""
-        return env_settings, init_settings
 
 
 class SiteDirectory:
@@ -84,18 +70,8 @@ class SiteDirectory:
         Raises:
             SiteSetupError: no site was set up here, or a setting is at fault (by name).
         """
-        try:
-            values: dict[str, Any] = tomllib.loads(self.settings_file.read_text("utf-8"))
-        except FileNotFoundError as error:
-            raise SiteSetupError(
-                f"{self.path}: no site here; `tessera site init {self.path} --id ID --name NAME` makes one"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise SiteSetupError(f"{self.settings_file}: cannot be read: {error}") from error
-        try:
-            return SiteSettings(**values)
-        except ValidationError as error:
-            raise SiteSetupError(f"{self.settings_file}: {explain_validation('settings', error)}") from error
+        absent = f"{self.path}: no site here; `tessera site init {self.path} --id ID --name NAME` makes one"
+        return read_settings(SiteSettings, self.settings_file, SiteSetupError, absent)
 
     def federation(self) -> Federation:
         """The pinned federation.
@@ -161,21 +137,3 @@ class SiteDirectory:
         if not self.database.is_file():
             raise NoData(f"{self.path}: no data yet; `tessera site load {self.path} --fhir|--omop|--csv ...`")
         return self.database
-
-
-def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Create a file that must not exist, with its mode from the first moment on."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file in one step: readers see the old bytes or the new ones."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}", delete=False) as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(stream.name, path)

@@ -15,7 +15,8 @@ from fhir_mappings.sources.csv import load_csv
 from fhir_mappings.sources.fhir import load_fhir
 from fhir_mappings.sources.omop import load_omop
 from governance.document import utc_text
-from site_connector.directory import SiteDirectory, replace
+from governance.files import replace_file
+from site_connector.directory import SiteDirectory
 from site_connector.errors import NoData, SiteSetupError
 
 Kind = Literal["fhir", "omop", "csv"]
@@ -46,7 +47,7 @@ def load(directory: SiteDirectory, extract: Extract, now: datetime) -> LoadRepor
         report = _run(extract, fresh)
         with directory.data_locked():
             os.replace(fresh, directory.database)
-            replace(directory.load_report, report.model_dump_json(indent=2).encode())
+            replace_file(directory.load_report, report.model_dump_json(indent=2).encode())
     finally:
         fresh.unlink(missing_ok=True)
     with directory.ledger() as ledger:

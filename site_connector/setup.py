@@ -4,17 +4,15 @@ agreed on."""
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from governance.document import explain_validation
 from governance.federation import Federation, SiteEntry
+from governance.files import is_filled, new_directory, replace_file, write_new
 from governance.keys import SigningKey
-from site_connector.directory import SiteDirectory, SiteSettings, replace, write_new
+from site_connector.directory import SiteDirectory, SiteSettings
 from site_connector.errors import SiteSetupError
 
 SHORTEST_PASSPHRASE = 8
@@ -32,21 +30,12 @@ def init_site(
         SiteSetupError: the directory exists and is not empty, a name is malformed, or the passphrase is
             short.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if is_filled(path):
         raise SiteSetupError(f"{path}: already exists; keys are never overwritten, choose a new directory")
     if len(passphrase) < SHORTEST_PASSPHRASE:
         raise SiteSetupError(f"the steward's passphrase needs at least {SHORTEST_PASSPHRASE} characters")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        entry = _fill(SiteDirectory(scratch), site_id, name, passphrase, synthetic=synthetic)
-        if path.exists():
-            path.rmdir()
-        os.rename(scratch, path)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    return entry
+    with new_directory(path) as scratch:
+        return _fill(SiteDirectory(scratch), site_id, name, passphrase, synthetic=synthetic)
 
 
 def _fill(
@@ -91,7 +80,7 @@ def pin_federation(directory: SiteDirectory, file: Path, digest: str | None = No
         )
     _check_own_entry(directory, federation, settings.id)
     federation.save(directory.federation_file)
-    replace(directory.pin, f"{federation.digest}\n".encode())
+    replace_file(directory.pin, f"{federation.digest}\n".encode())
     return federation
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from governance.canonical import canonical_json, parse_json
-from site_connector.directory import SiteDirectory, replace
+from governance.files import replace_file
+from site_connector.directory import SiteDirectory
 from site_connector.loading import last_report
 
 
@@ -41,7 +42,7 @@ def freeze(directory: SiteDirectory, name: str) -> Snapshot:
         with directory.data_locked():
             report = last_report(directory)
             _link(directory.loaded_database(), database)
-        replace(record, canonical_json({"load": report.snapshot, "salt": secrets.token_hex(32)}))
+        replace_file(record, canonical_json({"load": report.snapshot, "salt": secrets.token_hex(32)}))
     kept = parse_json(record.read_bytes())
     salted = bytes.fromhex(kept["salt"]) + bytes.fromhex(kept["load"])
     return Snapshot(database, kept["load"], hashlib.sha256(salted).hexdigest())

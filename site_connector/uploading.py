@@ -18,13 +18,14 @@ from governance.document import utc_text
 from governance.envelope import Envelope
 from governance.errors import GovernanceError
 from governance.federation import Federation
+from governance.files import write_new
 from governance.keys import SigningKey
 from governance.manifest import UploadManifest
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 from mpc_backend.client.sharing import Upload, share_upload
 from mpc_backend.errors import EngineError
-from site_connector.directory import SiteDirectory, write_new
+from site_connector.directory import SiteDirectory
 from site_connector.errors import CannotEvaluate, EvaluationFailed, SiteError
 from site_connector.evaluated import Evaluated
 from site_connector.evaluation import opened

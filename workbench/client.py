@@ -11,7 +11,6 @@ answer.receipt         # signed by every node; `tessera verify` checks it offlin
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +29,9 @@ from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.ranking_tables import missing_facts
 from mpc_backend.client import runs
-from mpc_backend.client.answers import RunAnswer
-from mpc_backend.client.errors import ResultRefused, RunTimeout
-from mpc_backend.client.nodes import Faults, NodeSet
-from mpc_backend.client.runs import open_run, post_run, prepare_run, raise_if_over, slowest
+from mpc_backend.client.errors import ResultRefused
+from mpc_backend.client.nodes import NodeSet
+from mpc_backend.client.runs import Views, open_run, post_run, prepare_run, stage_of, wait_for_run
 from workbench.asking import look
 from workbench.consortium import Snapshot, StudyView
 from workbench.errors import ClientError
@@ -196,44 +194,18 @@ def await_run(nodes: NodeSet, run_id: str, report: Reporter, timeout: float) -> 
     """Wait until every node has the result ready, telling where it is and whom it waits for.
 
     Raises:
-        RunAborted, RunRefused: it will give no result.
-        RunTimeout: still waiting or running; names whom it waits for and what to do.
+        mpc_backend.client.errors.ClientError: see `mpc_backend.client.runs.wait_for_run`.
     """
-    until = time.monotonic() + timeout
-    while True:
-        views, faults = nodes.run(run_id)
-        raise_if_over(run_id, views)
-        if len(views) == len(nodes.nodes) and all(view.state == "done" for view in views.values()):
-            parties = parties_of(nodes.federation, views)
-            report("Opening the answer", 1.0, run_id=run_id, parties=parties)
-            return
+
+    def seen(views: Views) -> None:
         stage, fraction = stage_of(views)
         report(stage, fraction, run_id=run_id, parties=parties_of(nodes.federation, views))
-        if time.monotonic() > until:
-            raise RunTimeout(_late(run_id, timeout, views, faults))
-        time.sleep(POLL_SECONDS)
+
+    done = wait_for_run(nodes, run_id, seen=seen, timeout=timeout, pause=POLL_SECONDS)
+    report("Opening the answer", 1.0, run_id=run_id, parties=parties_of(nodes.federation, done))
 
 
-def _late(run_id: str, timeout: float, views: Mapping[str, RunAnswer], faults: Faults) -> str:
-    """A run without a result in time: what it waits for, whom to ask, how to read the answer later."""
-    said = [stage_of(views)[0]]
-    missing = sorted({site for view in views.values() for site in view.waiting_for})
-    said += [f"ask {', '.join(missing)} whether its connector runs"] if missing else []
-    said += [str(fault) for fault in faults.values()]
-    later = f"read the answer later with `tessera study results STUDY {run_id}`"
-    return f"run {run_id[:12]} has no result after {timeout:g} s: {'; '.join([*said, later])}"
-
-
-def stage_of(views: Mapping[str, RunAnswer]) -> tuple[str, float]:
-    """Label and fraction of the slowest node, in words for people."""
-    last = slowest(views)
-    if last.state == "waiting" and last.waiting_for:
-        return f"Waiting for the upload of {', '.join(last.waiting_for)}", last.fraction
-    label = last.label or last.state
-    return label[:1].upper() + label[1:], last.fraction
-
-
-def parties_of(federation: Federation, views: Mapping[str, RunAnswer]) -> dict[str, str]:
+def parties_of(federation: Federation, views: Views) -> dict[str, str]:
     """A word on each hospital that is waited for and on each node."""
     missing = {site for view in views.values() for site in view.waiting_for}
     waited = {f"Hospital {site}": "upload awaited" for site in sorted(missing)}

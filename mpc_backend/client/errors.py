@@ -16,7 +16,7 @@ Messages name nodes, addresses, runs and reasons; never a value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class ClientError(Exception):
@@ -103,7 +103,12 @@ class RunRefused(ClientError):
 
 
 class RunTimeout(ClientError):
-    """The run is still waiting or running when the caller's patience ended."""
+    """The run is still waiting or running when the caller's patience ended. ``waits``: for what, whom to ask."""
+
+    def __init__(self, run_id: str, seconds: float, waits: Sequence[str]) -> None:
+        later = f"read the answer later with `tessera study results STUDY {run_id}`"
+        super().__init__(f"run {run_id[:12]} has no result after {seconds:g} s: {'; '.join([*waits, later])}")
+        self.run_id = run_id
 
 
 class ResultRefused(ClientError):

@@ -21,12 +21,14 @@ from mpc_backend.analyses.plain import padded
 from mpc_backend.analyses.registry import resolve
 from mpc_backend.client.answers import RunAnswer
 from mpc_backend.client.errors import RunAborted, RunRefused, RunTimeout
-from mpc_backend.client.nodes import NodeSet
+from mpc_backend.client.nodes import Faults, NodeSet
 from mpc_backend.client.results import finish_result, open_results
 from mpc_backend.client.sharing import SealedShares, seal_tables
 from mpc_backend.planned import query_tables
 
-Progress = Callable[[str, float], None]
+Views = Mapping[str, RunAnswer]
+"""What each node says of a run, by node id."""
+Seen = Callable[[Views], None]
 QUERY = "query"
 POLL_SECONDS = 0.1
 
@@ -111,31 +113,41 @@ def post_run(nodes: NodeSet, prepared: PreparedRun) -> str:
 
 
 def wait_for_run(
-    nodes: NodeSet, run_id: str, *, progress: Progress | None = None, timeout: float = 600.0
-) -> None:
-    """Wait until every node has the result ready; ``progress(label, fraction)`` is told of every change.
+    nodes: NodeSet,
+    run_id: str,
+    *,
+    seen: Seen | None = None,
+    timeout: float = 600.0,
+    pause: float = POLL_SECONDS,
+) -> Views:
+    """Wait until every node has the result ready; returns what each says then.
+
+    Args:
+        nodes: where it was asked for.
+        run_id: the run.
+        seen: told what the nodes say at every look before that; see `stage_of`.
+        timeout: seconds to wait; the run goes on at the nodes after that.
+        pause: seconds between two looks.
 
     Raises:
         RunAborted, RunRefused: it will give no result; says why and at which node.
-        RunTimeout: still waiting or running; says for what.
+        RunTimeout: still waiting or running; says for what, and whom to ask.
+        NoUsableAnswer: no node tells anything of it.
     """
-    until, last = time.monotonic() + timeout, ("", -1.0)
+    until = time.monotonic() + timeout
     while True:
-        views, _ = nodes.run(run_id)
-        raise_if_over(run_id, views)
+        views, faults = nodes.run(run_id)
+        _raise_if_over(run_id, views)
         if len(views) == len(nodes.nodes) and all(view.state == "done" for view in views.values()):
-            return
-        now = _progress_of(views)
-        if progress is not None and now != last:
-            progress(*now)
-            last = now
+            return views
+        if seen is not None:
+            seen(views)
         if time.monotonic() > until:
-            raise RunTimeout(f"run {run_id[:12]} has no result after {timeout:g} s: {now[0]}")
-        time.sleep(POLL_SECONDS)
+            raise RunTimeout(run_id, timeout, [stage_of(views)[0], *_whom_to_ask(views, faults)])
+        time.sleep(pause)
 
 
-def raise_if_over(run_id: str, views: Mapping[str, RunAnswer]) -> None:
-    """Raise RunRefused or RunAborted if any node has given the run up, as the node that knows most tells it."""
+def _raise_if_over(run_id: str, views: Views) -> None:
     for state, error in (("refused", RunRefused), ("aborted", RunAborted)):
         over = [view for view in views.values() if view.state == state]
         if over:
@@ -143,15 +155,19 @@ def raise_if_over(run_id: str, views: Mapping[str, RunAnswer]) -> None:
             raise error(run_id, told.reason, told.who)
 
 
-def slowest(views: Mapping[str, RunAnswer]) -> RunAnswer:
-    """What the node says that is least far."""
-    return min(views.values(), key=lambda view: (view.state == "done", view.fraction))
+def _whom_to_ask(views: Views, faults: Faults) -> list[str]:
+    missing = sorted({site for view in views.values() for site in view.waiting_for})
+    sites = [f"ask {', '.join(missing)} whether its connector runs"] if missing else []
+    return [*sites, *map(str, faults.values())]
 
 
-def _progress_of(views: Mapping[str, RunAnswer]) -> tuple[str, float]:
-    """The slowest node's label and fraction."""
-    last = slowest(views)
-    return last.label, last.fraction
+def stage_of(views: Views) -> tuple[str, float]:
+    """Label and fraction of the slowest node, in words for people."""
+    last = min(views.values(), key=lambda view: (view.state == "done", view.fraction))
+    if last.state == "waiting" and last.waiting_for:
+        return f"Waiting for the upload of {', '.join(last.waiting_for)}", last.fraction
+    label = last.label or last.state
+    return label[:1].upper() + label[1:], last.fraction
 
 
 def open_run(nodes: NodeSet, study: StudyProtocol, request: RunRequest, key: SealingKey) -> Answer:
@@ -173,7 +189,7 @@ def run(
     sealing_key: SealingKey,
     parameters: Mapping[str, Any] | None = None,
     facts: Mapping[str, object] | None = None,
-    progress: Progress | None = None,
+    seen: Seen | None = None,
     timeout: float = 600.0,
 ) -> Answer:
     """Ask, wait, open: the whole of a run for its recipient.
@@ -183,5 +199,5 @@ def run(
     """
     prepared = prepare_run(nodes.federation, study, analysis, signing_key, parameters=parameters, facts=facts)
     run_id = post_run(nodes, prepared)
-    wait_for_run(nodes, run_id, progress=progress, timeout=timeout)
+    wait_for_run(nodes, run_id, seen=seen, timeout=timeout)
     return open_run(nodes, study, prepared.request, sealing_key)

@@ -14,10 +14,11 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from sqlalchemy import DateTime, LargeBinary, String, TypeDecorator, UniqueConstraint, create_engine, event
-from sqlalchemy.engine import Dialect
+from sqlalchemy import LargeBinary, String, UniqueConstraint, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.schema import ForeignKey
+
+from governance.storage import UtcDateTime
 
 OPEN_STATES = ("waiting", "running")
 """States of a run that may still change; the others are final."""
@@ -26,19 +27,6 @@ OPEN_STATES = ("waiting", "running")
 def utc_now() -> datetime:
     """Now, in UTC; the one clock of the node."""
     return datetime.now(UTC)
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Times in UTC; SQLite keeps no zone, so it is put back on reading."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC)
 
 
 class Base(DeclarativeBase):

@@ -16,6 +16,7 @@ from governance.canonical import canonical_json, parse_json
 from governance.document import utc_text
 from governance.envelope import Envelope, open_document, sign_document
 from governance.errors import GovernanceError
+from governance.files import write_new
 from governance.receipt import SHARED_CLAIMS, LogPosition, RunAttestation
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
@@ -28,7 +29,6 @@ from mpc_backend.node.database import ResultRow, UploadRow, utc_now
 from mpc_backend.node.loading import load_inputs, open_query
 from mpc_backend.node.rendezvous import RunTerms
 from mpc_backend.node.runs import charge_run, uploads_for
-from mpc_backend.node.settings import write_new
 from mpc_backend.node.studies import standing_of
 from mpc_backend.packages import Package, SealContext, encode_outputs, seal_chunks
 from mpc_backend.protocols.sharing import layout

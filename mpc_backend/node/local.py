@@ -56,6 +56,19 @@ def init_local_nodes(
     ]
 
 
+def stop_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask processes to stop (SIGTERM), wait until they have, and kill what does not within `STOP_SECONDS`."""
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    until = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 class LocalNodes:
     """Starts, stops and kills the nodes of ``federation`` whose directories lie under ``folder``.
 
@@ -137,16 +150,7 @@ class LocalNodes:
 
     def stop(self, *node_ids: str) -> None:
         """Ask these nodes (default: all that run) to stop, and wait until they have; kill what does not."""
-        chosen = [self._processes.pop(name) for name in node_ids or tuple(self._processes)]
-        for process in chosen:
-            process.send_signal(signal.SIGTERM)
-        until = time.monotonic() + STOP_SECONDS
-        for process in chosen:
-            try:
-                process.wait(max(0.1, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        stop_processes([self._processes.pop(name) for name in node_ids or tuple(self._processes)])
 
     def _spawn(self, node_id: str) -> None:
         if node_id in self._processes:

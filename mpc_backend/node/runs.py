@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 from governance.approval import Standing
 from governance.envelope import Envelope, peek_document
 from governance.errors import OverBudget
+from governance.files import write_new
 from governance.run_request import RunRequest, Spent, check_budget, check_run_request, runs_left
 from governance.study import StudyProtocol
 from mpc_backend.node.core import NodeCore
 from mpc_backend.node.database import OPEN_STATES, ResultRow, RunRow, UploadRow, utc_now
 from mpc_backend.node.errors import Refusal
-from mpc_backend.node.settings import write_new
 from mpc_backend.node.studies import find_study, standing_of
 from mpc_backend.planned import query_tables
 

@@ -4,24 +4,23 @@
 
 from __future__ import annotations
 
-import os
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
-from governance.document import Slug, Words, explain_validation
+from governance.document import Slug, Words
+from governance.settings import FileSettings, read_settings
 from mpc_backend.node.errors import NodeSetupError
 
 MIB = 1024 * 1024
 
 
-class NodeSettings(BaseSettings):
+class NodeSettings(FileSettings):
     """Every setting of a node; docs/node.md lists them all."""
 
-    model_config = SettingsConfigDict(env_prefix="TESSERA_NODE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="TESSERA_NODE_")
 
     id: Annotated[Slug, Field(description="The node's name in the federation file.")]
     organisation: Annotated[Words, Field(description="Who operates the node.")]
@@ -55,18 +54,6 @@ class NodeSettings(BaseSettings):
         float, Field(gt=0, description="How often this node asks the others to cosign its log.")
     ] = 30.0
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment first, then what the file says."""
-        return env_settings, init_settings
-
 
 class NodeDirectory:
     """Where everything of one node lives; nothing outside it is written."""
@@ -96,29 +83,10 @@ class NodeDirectory:
         Raises:
             NodeSetupError: no node was set up here, or a setting is at fault (by name).
         """
-        try:
-            values: dict[str, Any] = tomllib.loads(self.settings_file.read_text("utf-8"))
-        except FileNotFoundError as error:
-            raise NodeSetupError(
-                f"{self.path}: no node here; `tessera node init {self.path} ...` makes one"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise NodeSetupError(f"{self.settings_file}: cannot be read: {error}") from error
-        try:
-            return NodeSettings(**values)
-        except ValidationError as error:
-            raise NodeSetupError(f"{self.settings_file}: {explain_validation('settings', error)}") from error
+        absent = f"{self.path}: no node here; `tessera node init {self.path} ...` makes one"
+        return read_settings(NodeSettings, self.settings_file, NodeSetupError, absent)
 
     def make_folders(self) -> None:
         """Create what a running node writes to, readable by its owner alone."""
         for folder in (self.incoming, self.shares, self.queries, self.results):
             folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Create a file that must not exist, with its mode from the first moment on."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())

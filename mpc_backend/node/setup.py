@@ -5,10 +5,7 @@ pinning that file.
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import shutil
-import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,9 +15,10 @@ from pydantic import ValidationError
 
 from governance.document import explain_validation
 from governance.federation import Federation, NodeEntry
+from governance.files import is_filled, new_directory, replace_file, write_new
 from governance.keys import SealingKey, SigningKey
 from mpc_backend.node.errors import NodeSetupError
-from mpc_backend.node.settings import NodeDirectory, NodeSettings, write_new
+from mpc_backend.node.settings import NodeDirectory, NodeSettings
 from mpc_backend.transport.certificates import node_uri, self_signed
 
 KEK_BYTES = 32
@@ -45,7 +43,7 @@ def init_node(
     Raises:
         NodeSetupError: the directory exists and is not empty, or an address or name is malformed.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if is_filled(path):
         raise NodeSetupError(f"{path}: already exists; keys are never overwritten, choose a new directory")
     values = {
         "id": node_id,
@@ -55,17 +53,8 @@ def init_node(
         "control_listen": control_listen or control,
         "data_listen": data_listen or data,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        entry = _fill(NodeDirectory(scratch), index, values)
-        if path.exists():
-            path.rmdir()
-        scratch.rename(path)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    return entry
+    with new_directory(path) as scratch:
+        return _fill(NodeDirectory(scratch), index, values)
 
 
 def _fill(directory: NodeDirectory, index: int, values: dict[str, str]) -> NodeEntry:
@@ -136,7 +125,7 @@ def pin_federation(directory: NodeDirectory, file: Path | None, digest: str | No
     _own_entry_checked(directory, federation)
     if federation.digest != pinned:
         federation.save(directory.federation)
-        _replace(directory.pin, f"{federation.digest}\n".encode())
+        replace_file(directory.pin, f"{federation.digest}\n".encode())
     return federation
 
 
@@ -164,9 +153,3 @@ def _own_entry_checked(directory: NodeDirectory, federation: Federation) -> Fede
             f"give the members {directory.entry} and agree on a new file"
         )
     return federation
-
-
-def _replace(path: Path, data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as stream:
-        stream.write(data)
-    os.replace(stream.name, path)

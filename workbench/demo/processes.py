@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess  # our own interpreter with fixed arguments
 import sys
 import time
@@ -13,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from mpc_backend.node.local import stop_processes
 from workbench.demo.errors import DemonstrationFailed
 
-STOP_SECONDS = 15.0
 READY_SECONDS = 180.0
 LINES_SHOWN = 12
 
@@ -110,16 +109,7 @@ class Processes:
     def stop(self) -> None:
         """Ask every process to stop, wait until it has, kill what does not; nothing starts after that."""
         self._stopped = True
-        running = list(self._running.values())
-        for process in running:
-            process.send_signal(signal.SIGTERM)
-        until = time.monotonic() + STOP_SECONDS
-        for process in running:
-            try:
-                process.wait(max(0.1, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        stop_processes(list(self._running.values()))
         self._running.clear()
 
     def log(self, name: str) -> Path:

@@ -29,6 +29,7 @@ from mpc_backend.analyses.registry import resolve
 from mpc_backend.client import Answer, NodeSet, open_run, prepare_run, run, wait_for_run
 from mpc_backend.client.answers import RunAnswer
 from mpc_backend.client.errors import NodeRefused, NodeUnreachable, RunAborted
+from mpc_backend.client.runs import stage_of
 from mpc_backend.client.sharing import seal_tables, share_upload
 from mpc_backend.node.local import LocalNodes
 from mpc_backend.planned import query_tables
@@ -121,15 +122,16 @@ FACTS: dict[str, object] = {**{f"m{number}": number % 2 for number in range(8)},
 
 def test_a_count_over_four_processes_equals_the_pooled_count(cluster: Cluster) -> None:
     one = cluster.publish(study(cluster.party))
-    told: list[tuple[str, float]] = []
+    told: list[float] = []
     answer = run(
         cluster.client,
         one,
         "persons",
         signing_key=PEOPLE.researcher,
         sealing_key=PEOPLE.sealing,
-        progress=lambda *at: told.append(at),
+        seen=lambda views: told.append(stage_of(views)[1]),
     )
+    assert all(0 <= fraction <= 1 for fraction in told)
     assert answer.result == cleartext(one, "persons", "researcher")
     verified = verify_receipt(cluster.party.federation, answer.receipt, one)
     assert set(verified.inputs) == set(SITES)
