@@ -52,6 +52,13 @@ class AnalysisOnPage(Part):
     cohort: str | None
     parameters: dict[str, str]
 
+    @property
+    def words(self) -> str:
+        """Kind, cohort and every parameter, in one line."""
+        on = f" of cohort {self.cohort}" if self.cohort else ""
+        settings = "; ".join(f"{key} = {value}" for key, value in self.parameters.items())
+        return f"{self.kind}{on}{f' ({settings})' if settings else ''}"
+
 
 class RecipientOnPage(Part):
     """Who may read results."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from site_connector.models import CohortPreview, TableOut
+from site_connector.models import CohortPreview, TableOut, Upload
 from site_connector.review import CohortOnPage, ReviewPage
 
 
@@ -71,10 +71,7 @@ def _what(page: ReviewPage) -> Iterator[str]:
         yield from ("", "### Taken from each person's record", "")
         yield from _bullets(*(f"{name}: {words}" for name, words in page.variables.items()))
     yield from ("", "### Analyses", "")
-    for one in page.analyses:
-        on = f" of cohort {one.cohort}" if one.cohort else ""
-        settings = "; ".join(f"{key} = {value}" for key, value in one.parameters.items())
-        yield f"- {one.id}: {one.kind}{on}{f' ({settings})' if settings else ''}"
+    yield from _bullets(*(f"{one.id}: {one.words}" for one in page.analyses))
 
 
 def _leaving(page: ReviewPage) -> Iterator[str]:
@@ -170,9 +167,13 @@ def _signatures(page: ReviewPage) -> Iterator[str]:
         since = f" on {standing.since:%Y-%m-%d}" if standing.since else ""
         reason = f": {standing.reason}" if standing.reason else ""
         yield f"- {standing.site}: {standing.state}{since}{reason}"
-    for upload in page.uploads:
-        why = f": {upload.reason}" if upload.reason else ""
-        yield f"- upload {upload.upload_id}: {upload.state}, {upload.created_at:%Y-%m-%d %H:%M} UTC{why}"
+    yield from _bullets(*(upload_words(upload) for upload in page.uploads))
+
+
+def upload_words(upload: Upload) -> str:
+    """An upload of this hospital: its id, how far it is, when, and why it ended if it did."""
+    why = f": {upload.reason}" if upload.reason else ""
+    return f"upload {upload.upload_id}: {upload.state}, {upload.created_at:%Y-%m-%d %H:%M} UTC{why}"
 
 
 def _bullets(*lines: str) -> Iterator[str]:

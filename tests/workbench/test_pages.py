@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
+from site_connector.directory import SiteDirectory
+from site_connector.models import Upload
+from site_connector.review_text import review_markdown
 from tests.workbench.conftest import PASSWORD, Benches, Consortium
 from tests.workbench.samples import ranking, survival
 from tests.workbench.test_parts import count
@@ -15,6 +19,8 @@ from workbench.context import Workbench
 from workbench.jobs import DONE, Outcome, Request
 from workbench.parts.ranking import WARNING
 from workbench.parts.sitemap import SITEMAP
+from workbench.steward import Hospital
+from workbench.store import now
 
 APP = Path(__file__).parents[2] / "workbench" / "parts" / "app.py"
 ROLES = ("researcher", "physician", "steward", "administrator")
@@ -244,6 +250,35 @@ def test_an_inbox_without_studies_says_what_it_is_for(make_bench: Benches) -> No
     said = words(view(bench, "steward", "approvals"))
     assert "No study has reached this hospital yet" in said
     assert "connector has not run yet" in said
+
+
+def test_a_steward_reads_every_analysis_before_signing(
+    make_bench: Benches, consortium: Consortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench("hospital")
+    study = consortium.study("ranking")
+    upload = Upload(upload_id="u-1", study=study.digest, run=None, state="prepared", created_at=now())
+    hospital = Hospital(SiteDirectory(shutil.copytree(consortium.folder / "north", tmp_path / "site")))
+    with hospital.mailbox() as mailbox:
+        mailbox.put_study(study, now())
+        mailbox.put_statement(study.digest, consortium.envelopes(study, by=())[0], now())
+    page = hospital.page(study.digest, now()).model_copy(update={"amends": "a" * 64, "uploads": (upload,)})
+    monkeypatch.setattr(Hospital, "page", lambda *_: page)
+    test = view(bench, "steward", "review", study=study.digest)
+    said = words(test).replace("\\", "")
+    (analysis,) = study.analyses
+    printed = review_markdown(page)
+    (line,) = [line for line in printed.splitlines() if line.startswith(f"- {analysis.id}: ")]
+    assert "treatment_ranking of cohort" in line
+    assert all(f"{name} = " in line for name in ("tau", "treatments", "tiers"))
+    assert line.partition(": ")[2] in said
+    assert "Replaces `aaaa" in said
+    assert "declares its data synthetic" in said
+    assert "upload u-1: " in said
+    (variables,) = test.expander
+    assert variables.proto.expanded
+    order = [said.index(heading) for heading in ("Replaces", "Purpose:", "Analyses", "upload u-1")]
+    assert order == sorted(order)
 
 
 # ---- helpers

@@ -6,11 +6,11 @@ import streamlit as st
 
 from site_connector.models import CohortPreview
 from site_connector.review import CohortOnPage, ReviewPage
-from site_connector.review_text import review_markdown
+from site_connector.review_text import review_markdown, upload_words
 from workbench.parts.review_tables import attrition_here, leaving_table, standing_table, unmapped_table
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page as page_at
-from workbench.parts.states import describe, show
+from workbench.parts.states import describe, show, unformatted
 from workbench.steward import Decision, Hospital, hospital_of
 from workbench.store import now
 
@@ -37,6 +37,8 @@ def render() -> None:
 
 
 def _paper(page: ReviewPage) -> None:
+    """The sections of the printed text, in its order."""
+    _head(page)
     st.subheader("Why")
     st.markdown(page.description)
     st.markdown(
@@ -49,9 +51,28 @@ def _paper(page: ReviewPage) -> None:
     if page.concept_sets is not None:
         st.markdown("Cohorts that may be counted use only these concept sets:")
         st.code(page.concept_sets, language=None)
+    _computed(page)
     _leaving(page)
     _dry_run(page)
     _readers(page)
+
+
+def _head(page: ReviewPage) -> None:
+    replaces = [f"Replaces `{page.amends}`."] if page.amends else []
+    synthetic = ["The study declares its data synthetic."] if page.synthetic_data else []
+    received = f"Received {page.received_at:%Y-%m-%d %H:%M} UTC · SHA-256 `{page.digest}`"
+    st.markdown("  \n".join([received, *replaces, *synthetic]))
+
+
+def _computed(page: ReviewPage) -> None:
+    """What is taken from a record and what is computed of it; open, so that it is printed."""
+    if page.variables:
+        with st.expander(f"Taken from each person's record: {len(page.variables)} variables", expanded=True):
+            for name, words in page.variables.items():
+                st.markdown(f"* **{unformatted(name)}**: {unformatted(words)}")
+    st.markdown("**Analyses**")
+    for one in page.analyses:
+        st.markdown(f"* **{unformatted(one.id)}**: {unformatted(one.words)}")
 
 
 def _leaving(page: ReviewPage) -> None:
@@ -62,10 +83,6 @@ def _leaving(page: ReviewPage) -> None:
         )
         return
     st.table(leaving_table(page.tables), hide_index=True)
-    if page.variables:
-        with st.expander(f"The {len(page.variables)} variables behind these columns"):
-            for name, words in page.variables.items():
-                st.markdown(f"* **{name}**: {words}")
 
 
 def _dry_run(page: ReviewPage) -> None:
@@ -114,6 +131,8 @@ def _readers(page: ReviewPage) -> None:
         st.markdown(f"* {operator}")
     st.subheader("Hospitals")
     st.table(standing_table(page), hide_index=True)
+    for upload in page.uploads:
+        st.markdown(f"* {unformatted(upload_words(upload))}")
 
 
 def _checks(page: ReviewPage) -> None:
