@@ -134,6 +134,10 @@ def condition(ident: str = "c1", **extra: Any) -> dict[str, Any]:
     return make("Condition", ident, **({"code": coded(SNOMED, "D1"), "onsetDateTime": "2020-05-06"} | extra))
 
 
+def encounter(ident: str, status: str = "finished", kind: str = "AMB", **period: str) -> dict[str, Any]:
+    return make("Encounter", ident, status=status, **{"class": {"code": kind}}, period=period)
+
+
 def lab(ident: str = "o1", **extra: Any) -> dict[str, Any]:
     values = {
         "status": "final",
@@ -162,6 +166,7 @@ def build() -> dict[str, Callable[..., dict[str, Any]]]:
         "patient": patient,
         "make": make,
         "condition": condition,
+        "encounter": encounter,
         "lab": lab,
         "request": request,
         "coded": coded,

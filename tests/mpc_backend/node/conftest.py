@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,11 @@ from mpc_backend.node.settings import NodeDirectory
 from mpc_backend.transport.certificates import TrustedNodes, server_context
 from mpc_backend.transport.greeting import Connection, DataListener, Dialer
 from mpc_backend.transport.tls import TlsTransport
+
+if TYPE_CHECKING:
+    from governance.study import StudyProtocol
+
+    from .calling import Node
 
 ORGANISATIONS = (
     "University computing centre",
@@ -168,3 +174,23 @@ def in_parallel(functions: list[Callable[[], object]], seconds: float = 30) -> l
         thread.join(seconds)
         assert not thread.is_alive(), "a node hangs"
     return results
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """One node whose control interface is called without a network."""
+    from .calling import Node
+
+    one = Node(make_party(tmp_path_factory.mktemp("api")))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def approved(node: Node) -> StudyProtocol:
+    """A study at that node that everybody has signed."""
+    from .studying import approvals, study
+
+    one = study(node.party)
+    node.post_study(one, *approvals(node.party, one))
+    return one

@@ -11,9 +11,9 @@ from governance.envelope import sign_document
 from governance.keys import SigningKey
 from governance.study import StudyProtocol
 
+from .calling import Node, refused
 from .conftest import SITES, make_party
 from .studying import approval, approvals, now, request, shared, study, submission
-from .test_api import Node, refused
 
 
 @pytest.fixture(scope="module")
