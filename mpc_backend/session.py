@@ -155,20 +155,26 @@ def plaintext(form: OutputForm, words: Words) -> Any:
     return (signed / 2.0**form.scale if form.kind == "fixed" else signed)[()]
 
 
-def open_values(session: Session, values: Sequence[SecretValue], purpose: str) -> list[Any]:
+def open_values(
+    holder: Session | Protocol, values: Sequence[SecretValue], purpose: str, *, simulatable: bool = False
+) -> list[Any]:
     """Open secret values to every node. The only path from shares to plaintext inside the engine.
 
     The verification barrier runs first; every opened share is checked against an independent holder. Logs the purpose,
     form and count, never a value.
 
+    ``simulatable``: the caller vouches that what is opened is distributed the same for all data of these shapes, such as
+    the order of rows after a shuffle that no node knows. The log says so; nothing else is done differently.
+
     Raises:
         ProtocolAbort: a check failed; nothing was opened.
     """
-    session.protocol.verify()
+    protocol = holder.protocol if isinstance(holder, Session) else holder
+    protocol.verify()
     forms = [form_of(value) for value in values]
     for form in forms:
-        _log.info("open %s: %s %s", purpose, form.kind, form.shape)
-    opened = session.protocol.reveal([(raw_words(v), isinstance(v, SecretBits)) for v in values])
+        _log.info("open %s%s: %s %s", "random " * simulatable, purpose, form.kind, form.shape)
+    opened = protocol.reveal([(raw_words(v), isinstance(v, SecretBits)) for v in values])
     return [plaintext(form, words) for form, words in zip(forms, opened, strict=True)]
 
 

@@ -4,6 +4,7 @@ from mpc_backend.operations.arrange import concatenate, select, shuffle, stack
 from mpc_backend.operations.divide import divide, floor_divide, reciprocal
 from mpc_backend.operations.reduce import dot, maximum, minimum, prefix_product
 from mpc_backend.operations.roots import log, sqrt
+from mpc_backend.operations.sort import sort
 
 __all__ = [
     "concatenate",
@@ -17,6 +18,7 @@ __all__ = [
     "reciprocal",
     "select",
     "shuffle",
+    "sort",
     "sqrt",
     "stack",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from mpc_backend.circuits.convert import pack_shares
 from mpc_backend.kernels.arrays import Words
+from mpc_backend.protocols.base import Protocol
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt, SecretValue
 from mpc_backend.values.base import checked_axis
 from mpc_backend.values.numbers import SecretNumber
@@ -81,15 +82,25 @@ def shuffle(columns: Sequence[SecretValue]) -> list[SecretValue]:
     Raises:
         ValueError: no columns, or different lengths.
     """
-    lengths = {column.shape[0] for column in columns}
+    if not columns:
+        raise ValueError("shuffle needs at least one column")
+    return shuffle_beside(columns[0].protocol, columns, [])[0]
+
+
+def shuffle_beside(
+    protocol: Protocol, columns: Sequence[SecretValue], limbs: Sequence[Words]
+) -> tuple[list[SecretValue], list[Words]]:
+    """`shuffle`, with raw XOR-shared words (components, n), one a row, moved along."""
+    lengths = {column.shape[0] for column in columns} | {limb.shape[1] for limb in limbs}
     if len(lengths) != 1:
         raise ValueError(f"shuffle needs columns of one length, found {sorted(lengths)}")
     tables, places = _tables(columns)
-    shuffled = columns[0].protocol.shuffle(tables)
-    return [
+    shuffled = protocol.shuffle([*tables, *((limb[:, :, None], True) for limb in limbs)])
+    moved = [
         _column(column, shuffled[t][:, :, first:last])
         for column, (t, first, last) in zip(columns, places, strict=True)
     ]
+    return moved, [limb[:, :, 0] for limb in shuffled[len(tables) :]]
 
 
 def _rows(column: SecretValue) -> Words:

@@ -1,0 +1,83 @@
+"""Sorting rows by secret keys.
+
+Nothing is revealed but the number of rows and the widths. What the nodes open on the way is the order of rows after a shuffle
+that none of them knows, with all rows made different by their secret place before the shuffle: a uniformly random permutation
+whatever the keys, equal ones included. (With the public position after the shuffle to break ties it would not be: equal keys
+would then always be found in ascending position.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from mpc_backend.circuits.ordering import less
+from mpc_backend.kernels.arrays import Indices, Words
+from mpc_backend.operations.arrange import shuffle_beside
+from mpc_backend.operations.keys import KeyRows, key_planes, rows_of
+from mpc_backend.operations.radix import radix_sorted
+from mpc_backend.operations.samplesort import Flags, ascending_order
+from mpc_backend.protocols.base import Protocol
+from mpc_backend.session import open_values
+from mpc_backend.values import SecretBits, SecretValue
+
+Method = Literal["radix", "quicksort"]
+RADIX_BITS = 16
+
+
+def sort(
+    keys: Sequence[SecretValue],
+    columns: Sequence[SecretValue],
+    *,
+    descending: bool | Sequence[bool] = False,
+    method: Method | None = None,
+) -> list[SecretValue]:
+    """``columns`` with their rows in the order of ``keys``, the first key first; rows of equal keys keep their order.
+
+    Keys are columns (n,) of integers, reals or truth values with up to 128 bits of declared width in all; to get a key
+    back in order, name it among the columns too. Without a ``method``, keys of up to 16 bits are sorted by radix (rounds
+    depend on the widths alone), wider ones by quicksort after a shuffle (rounds depend on the shuffle).
+
+    Raises:
+        ValueError: no key or column, other shapes or lengths, more than 128 bits of keys, or not one ``descending`` a key.
+        TypeError: a key of another kind.
+    """
+    down = [descending] * len(keys) if isinstance(descending, bool) else list(descending)
+    if len(down) != len(keys):
+        raise ValueError(f"{len(keys)} sort keys need as many directions, found {len(down)}")
+    return sorted_rows(keys, columns, down, method)[1]
+
+
+def sorted_rows(
+    keys: Sequence[SecretValue],
+    columns: Sequence[SecretValue],
+    descending: Sequence[bool],
+    method: Method | None = None,
+) -> tuple[KeyRows, list[SecretValue]]:
+    """`sort` that gives the keys too, in the form in which neighbours are compared."""
+    protocol, n, planes = keys[0].protocol, len(keys[0]), key_planes(keys, descending)
+    if any(column.shape[0] != n for column in columns):
+        raise ValueError(f"columns to be sorted have the length of their keys, {n}")
+    if n <= 1:
+        return rows_of(protocol, planes, n), list(columns)
+    if (method or ("radix" if planes.shape[1] <= RADIX_BITS else "quicksort")) == "radix":
+        return radix_sorted(protocol, planes, columns, n)
+    return _quicksorted(protocol, planes, columns, n)
+
+
+def _quicksorted(
+    protocol: Protocol, planes: Words, columns: Sequence[SecretValue], n: int
+) -> tuple[KeyRows, list[SecretValue]]:
+    """Shuffle rows with their places, find their order by opened comparisons, put them there."""
+    rows = rows_of(protocol, planes, n, with_places=True)
+    moved, limbs = shuffle_beside(protocol, columns, rows.limbs)
+    rows = rows.with_limbs(limbs)
+
+    def before(left: Indices, right: Indices) -> Flags:
+        words = less(protocol, rows.take(left).bit_planes(), rows.take(right).bit_planes())
+        answers = SecretBits(protocol, words, left.shape)
+        (opened,) = open_values(protocol, [answers], "comparisons of shuffled rows", simulatable=True)
+        return opened  # type: ignore[no-any-return]
+
+    order = ascending_order(n, before)
+    return rows.take(order), [column[order] for column in moved]
