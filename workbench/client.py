@@ -83,12 +83,17 @@ class Client:
     def study(self, which: str) -> Study:
         """The study with this digest, beginning of a digest, or short name.
 
+        A short name finds only what its investigator signed: anyone may give nodes a study that nobody signed.
+
         Raises:
             ClientError: none, or several (an amended study keeps its short name: use the digest).
         """
         seen = self.look()
         views = [
-            view for view in seen.studies if view.digest.startswith(which) or view.study.short_name == which
+            view
+            for view in seen.studies
+            if view.digest.startswith(which)
+            or (view.study.short_name == which and view.statements.submission is not None)
         ]
         if len(views) != 1:
             found = ", ".join(view.digest[:12] for view in views) or "none"

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from governance.canonical import sha256_hex
 from governance.federation import Federation
 from governance.keys import SealingKey, SigningKey
 from governance.study import StudyProtocol
@@ -114,9 +115,13 @@ def plan(
 
 @study_app.command()
 def submit(study: StudyFile, federation: Federated, identity: Keys) -> None:
-    """Sign a study as its investigator and give it to every node. Prints its digest."""
+    """Sign a study as its investigator and give it to every node. Prints its digest.
+
+    The same file is the same study: submitting it again after a failure finishes what was begun.
+    """
     client = _client(federation, identity)
-    ready = complete_study(_text(study), client.federation, client.identity)
+    text = _text(study)
+    ready = complete_study(text, client.federation, client.identity, nonce=_nonce(text, client.identity))
     _refuse_errors(check_study(ready, client.federation))
     client.submit(ready)
     typer.echo(ready.digest)
@@ -253,6 +258,11 @@ def _draft(path: Path, federation: Federation | None, identity: Path | None) -> 
 def _still_open(draft: _Draft) -> list[Finding]:
 
     return [Finding("lint", "draft", draft.note)] if draft.note else []
+
+
+def _nonce(text: str, identity: Identity) -> str:
+    """A nonce for a file that has none: always the same for this file and these keys, secret without them."""
+    return sha256_hex(identity.signing.sign(b"tessera study nonce\n" + text.encode()))[:32]
 
 
 def _refuse_errors(found: Iterable[Finding]) -> None:

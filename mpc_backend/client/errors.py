@@ -5,6 +5,7 @@
     ├── NodeRefused       a node refused a request; ``problem`` is its registered type     exit 2
     │   └── BadAnswer     what a node answers is not what nodes answer                     exit 3
     │       └── AnswerTooLarge   it is larger than any answer of its kind: the limit       exit 3
+    ├── NothingSent       not every node answers, so nothing was sent to any: which, why   exit 3
     ├── NoUsableAnswer    no node gave an answer that can be used: each node and why       exit 2 or 3
     ├── RunAborted        the run ended without a result: the reason, and at which node    exit 3
     ├── RunRefused        the nodes will not run it: the reason                            exit 2
@@ -67,6 +68,15 @@ class AnswerTooLarge(BadAnswer):
             node, f"cannot take in {what}: larger than the limit of {limit} bytes; ask the node's operator"
         )
         self.limit = limit
+
+
+class NothingSent(ClientError):
+    """Not every node answers, and what all nodes need was therefore sent to none. ``faults``: by node's id."""
+
+    def __init__(self, what: str, faults: Mapping[str, NodeUnreachable | NodeRefused]) -> None:
+        said = "; ".join(map(str, faults.values()))
+        super().__init__(f"{what} goes to every node or to none, so nothing was sent: {said}; then ask again")
+        self.faults = dict(faults)
 
 
 class NoUsableAnswer(ClientError):

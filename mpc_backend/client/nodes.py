@@ -29,7 +29,13 @@ from mpc_backend.client.answers import (
     printable,
 )
 from mpc_backend.client.connection import NodeClient
-from mpc_backend.client.errors import BadAnswer, NodeRefused, NodeUnreachable, NoUsableAnswer
+from mpc_backend.client.errors import (
+    BadAnswer,
+    NodeRefused,
+    NodeUnreachable,
+    NothingSent,
+    NoUsableAnswer,
+)
 
 T = TypeVar("T")
 Faults = dict[str, NodeUnreachable | NodeRefused]
@@ -167,8 +173,24 @@ class NodeSet:
 
     # Posting
 
+    def check_all_answer(self, what: str) -> None:
+        """Ask every node for its status, before something is sent that is of no use unless all nodes have it.
+
+        Raises:
+            NothingSent: a node gives none; names each and why.
+        """
+        faults = self.each_that_answers(NodeClient.status)[1]
+        if faults:
+            raise NothingSent(what, faults)
+
     def post_study(self, study: StudyProtocol) -> None:
-        """Give a study to every node."""
+        """Give a study to every node, if all of them answer.
+
+        Raises:
+            NothingSent: one does not.
+            NodeUnreachable, NodeRefused: the first that failed after all.
+        """
+        self.check_all_answer("a study")
         self.each(lambda node: node.post_study(study))
 
     def post_envelope(self, study_digest: str, envelope: Envelope) -> None:
@@ -183,7 +205,13 @@ class NodeSet:
         self.each(lambda node: node.upload(manifest, sealed[node.entry.id]))
 
     def post_run(self, request: Envelope, queries: Mapping[str, bytes] | None = None) -> None:
-        """Give a run request to every node, each with its own part of a secret query if there is one."""
+        """Give a run request to every node, each with its own part of a secret query if there is one.
+
+        Raises:
+            NothingSent: a node does not answer, so that the request would only wait at the others.
+            NodeUnreachable, NodeRefused: the first that failed after all.
+        """
+        self.check_all_answer("a run request")
         self.each(lambda node: node.post_run(request, None if queries is None else queries[node.entry.id]))
 
 

@@ -106,7 +106,8 @@ def post_run(nodes: NodeSet, prepared: PreparedRun) -> str:
     """Give the request to every node; returns the run's id.
 
     Raises:
-        NodeUnreachable, NodeRefused: the first node that failed; nothing runs unless all have it.
+        NothingSent: not every node answers.
+        NodeUnreachable, NodeRefused: the first node that failed after all; nothing runs unless all have it.
     """
     nodes.post_run(prepared.envelope, prepared.queries)
     return prepared.request.run_id

@@ -28,7 +28,7 @@ from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.registry import resolve
 from mpc_backend.client import Answer, NodeSet, open_run, prepare_run, run, wait_for_run
 from mpc_backend.client.answers import RunAnswer
-from mpc_backend.client.errors import NodeRefused, NodeUnreachable, RunAborted
+from mpc_backend.client.errors import NodeRefused, NodeUnreachable, NothingSent, RunAborted
 from mpc_backend.client.runs import stage_of
 from mpc_backend.client.sharing import seal_tables, share_upload
 from mpc_backend.node.local import LocalNodes
@@ -401,11 +401,14 @@ def test_a_node_that_is_down_keeps_a_run_waiting_until_it_is_back(cluster: Clust
     prepared = prepare_run(cluster.party.federation, one, "persons", PEOPLE.researcher)
     cluster.nodes.stop("node-b")
     with pytest.raises(
-        NodeUnreachable, match=r"node-b does not answer at https://127\.0\.0\.1:.* check that it runs"
+        NothingSent, match=r"node-b does not answer at https://127\.0\.0\.1:.* check that it runs"
     ):
         cluster.client.post_run(prepared.envelope)
     run_id = prepared.request.run_id
     leader = cluster.client.nodes[0]
+    with pytest.raises(NodeRefused, match="has no run"):
+        leader.run(run_id)
+    leader.post_run(prepared.envelope, None)
     cluster.until(lambda: "node-b: not reached" in leader.run(run_id).label)
     cluster.nodes.start("node-b")
     cluster.until(lambda: "node-b: does not have this run" in leader.run(run_id).label)
