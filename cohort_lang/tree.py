@@ -75,9 +75,7 @@ class ConceptItem:
 
 @dataclass(frozen=True, slots=True)
 class ConceptSet:
-    """Circe ConceptSet: the included items and what they bring, less the excluded ones and what they
-    bring.
-    """
+    """Circe ConceptSet: the included items and what they bring, less the excluded ones and what they bring."""
 
     name: str
     items: tuple[ConceptItem, ...]
@@ -121,9 +119,7 @@ class ValueNumber:
 
 @dataclass(frozen=True, slots=True)
 class UnitIs:
-    """Circe Unit: unit concepts by id; a UCUM code as text is an extension, looked up in the site's
-    vocabulary.
-    """
+    """Circe Unit: unit concepts by id; a UCUM code as text is an extension, looked up in the site's vocabulary."""
 
     units: tuple[int | str, ...]
 
@@ -201,9 +197,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Circe Occurrence: how many events; ``distinct`` counts calendar days, concepts or visits instead of
-    records.
-    """
+    """Circe Occurrence: how many events; ``distinct`` counts calendar days, concepts or visits instead of records."""
 
     op: CountOp = "at least"
     n: int = 1
@@ -212,8 +206,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Circe StartWindow or EndWindow: days relative to an edge of the index event, both included; None is
-    open.
+    """Circe StartWindow or EndWindow: days relative to an edge of the index event, both included; None is open.
 
     ``event`` says which date of the record is looked at. An open side ends with the observation period
     that contains the index, unless the occurrence ignores observation periods.
@@ -290,11 +283,9 @@ class FixedDays:
 
 @dataclass(frozen=True, slots=True)
 class EndOfExposure:
-    """Circe CustomEra: the end of the run of drug exposures that contains the index, gaps up to
-    ``gap_days`` bridged.
+    """Circe CustomEra: the end of the run of drug exposures that contains the index, gaps up to ``gap_days`` bridged.
 
-    ``extra_days`` are added to each exposure's end; ``supply_days``, if given, replaces every exposure's
-    length.
+    ``extra_days`` are added to each exposure's end; ``supply_days``, if given, replaces every exposure's length.
     """
 
     concepts: str

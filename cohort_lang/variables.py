@@ -31,9 +31,7 @@ RecordDomain = Literal[
     "device exposure",
     "visit",
 ]
-"""Kinds of clinical record a variable may read, each one table of the OMOP CDM (see
-docs/cohort-language.md).
-"""
+"""Kinds of clinical record a variable may read, each one table of the OMOP CDM (see docs/cohort-language.md)."""
 
 VALUED_DOMAINS = ("measurement", "observation")
 """Domains whose records carry a value (number with unit, or concept)."""
@@ -46,8 +44,7 @@ class _Frozen(BaseModel):
 
 
 class DayWindow(_Frozen):
-    """Days relative to the index date, both ends included; ``None`` is open: any time before, or any time
-    after.
+    """Days relative to the index date, both ends included; ``None`` is open: any time before, or any time after.
 
     Only records inside the observation period that contains the index date count, as in Circe.
     """
@@ -63,9 +60,7 @@ class DayWindow(_Frozen):
 
     @property
     def reaches_after_index(self) -> bool:
-        """Whether the window sees days after time zero, which makes a baseline variable condition on the
-        future.
-        """
+        """Whether the window sees days after time zero, which makes a baseline variable condition on the future."""
         return self.end is None or self.end > 0
 
 
@@ -90,8 +85,7 @@ class IndexYear(_Frozen):
 
 
 class Category(_Frozen):
-    """The label of the first or last record in the window whose concept falls in one of the levels.
-    Column: string.
+    """The label of the first or last record in the window whose concept falls in one of the levels. Column: string.
 
     ``of = "concept"`` compares the record's concept; ``of = "value"`` its value concept, among records
     whose concept is in ``concepts``. Records of the same day: the level declared first wins. No record in
@@ -164,8 +158,7 @@ class EventDefinition(_Frozen):
 
 
 class TimeToEvent(_Frozen):
-    """Time from index to the first of the events, else to censoring. Columns: ``_time`` Int64, ``_event``
-    0/1 Int64.
+    """Time from index to the first of the events, else to censoring. Columns: ``_time`` Int64, ``_event`` 0/1 Int64.
 
     Clinical events count from the day after index; death counts from the index date itself. Follow-up
     ends at the earliest of the horizon and the end named by ``censor``: of the cohort entry, or of the

@@ -1,5 +1,4 @@
-"""Staged rows to the common model: references, dates and codes are resolved set-wise, then the tables are
-written.
+"""Staged rows to the common model: references, dates and codes are resolved set-wise, then the tables are written.
 
 Every staged record ends in exactly one place: loaded, duplicate or rejected with a reason (``disposition``).
 """
@@ -32,8 +31,7 @@ def assemble(
     notes: dict[str, int],
     started: float,
 ) -> LoadReport:
-    """Write the tables from the stages and account for every record. Raises SourceEmpty without a usable
-    person."""
+    """Write the tables from the stages and account for every record. Raises SourceEmpty without a usable person."""
     _define_dates(connection, profile)
     resolve_codes(connection)
     connection.execute(sql.WINNER)

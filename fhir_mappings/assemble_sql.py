@@ -1,5 +1,4 @@
-"""The statements of ``assemble``, in the order they run. ``bounds`` holds the earliest and latest date
-accepted."""
+"""The statements of ``assemble``, in the order they run. ``bounds`` holds the earliest and latest date accepted."""
 
 # ruff: noqa: S608 -- statements are put together from table and column names of this package only
 
@@ -38,8 +37,7 @@ keyed AS (
   FROM born)
 SELECT *, hash + row_number() OVER (PARTITION BY hash ORDER BY id) - 1 AS person_id FROM keyed
 """
-"""person_id: 53 bits (exact in a double) of the MD5 of the logical id, so that it is the same in every
-load."""
+"""person_id: 53 bits (exact in a double) of the MD5 of the logical id, so that it is the same in every load."""
 
 VISIT = f"""
 CREATE TEMP TABLE visit_row AS

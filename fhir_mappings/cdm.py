@@ -1,7 +1,6 @@
 """The common model in DuckDB: create it, connect to it, open a folder of its tables.
 
-DuckDB is never allowed to fetch an extension: a hospital's machine may have no way out, and should not need
-one.
+DuckDB is never allowed to fetch an extension: a hospital's machine may have no way out, and should not need one.
 """
 
 # ruff: noqa: S608 -- statements are put together from table and column names of this package only
@@ -43,8 +42,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 def connect(path: Path | str, read_only: bool = True) -> Backend:
     """Open an existing database of the model as an Ibis backend.
 
-    Raises SourceMissing when the file is not there, ModelError when it is not DuckDB or lacks clinical
-    tables.
+    Raises SourceMissing when the file is not there, ModelError when it is not DuckDB or lacks clinical tables.
     """
     if not Path(path).is_file():
         raise SourceMissing(f"{path} does not exist; load an extract first")
@@ -89,8 +87,7 @@ def open_omop(path: Path | str) -> Backend:
 
 
 def fill(connection: duckdb.DuckDBPyConnection, table: Table, file: Path) -> None:
-    """Insert a file's rows into ``table``; SourceFormatError when a required value is missing or one is
-    wrong."""
+    """Insert a file's rows into ``table``; SourceFormatError when a required value is missing or one is wrong."""
     source = scan(file)
     present = columns_of(connection, file, source)
     absent = [name for name in table.required if name not in present]

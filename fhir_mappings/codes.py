@@ -39,8 +39,7 @@ PREFERRED_VOCABULARIES: dict[str, tuple[str, ...]] = {
     "Measurement": ("LOINC", "SNOMED"),
     "Observation": ("SNOMED", "LOINC"),
 }
-"""Domain a resource is expected in -> vocabularies, best first, to choose among several codes for one
-idea."""
+"""Domain a resource is expected in -> vocabularies, best first, to choose among several codes for one idea."""
 
 DOMAIN_TABLES: dict[str, str] = {
     "Condition": "condition_occurrence",

@@ -1,5 +1,4 @@
-"""The site's profile: every choice a mapping run makes that is not a fact of the data, declared in one TOML
-file."""
+"""The site's profile: every choice a mapping run makes that is not a fact of the data, declared in one TOML file."""
 
 import tomllib
 from datetime import date
@@ -33,8 +32,7 @@ class Source(Part):
 
 
 class ObservationPeriodRule(Part):
-    """How the time in which a person is taken to be observed is derived; one period for each person with
-    events."""
+    """How the time in which a person is taken to be observed is derived; one period for each person with events."""
 
     start: Literal["first-event", "first-encounter"] = "first-event"
     end: Literal["last-event", "last-encounter", "extract-date"] = "extract-date"

@@ -1,7 +1,6 @@
 """What a load did: rows in, mapped, unmapped and rejected, with the rules that were in force.
 
-The report stays at the hospital. It holds counts, codes and file names, never a patient's values or
-identifiers.
+The report stays at the hospital. It holds counts, codes and file names, never a patient's values or identifiers.
 """
 
 from datetime import date, datetime

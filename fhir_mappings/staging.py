@@ -30,13 +30,11 @@ def _columns(text: str) -> dict[str, str]:
 
 
 RESOURCE = _columns("seq BIGINT, origin VARCHAR, id VARCHAR, updated VARCHAR, reason VARCHAR")
-"""One row per input record; ``reason`` says why it yields nothing, ``id`` identifies it among its
-``origin``."""
+"""One row per input record; ``reason`` says why it yields nothing, ``id`` identifies it among its ``origin``."""
 
 PERSON = _columns(
     "seq BIGINT, id VARCHAR, gender INTEGER, gender_source VARCHAR, birth VARCHAR, race INTEGER, "
-    "race_source VARCHAR, "
-    "ethnicity INTEGER, ethnicity_source VARCHAR"
+    "race_source VARCHAR, ethnicity INTEGER, ethnicity_source VARCHAR"
 )
 DEATH = _columns("seq BIGINT, person VARCHAR, moment VARCHAR, cause INTEGER")
 """A death of ``person``; ``moment`` is NULL when only the fact is known."""
@@ -51,25 +49,22 @@ MEDICATION = _columns("seq BIGINT, id VARCHAR, code INTEGER")
 
 EVENT = _columns(
     "seq BIGINT, part INTEGER, person VARCHAR, visit VARCHAR, code INTEGER, medication VARCHAR, "
-    "home VARCHAR, "
-    "fixed BOOLEAN, type INTEGER, start VARCHAR, finish VARCHAR, late VARCHAR, number DOUBLE, text VARCHAR, "
-    "value INTEGER, value_concept INTEGER, unit INTEGER, operator INTEGER, low DOUBLE, high DOUBLE, "
-    "quantity DOUBLE, "
-    "days INTEGER, refills INTEGER, route INTEGER, lot VARCHAR, qualifier INTEGER, qualifier_source VARCHAR, "
-    "status INTEGER, status_source VARCHAR, stop VARCHAR, about INTEGER"
+    "home VARCHAR, fixed BOOLEAN, type INTEGER, start VARCHAR, finish VARCHAR, late VARCHAR, "
+    "number DOUBLE, text VARCHAR, value INTEGER, value_concept INTEGER, unit INTEGER, operator INTEGER, "
+    "low DOUBLE, high DOUBLE, quantity DOUBLE, days INTEGER, refills INTEGER, route INTEGER, lot VARCHAR, "
+    "qualifier INTEGER, qualifier_source VARCHAR, status INTEGER, status_source VARCHAR, stop VARCHAR, "
+    "about INTEGER"
 )
 """A clinical statement. ``home``: domain when the code has no standard concept. ``fixed``: stays in ``home``
 whatever the concept's domain. ``late``: a second-best date. ``code, value, unit, route``: keys of
-``stage_code``. ``about``: concept of the statement when the code names its object (an allergy and its
-substance)."""
+``stage_code``. ``about``: concept of the statement when the code names its object (an allergy and its substance)."""
 
 EventRow = namedtuple("EventRow", tuple(EVENT), defaults=(None,) * (len(EVENT) - 2))
 """A row of ``stage_event`` by column names; only ``seq`` and ``part`` are required."""
 
 CODE = _columns(
     "key INTEGER, home VARCHAR, pos INTEGER, vocabulary_id VARCHAR, system VARCHAR, code VARCHAR, "
-    "chosen BOOLEAN, "
-    "label VARCHAR, concept_id INTEGER"
+    "chosen BOOLEAN, label VARCHAR, concept_id INTEGER"
 )
 """Codings of the coded ideas met; ``key`` identifies the idea, ``pos`` the coding within it."""
 
@@ -102,8 +97,7 @@ class Stage:
         self.add: Callable[[Sequence[Any]], None] = self.rows.append
 
     def flush(self) -> list[int]:
-        """Write what is waiting; returns ``seq`` of rows left out because a value has not its column's
-        type."""
+        """Write what is waiting; returns ``seq`` of rows left out because a value has not its column's type."""
         if not self.rows:
             return []
         misfits: list[int] = []

@@ -1,5 +1,4 @@
-"""Who agreed to a study. Every node and every site calls `check_approved` itself; nobody's word for it is
-taken.
+"""Who agreed to a study. Every node and every site calls `check_approved` itself; nobody's word for it is taken.
 
 investigator   InvestigatorSubmission   freezes the study's digest, with a declaration
 steward        SiteDecision             approve or decline, one per hospital named in the study
@@ -39,8 +38,7 @@ from governance.study import StudyProtocol
 
 DECLARATION = (
     "I will use the results for the stated purpose only, will not try to identify any person from them, and "
-    "have "
-    "declared my interests."
+    "have declared my interests."
 )
 
 
@@ -55,8 +53,7 @@ class InvestigatorSubmission(Document):
 
 
 class SiteDecision(Document):
-    """A hospital's answer. ``columns`` are those the steward saw leaving, as ``analysis/table/column``,
-    sorted."""
+    """A hospital's answer. ``columns`` are those the steward saw leaving, as ``analysis/table/column``, sorted."""
 
     payload_type: ClassVar[str] = "application/vnd.tessera.decision+json"
 
@@ -69,8 +66,7 @@ class SiteDecision(Document):
 
 
 class Withdrawal(Document):
-    """A hospital's part in a study ends. ``sequence`` counts a hospital's withdrawals of this study from
-    1."""
+    """A hospital's part in a study ends. ``sequence`` counts a hospital's withdrawals of this study from 1."""
 
     payload_type: ClassVar[str] = "application/vnd.tessera.withdrawal+json"
 
@@ -192,8 +188,7 @@ def read_statement(
     if claimed.study_digest != study.digest:
         raise ForeignSignature(
             f"a signature for study {claimed.study_digest[:12]} was offered for study {study.digest[:12]}; a "
-            f"changed "
-            "study is signed anew"
+            "changed study is signed anew"
         )
     said: Statement = _open_by(envelope, kind, _entitled(federation, study, claimed))
     if now is not None:
@@ -321,7 +316,6 @@ def check_approved(
     if len(standing.sites) < max(1, study.disclosure.minimum_sites):
         raise Withdrawn(
             f"study {study.short_name}: {', '.join(standing.withdrawn)} withdrew; {len(standing.sites)} "
-            f"sites remain, "
-            f"{study.disclosure.minimum_sites} are needed"
+            f"sites remain, {study.disclosure.minimum_sites} are needed"
         )
     return standing

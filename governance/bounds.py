@@ -49,8 +49,7 @@ def check_texts(study: StudyProtocol) -> None:
 def check_cohort_within(cohort_text: str, concept_sets: str) -> None:
     """Refuse a cohort that declares a concept set the study does not name, or names with other concepts.
 
-    A cohort names clinical concepts only through the sets it declares, so equal declarations bound all it can
-    ask.
+    A cohort names clinical concepts only through the sets it declares, so equal declarations bound all it can ask.
 
     Raises:
         ForeignParameters: names the sets at fault, or says where the cohort does not parse.
@@ -65,8 +64,7 @@ def check_cohort_within(cohort_text: str, concept_sets: str) -> None:
     if foreign:
         raise ForeignParameters(
             f"the cohort uses concept sets {foreign} that this feasibility study does not name, or names "
-            f"otherwise; "
-            f"it names {sorted(allowed)}"
+            f"otherwise; it names {sorted(allowed)}"
         )
 
 

@@ -97,8 +97,7 @@ def _finite(text: str) -> float:
 
 
 def _integer(text: str) -> int | float:
-    """JSON numbers are doubles: a whole number beyond 2^53 is one, and RFC 8785 writes some doubles that
-    way."""
+    """JSON numbers are doubles: a whole number beyond 2^53 is one, and RFC 8785 writes some doubles that way."""
     if len(text) > 16 or abs(int(text)) > LARGEST_INTEGER:
         return _finite(text)
     return int(text)

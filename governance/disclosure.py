@@ -18,8 +18,7 @@ below the smallest cell exactly. Enforced by the study."""
 class DisclosurePolicy(Part):
     """Numbers below ``minimum_cell`` are withheld, others rounded to a multiple of ``rounding``.
 
-    ``allow_true_zero``: a count of exactly zero may be shown as zero (else it counts as small and is
-    withheld).
+    ``allow_true_zero``: a count of exactly zero may be shown as zero (else it counts as small and is withheld).
     ``minimum_sites``: fewer contributing hospitals than this, and nothing is computed.
     ``release`` ``exact`` switches thresholds and rounding off; only a study on synthetic data may ask for it.
     """

@@ -87,8 +87,7 @@ class Document(Part):
         """Read canonical bytes.
 
         Raises:
-            DocumentError: not canonical, an unknown or missing field, a value out of range; names the field's
-                path.
+            DocumentError: not canonical, an unknown or missing field, a value out of range; names the field's path.
         """
         document = cls.from_value(parse_canonical(data))
         if document.canonical() != data:

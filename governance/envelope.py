@@ -106,8 +106,7 @@ def sign_document(document: Document, *keys: SigningKey) -> Envelope:
 
 
 def peek_document(envelope: Envelope, kind: type[D]) -> D:
-    """Read a document **before** trusting it, to learn whose signature it needs; `open_document` must
-    follow."""
+    """Read a document **before** trusting it, to learn whose signature it needs; `open_document` must follow."""
     if envelope.payloadType != kind.payload_type:
         raise DocumentError(f"expected {kind.payload_type}, found {envelope.payloadType!r}")
     return kind.from_canonical(envelope.body)

@@ -4,8 +4,7 @@ A sealed message travels today and may be stored for decades; the hybrid keeps i
 the two holds. HPKE's base mode does not name the sender: whoever accepts a sealed message checks a signature
 over its digest.
 
-A private key file is PEM (PKCS #8), mode 0600, and never overwritten. A sealing key is two such blocks,
-ML-KEM first.
+A private key file is PEM (PKCS #8), mode 0600, and never overwritten. A sealing key is two such blocks, ML-KEM first.
 """
 
 from __future__ import annotations
@@ -154,8 +153,7 @@ class SealingKey:
         except (InvalidTag, ValueError) as error:
             raise SealError(
                 f"a sealed message of {len(ciphertext)} bytes does not open with key {key_id(self.public)}: "
-                f"it was "
-                "changed, or sealed to another key or for another purpose"
+                "it was changed, or sealed to another key or for another purpose"
             ) from error
 
 

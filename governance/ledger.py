@@ -1,5 +1,4 @@
-"""The append-only log every node and site keeps: a table in SQLite, a Merkle tree over it, signed
-checkpoints.
+"""The append-only log every node and site keeps: a table in SQLite, a Merkle tree over it, signed checkpoints.
 
 Entries are canonical JSON and hold digests and ids, never data. Triggers refuse changes and deletions;
 whoever edits the file around them is found out, because others hold checkpoints that the edited log no longer
@@ -28,8 +27,7 @@ from governance.keys import SigningKey
 from governance.merkle import MerkleTree, leaf_hash, verify_consistency
 
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS entries (position INTEGER PRIMARY KEY CHECK (position >= 0), body BLOB NOT "
-    "NULL)",
+    "CREATE TABLE IF NOT EXISTS entries (position INTEGER PRIMARY KEY CHECK (position >= 0), body BLOB NOT NULL)",
     "CREATE TRIGGER IF NOT EXISTS entries_never_change BEFORE UPDATE ON entries "
     "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END",
     "CREATE TRIGGER IF NOT EXISTS entries_never_go BEFORE DELETE ON entries "

@@ -57,8 +57,7 @@ def check_manifest(
     Whether its tables are those the analyses ask for is checked where the analyses are known.
 
     Raises:
-        ForeignSignature: not signed by the site's connector, for another study, or a site the study does not
-            name.
+        ForeignSignature: not signed by the site's connector, for another study, or a site the study does not name.
         FederationMismatch: for another federation.
         Expired: the upload's own time is over.
         DocumentError: malformed, or not sealed to exactly the federation's nodes.

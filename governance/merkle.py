@@ -1,8 +1,7 @@
 """Merkle trees as in RFC 6962 section 2: hashes, inclusion proofs, consistency proofs, and their checks.
 
 Leaf: SHA-256(0x00 || entry). Node: SHA-256(0x01 || left || right). Empty tree: SHA-256 of nothing. A tree of
-n leaves splits at the largest power of two below n. Proof checks follow RFC 9162 sections 2.1.3.2 and
-2.1.4.2.
+n leaves splits at the largest power of two below n. Proof checks follow RFC 9162 sections 2.1.3.2 and 2.1.4.2.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Proof of a run: every node attests the same study, request, inputs and software, and can be checked
-offline."""
+"""Proof of a run: every node attests the same study, request, inputs and software, and can be checked offline."""
 
 from __future__ import annotations
 
@@ -91,8 +90,7 @@ def verify_receipt(
     """Check a receipt with nothing but the federation file, and the study if at hand. No network.
 
     Raises:
-        ReceiptError: a node is missing or attests twice, nodes contradict each other, or the request is
-            another.
+        ReceiptError: a node is missing or attests twice, nodes contradict each other, or the request is another.
         SignatureError: an attestation or the request is not signed by the key it needs.
         FederationMismatch: a run of another federation.
     """

@@ -19,10 +19,8 @@ from governance.study import COHORT_LEFT_OPEN, Recipient, StudyAnalysis, StudyPr
 class RunRequest(Document):
     """Which analysis, for whom, with what.
 
-    ``parameters``: public parameters, only where the study leaves them open (the cohort text of a feasibility
-    count).
-    ``commitments``: for a run that brings a secret query, SHA-256 of the ciphertext sealed to each node, by
-    node id.
+    ``parameters``: public parameters, only where the study leaves them open (the cohort text of a feasibility count).
+    ``commitments``: for a run that brings a secret query, SHA-256 of the ciphertext sealed to each node, by node id.
     ``nonce`` makes every request its own; the same request is accepted once.
     """
 
@@ -127,8 +125,7 @@ def _check_commitments(federation: Federation, asker: Recipient, request: RunReq
     if found and found != expected:
         raise ForeignParameters(
             f"commitments name {sorted(found)}; a run that brings shares commits to one ciphertext for each "
-            f"of "
-            f"{sorted(expected)}"
+            f"of {sorted(expected)}"
         )
 
 

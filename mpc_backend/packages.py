@@ -2,8 +2,7 @@
 
 This is the wire format, without input or output. A package is
 
-    ``TSP1`` | length of the header (4 bytes, little-endian) | header, canonical JSON | parts, one after
-    another
+    ``TSP1`` | length of the header (4 bytes, little-endian) | header, canonical JSON | parts, one after another
 
 The header gives the salt of every share this node holds and, for each part, the table (``analysis/name``),
 column, share index and length. A part is a share as `mpc_backend.protocols.sharing` encodes it. Nodes that

@@ -1,6 +1,4 @@
-"""Which tables a signed study asks of its sites and requesters: computed by everyone from the document
-alone.
-"""
+"""Which tables a signed study asks of its sites and requesters: computed by everyone from the document alone."""
 
 from __future__ import annotations
 

@@ -177,8 +177,7 @@ def load_command(
     vocabulary: Annotated[Path | None, typer.Option(help="Folder of an Athena vocabulary export.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load an extract into the common model, replacing what was loaded before, and print what happened to
-    it."""
+    """Load an extract into the common model, replacing what was loaded before, and print what happened to it."""
     from site_connector.loading import Extract, load  # noqa: PLC0415
 
     given: list[tuple[Kind, Path]] = []

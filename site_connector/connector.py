@@ -1,5 +1,4 @@
-"""The connector's loop. It listens on no port: each round it calls the nodes, and hands over what people
-signed.
+"""The connector's loop. It listens on no port: each round it calls the nodes, and hands over what people signed.
 
 A round: take in what nodes hold, make dry runs, deliver statements, finish uploads under way, start new ones.
 Every step can be repeated; a round that is cut short is taken up by the next.
@@ -116,8 +115,7 @@ class Connector:
             missing = [node.id for node in self._federation.nodes if node.id not in done.delivered_to]
             raise NodesUnreachable(
                 f"upload {upload_id} is sealed, but {', '.join(missing)} did not take it; `tessera site "
-                f"serve` sends it "
-                "again"
+                "serve` sends it again"
             )
         return done
 
@@ -310,8 +308,7 @@ class Connector:
         if seen != columns_leaving(study):
             raise DecisionRefused(
                 f"study {study.short_name}: the columns to be shared are not those the steward approved; "
-                f"approve anew "
-                "after the software was updated"
+                "approve anew after the software was updated"
             )
 
     def _try(self, node: NodeLink, call: Callable[[], None], study: str | None = None) -> bool:

@@ -128,12 +128,10 @@ def _check_decidable(item: InboxItem, decision: Decision, fault: str) -> None:
     if item.dry_run is None:
         raise DecisionRefused(
             f"study {name} had no dry run on this hospital's data yet; let the connector (`tessera site "
-            f"serve`) make "
-            "one first"
+            "serve`) make one first"
         )
     if item.dry_run.problems:
         raise DecisionRefused(
             f"study {name} cannot be served by this hospital's data: {item.dry_run.problems[0]}. Decline it, "
-            f"or mend "
-            "the data and load again"
+            "or mend the data and load again"
         )

@@ -1,14 +1,17 @@
-"""A site's directory: settings, keys, pinned federation, database, mailbox, ledger. Nothing outside it is
-written.
+"""A site's directory: settings, keys, pinned federation, database, mailbox, ledger. Nothing outside it is written.
 
 ::
 
-    site.toml            settings              federation.json, .sha256   the pinned federation file
-    entry.json           public keys           cdm.duckdb                 the common model, replaced whole by
-    a load keys/connector.pem   signs uploads         snapshots/                 one frozen database per
-    uploaded study keys/steward.pem     signs decisions       outbox/                    sealed uploads on
-    their way, then deleted mailbox.sqlite       to and from people    ledger.sqlite              what was
-    decided and what left
+    site.toml                       settings
+    entry.json                      public keys
+    keys/connector.pem              signs uploads
+    keys/steward.pem                signs decisions
+    federation.json, .sha256        the pinned federation file
+    cdm.duckdb, load-report.json    the common model and the account of its load, replaced together by a load
+    snapshots/                      one frozen database per uploaded study
+    outbox/                         sealed uploads on their way, then deleted
+    mailbox.sqlite                  to and from people
+    ledger.sqlite                   what was decided and what left
 """
 
 from __future__ import annotations
@@ -108,8 +111,7 @@ class SiteDirectory:
 
     @contextmanager
     def data_locked(self) -> Iterator[None]:
-        """While database and load report are exchanged, or frozen together: the two always belong to each
-        other."""
+        """While database and load report are exchanged, or frozen together: the two always belong to each other."""
         with self.data_lock.open("a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield

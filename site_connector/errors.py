@@ -42,8 +42,7 @@ class DecisionRefused(SiteError):
 
 
 class CannotEvaluate(SiteError):
-    """This hospital's data cannot give what the study asks for; names the column, concept set or
-    criterion."""
+    """This hospital's data cannot give what the study asks for; names the column, concept set or criterion."""
 
 
 class EvaluationFailed(SiteError):

@@ -1,5 +1,4 @@
-"""Cohorts and variables of a study on this hospital's own database, in the clear; nothing here leaves the
-site."""
+"""Cohorts and variables of a study on this hospital's own database, in the clear; nothing here leaves the site."""
 
 from __future__ import annotations
 

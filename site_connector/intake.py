@@ -150,8 +150,7 @@ class Intake:
         self._complain(node, digest, why)
 
     def _complain(self, node: NodeLink, digest: str, why: str) -> None:
-        """Log once. A node that hands out something else under a digest does not keep others from delivering
-        it."""
+        """Log once. A node that hands out something else under a digest does not keep others from delivering it."""
         if (node.node, digest) not in self._complaints:
             self._complaints.add((node.node, digest))
             log.warning("refused what a node holds", node=node.node, what=digest, why=why)

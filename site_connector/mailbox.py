@@ -184,8 +184,7 @@ class Mailbox:
     def add_upload(
         self, upload_id: str, study_digest: str, run: str | None, manifest: Envelope, now: datetime
     ) -> None:
-        """Note that an upload is sealed and may leave. This is the moment that decides that a study uploads
-        once.
+        """Note that an upload is sealed and may leave. This is the moment that decides that a study uploads once.
 
         Raises:
             AlreadyUploaded, UploadRefused: see `check_not_uploaded`.
@@ -220,8 +219,7 @@ class Mailbox:
                     )
                 raise AlreadyUploaded(
                     f"{what} {study_digest[:12]} was uploaded on {upload.created_at:%Y-%m-%d %H:%M}Z (upload "
-                    f"{upload.upload_id}, {upload.state}); a study uploads once. New data need an amended "
-                    f"study"
+                    f"{upload.upload_id}, {upload.state}); a study uploads once. New data need an amended study"
                 )
 
     def uploads(self, study_digest: str | None = None) -> list[Upload]:
@@ -325,8 +323,7 @@ class Mailbox:
         if not found:
             raise UnknownStudy(
                 f"no study {which!r} in the mailbox; `tessera site inbox` lists them. A new study appears "
-                f"once the "
-                "connector (`tessera site serve`) has seen it on the nodes"
+                "once the connector (`tessera site serve`) has seen it on the nodes"
             )
         raise UnknownStudy(f"{which!r} fits {len(found)} studies; give more of the digest")
 

@@ -56,8 +56,7 @@ class CohortPreview(Part):
 
 
 class ColumnOut(Part):
-    """One column that would leave, as shares. ``width`` numbers a row; ``bits`` is the declared range of a
-    value."""
+    """One column that would leave, as shares. ``width`` numbers a row; ``bits`` is the declared range of a value."""
 
     name: str
     kind: Literal["bit", "int", "fixed"]
@@ -82,8 +81,7 @@ class TableOut(Part):
 
 
 class DryRun(Part):
-    """A study on this hospital's own data, with nothing sent. ``problems``: why an upload would fail, if it
-    would."""
+    """A study on this hospital's own data, with nothing sent. ``problems``: why an upload would fail, if it would."""
 
     snapshot: str
     made_at: datetime

@@ -1,5 +1,4 @@
-"""A short report on the quality of what was loaded: coverage, mapping, plausibility. Stays at the
-hospital."""
+"""A short report on the quality of what was loaded: coverage, mapping, plausibility. Stays at the hospital."""
 
 from __future__ import annotations
 

@@ -27,8 +27,7 @@ def init_site(
     unattended. ``synthetic``: no patient's data will be loaded. The directory appears whole or not at all.
 
     Raises:
-        SiteSetupError: the directory exists and is not empty, a name is malformed, or the passphrase is
-            short.
+        SiteSetupError: the directory exists and is not empty, a name is malformed, or the passphrase is short.
     """
     if is_filled(path):
         raise SiteSetupError(f"{path}: already exists; keys are never overwritten, choose a new directory")
@@ -75,8 +74,7 @@ def pin_federation(directory: SiteDirectory, file: Path, digest: str | None = No
     if federation.digest != expected:
         raise SiteSetupError(
             f"{file}: its digest is {federation.digest}, expected {expected}; if the members agreed on this "
-            f"file, "
-            f"pin it with --pin {federation.digest}"
+            f"file, pin it with --pin {federation.digest}"
         )
     _check_own_entry(directory, federation, settings.id)
     federation.save(directory.federation_file)
@@ -94,6 +92,5 @@ def _check_own_entry(directory: SiteDirectory, federation: Federation, site_id: 
     if wrong:
         raise SiteSetupError(
             f"the federation file lists another {' and '.join(wrong)} for {site_id} than {directory.path} "
-            f"holds; give "
-            f"the members {directory.entry} and agree on a new file"
+            f"holds; give the members {directory.entry} and agree on a new file"
         )

@@ -1,5 +1,4 @@
-"""The columns of one upload, computed from this hospital's rows: exactly those planned, padded, nothing
-else."""
+"""The columns of one upload, computed from this hospital's rows: exactly those planned, padded, nothing else."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """One upload, from frozen rows to every node's store.
 
-    frozen -> evaluated -> padded, split, sealed into ``outbox/.ID`` -> renamed to ``outbox/ID`` -> noted in
-    the mailbox
-    -> sent to each node -> noted as delivered, sealed files deleted
+    frozen -> evaluated -> padded, split, sealed into ``outbox/.ID`` -> renamed to ``outbox/ID``
+    -> noted in the mailbox -> sent to each node -> noted as delivered, sealed files deleted
 
 A crash before the mailbox's note leaves a folder nobody refers to, which the next start removes; a crash
 after it is resumed with the very same bytes, so that no node ever holds shares of another splitting.
@@ -81,8 +80,7 @@ class Uploader:
         return upload_id
 
     def clean(self) -> None:
-        """Remove what a crash left behind: sealed files and snapshots that no upload in the mailbox refers
-        to."""
+        """Remove what a crash left behind: sealed files and snapshots that no upload in the mailbox refers to."""
         uploads = self._mailbox.uploads()
         waiting = {one.upload_id for one in uploads if one.state == "prepared"}
         for folder in self._directory.outbox.iterdir():

@@ -43,9 +43,7 @@ def fhir_load(n: int) -> Iterator[Timed]:
 @clear_line("cohort_eval", 20_000)
 @contextmanager
 def cohort_eval(n: int) -> Iterator[Timed]:
-    """The example cohort of adults with diabetes on about n persons of the demonstration, all in one
-    hospital.
-    """
+    """The example cohort of adults with diabetes on about n persons of the demonstration, all in one hospital."""
     people = make_population(_patients(n))
     with TemporaryDirectory(prefix="tessera-bench-") as folder:
         root = Path(folder)

@@ -1,8 +1,7 @@
 """The umbrella command `tessera`: mounts each package's commands and says errors the same way everywhere.
 
 A package is imported only when its command is the one used, so `tessera --help` starts neither Streamlit nor
-numba. Exit status: 0 done, 2 refused (the request is wrong), 3 failed (it is right, the work did not
-succeed).
+numba. Exit status: 0 done, 2 refused (the request is wrong), 3 failed (it is right, the work did not succeed).
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The consortium as this workbench last saw it: nodes, studies, who signed what. Pages read this and never
-wait.
+"""The consortium as this workbench last saw it: nodes, studies, who signed what. Pages read this and never wait.
 
 A background thread (`workbench.watch`) asks the nodes every few seconds and puts a new `Snapshot` in place.
 """
@@ -42,9 +41,7 @@ class NodeView:
 
 @dataclass(frozen=True)
 class StudyView:
-    """One study with what was validly said about it. ``spent``: runs charged so far, as the nodes count
-    them.
-    """
+    """One study with what was validly said about it. ``spent``: runs charged so far, as the nodes count them."""
 
     study: StudyProtocol
     statements: Statements

@@ -1,6 +1,4 @@
-"""Results as pandas tables, numbers as numbers: for notebooks. Hidden counts are missing values
-(``pd.NA``).
-"""
+"""Results as pandas tables, numbers as numbers: for notebooks. Hidden counts are missing values (``pd.NA``)."""
 
 from __future__ import annotations
 

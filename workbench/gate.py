@@ -1,5 +1,4 @@
-"""The door in front of Streamlit, an ASGI middleware: nothing but the sign-in page is served before a sign-
-in.
+"""The door in front of Streamlit, an ASGI middleware: nothing but the sign-in page is served before a sign-in.
 
 A sign-in is an HttpOnly cookie (see `workbench.accounts`). The gate looks it up, tells Streamlit *which*
 sign-in it is through one header that browsers cannot set (it is stripped from what they send), and adds the

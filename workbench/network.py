@@ -51,9 +51,7 @@ class Network:
         self._again.set()
 
     def wait(self, seconds: float) -> None:
-        """Give the look under way a moment to end; for the first drawing of a page, and after
-        `refresh_soon`.
-        """
+        """Give the look under way a moment to end; for the first drawing of a page, and after `refresh_soon`."""
         self._start()
         self._seen.wait(seconds)
 

@@ -63,9 +63,7 @@ def application(bench: Workbench) -> st.App:
 
 
 def serve(settings: WorkbenchSettings) -> None:
-    """Serve until interrupted. The pages read the very settings given here, through a file of the state
-    folder.
-    """
+    """Serve until interrupted. The pages read the very settings given here, through a file of the state folder."""
     serving = settings.state_dir / "serving.toml"
     write_settings(serving, settings)
     os.environ[SETTINGS_VARIABLE] = str(serving)

@@ -65,9 +65,7 @@ class DraftRow(Base):
 
 
 class JobRow(Base):
-    """One run asked for by one person. ``public``: parameters that may be shown; never the facts of a
-    patient.
-    """
+    """One run asked for by one person. ``public``: parameters that may be shown; never the facts of a patient."""
 
     __tablename__ = "jobs"
     id: Mapped[str] = mapped_column(String(32), primary_key=True)

@@ -1,8 +1,7 @@
 """Which index events satisfy a criterion.
 
-An index table has one row per index event and observation period that contains it: key (unique),
-person_id, start, end, op_start, op_end, visit_id. Everything here returns the satisfied keys, one column,
-each once.
+An index table has one row per index event and observation period that contains it: key (unique), person_id,
+start, end, op_start, op_end, visit_id. Everything here returns the satisfied keys, one column, each once.
 """
 
 from __future__ import annotations
@@ -70,9 +69,7 @@ def _occurrence(site: Site, index: Table, occurrence: Occurrence) -> Table:
 
 
 def _counted(pairs: Table, count: Count) -> IntegerColumn:
-    """Records, or what a distinct count counts, as Circe's CountColumn; records without it count for
-    nothing.
-    """
+    """Records, or what a distinct count counts, as Circe's CountColumn; records without it count for nothing."""
     columns = {"days": "a_start", "concepts": "a_concept_id", "visits": "a_visit_id"}
     return pairs[columns[count.distinct]].nunique() if count.distinct else pairs.count()
 
@@ -93,9 +90,7 @@ def _pairs(site: Site, index: Table, occurrence: Occurrence) -> Table:
 
 
 def _window(joined: Table, window: Window, occurrence: Occurrence) -> list[BooleanValue]:
-    """As Circe: an open side ends with the observation period, or nowhere if observation periods are
-    ignored.
-    """
+    """As Circe: an open side ends with the observation period, or nowhere if observation periods are ignored."""
     day = joined.a_end if window.event == "end" else joined.a_start
     index_day = joined.end if window.index == "end" else joined.start
     conditions = []

@@ -1,5 +1,4 @@
-"""Why a cohort is empty at a site: the step that empties it, what it looked for, and unmapped codes
-behind it.
+"""Why a cohort is empty at a site: the step that empties it, what it looked for, and unmapped codes behind it.
 
 For people inside the hospital: source codes and counts of records are shown as they are.
 """
@@ -47,8 +46,7 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """``emptied_by`` is the label of the step after which no person is left, or None where persons
-    remain.
+    """``emptied_by`` is the label of the step after which no person is left, or None where persons remain.
 
     ``persons_before`` counts who was left before that step (None for the entry event). ``note`` says in
     one sentence what happened.

@@ -31,9 +31,7 @@ def entry_events(site: Site, entry: Entry) -> Table:
 
 
 def entry_records(site: Site, entry: Entry) -> Table:
-    """All records of the entry events, whatever the observation; ``source`` numbers the event they come
-    from.
-    """
+    """All records of the entry events, whatever the observation; ``source`` numbers the event they come from."""
     parts = [
         events(site, event).mutate(source=ibis.literal(n, "int32")) for n, event in enumerate(entry.events)
     ]

@@ -69,9 +69,7 @@ def _censored(site: Site, ends: Table, event: Event) -> Table:
 
 
 def eras(rows: Table, gap: int) -> Table:
-    """person_id, start, end with rows joined that overlap or lie at most ``gap`` days apart (Circe's era
-    padding).
-    """
+    """person_id, start, end with rows joined that overlap or lie at most ``gap`` days apart (Circe's era padding)."""
     order = [rows.start, rows.end]
     reached = rows.end.max().over(group_by=rows.person_id, order_by=order, rows=(None, -1))
     marked = rows.mutate(opens=ibis.ifelse(reached.notnull() & (reached + gap >= rows.start), 0, 1))
@@ -86,9 +84,7 @@ def eras(rows: Table, gap: int) -> Table:
 
 
 def _clipped(rows: Table, period: DateRange) -> Table:
-    """As Circe's censor window: time in the cohort is cut to the study period, and what lies outside is
-    dropped.
-    """
+    """As Circe's censor window: time in the cohort is cut to the study period, and what lies outside is dropped."""
     low = bound(period.low) if period.op != "at most" else None
     high = bound(period.high if period.op == "between" else period.low) if period.op != "at least" else None
     start = rows.start if low is None else ibis.greatest(rows.start, low)

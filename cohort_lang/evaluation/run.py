@@ -43,8 +43,7 @@ class CohortResult:
 def evaluate(connection: BaseBackend, cohort: Cohort) -> CohortResult:
     """Evaluate a cohort on a site's OMOP tables.
 
-    Raises UnknownConcept for concept ids the vocabulary lacks, MissingTable for tables or columns the
-    database lacks.
+    Raises UnknownConcept for concept ids the vocabulary lacks, MissingTable for tables or columns the database lacks.
     """
     with Site(connection, cohort.concept_sets) as site:
         site.check_concepts()

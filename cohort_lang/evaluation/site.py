@@ -1,6 +1,4 @@
-"""A site's database as the evaluation sees it: its tables, the concepts a definition names, and temporary
-results.
-"""
+"""A site's database as the evaluation sees it: its tables, the concepts a definition names, and temporary results."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ EPOCH = ibis.date(1970, 1, 1)
 
 
 class Site:
-    """The database and the concept sets of one evaluation; a context manager that drops its temporary
-    tables.
-    """
+    """The database and the concept sets of one evaluation; a context manager that drops its temporary tables."""
 
     def __init__(self, connection: BaseBackend, concept_sets: Sequence[ConceptSet]):
         self._connection = connection

@@ -43,8 +43,7 @@ _NULLABLE: dict[Any, Any] = {
 def evaluate_variables(
     connection: BaseBackend, cohort: Cohort, entries: pd.DataFrame, variables: Mapping[str, Variable]
 ) -> pd.DataFrame:
-    """One row per entry, ordered by person_id and start_date; one column per variable, two for
-    time_to_event.
+    """One row per entry, ordered by person_id and start_date; one column per variable, two for time_to_event.
 
     ``entries`` as ``evaluate`` returns them. Columns are pandas' nullable types: Int64, Float64 or
     string; NA is missing. Raises UnknownConceptSet, UnknownConcept, MissingTable.
@@ -211,9 +210,7 @@ def _picked(near: Table, pick: str) -> Table:
 
 
 def _outcome_days(site: Site, variable: TimeToEvent) -> Table:
-    """person_id, day, least: the days of all outcome records and how many days after the index they count
-    from.
-    """
+    """person_id, day, least: the days of all outcome records and how many days after the index they count from."""
     parts = []
     for event in variable.events:
         if event == "death":

@@ -12,9 +12,7 @@ from cohort_lang.walk import index_criteria
 
 
 def criterion_after_index(cohort: Cohort) -> Iterator[Lint]:
-    """A criterion on days after the index: immortal time if required, conditioning on the future if
-    excluded.
-    """
+    """A criterion on days after the index: immortal time if required, conditioning on the future if excluded."""
     for rule in cohort.rules:
         for found in occurrences(index_criteria(rule.criterion)):
             if reaches_after(found):
@@ -44,8 +42,8 @@ def later_observation(cohort: Cohort) -> Iterator[Lint]:
     """Requiring observation after the index selects survivors."""
     if cohort.entry.later_days:
         message = (
-            f"requiring {cohort.entry.later_days} days of later observation leaves out everybody who died or left "
-            "sooner"
+            f"requiring {cohort.entry.later_days} days of later observation leaves out everybody who died or "
+            "left sooner"
         )
         yield warning("later-observation", message, cohort.entry.at)
 

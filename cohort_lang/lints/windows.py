@@ -35,9 +35,7 @@ def reversed_window(cohort: Cohort) -> Iterator[Lint]:
 
 
 def unobserved_look_back(cohort: Cohort) -> Iterator[Lint]:
-    """Looking back further than observation is required: absence of a record is then no evidence of
-    absence.
-    """
+    """Looking back further than observation is required: absence of a record is then no evidence of absence."""
     prior = cohort.entry.prior_days
     for rule in cohort.rules:
         for found in occurrences(index_criteria(rule.criterion)):

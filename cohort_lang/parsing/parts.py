@@ -163,9 +163,7 @@ def _index_edge(span: Node, nested: bool) -> Edge:
 
 
 def anchor_edge(node: Node, nested: bool) -> Edge:
-    """Which date of the index event is meant, refusing "index" inside "having" and "that event" outside
-    it.
-    """
+    """Which date of the index event is meant, refusing "index" inside "having" and "that event" outside it."""
     if bool(tokens(node, "INDEX")) == nested:
         meant = "'that event': inside 'having', days count from it" if nested else "'index'"
         refuse(node, f"say {meant}")

@@ -53,9 +53,7 @@ _LIMITS: dict[str, Limit] = {
 
 
 def build_cohort(root: Node, text: str) -> Cohort:
-    """The cohort of a parsed text. Raises CohortSyntaxError where words are grammatical but their meaning
-    is not.
-    """
+    """The cohort of a parsed text. Raises CohortSyntaxError where words are grammatical but their meaning is not."""
     statements = [child for child in root.children if isinstance(child, Tree)]
     of_kind = _by_kind(statements)
     sets = tuple(_concept_set(node) for node in of_kind("concept_set"))

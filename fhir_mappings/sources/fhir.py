@@ -59,8 +59,7 @@ def uncollected() -> Iterator[None]:
 def stage_resources(
     connection: duckdb.DuckDBPyConnection, files: list[Path], profile: Profile
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Read ``files`` into the staging tables; returns resources without a rule by type, and the extractor's
-    notes."""
+    """Read ``files`` into the staging tables; returns resources without a rule by type, and the extractor's notes."""
     create_stages(connection)
     stages = {name: Stage(connection, name) for name in STAGES}
     codes = Codes(c.FHIR_SYSTEMS | profile.fhir.code_systems)

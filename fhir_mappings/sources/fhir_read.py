@@ -1,5 +1,4 @@
-"""Reading FHIR resources from a folder: NDJSON (bulk export), single resources and Bundles, plain or
-gzipped."""
+"""Reading FHIR resources from a folder: NDJSON (bulk export), single resources and Bundles, plain or gzipped."""
 
 import gzip
 from collections.abc import Iterator

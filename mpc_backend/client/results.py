@@ -1,6 +1,4 @@
-"""At the recipient: check that every node vouches for the same run, that copies of shares agree, then
-open.
-"""
+"""At the recipient: check that every node vouches for the same run, that copies of shares agree, then open."""
 
 from __future__ import annotations
 

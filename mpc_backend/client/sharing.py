@@ -1,5 +1,4 @@
-"""From plaintext columns to what each node may hold: split, pad, salt, seal, and the manifest that is signed
-for it.
+"""From plaintext columns to what each node may hold: split, pad, salt, seal, and the manifest that is signed for it.
 
 Only a hospital's connector and a physician's client run this; it is where plaintext becomes shares.
 """
@@ -34,9 +33,7 @@ Tables = Mapping[str, Mapping[str, Arrays]]
 
 @dataclass(frozen=True)
 class SealedShares:
-    """Shares of some tables: one sealed package per node id, and the salted digest of each share by its
-    index.
-    """
+    """Shares of some tables: one sealed package per node id, and the salted digest of each share by its index."""
 
     sealed: Mapping[str, bytes]
     digests: Mapping[str, str]
@@ -109,9 +106,7 @@ def _manifest_table(table: PlannedTable, columns: Arrays) -> ManifestTable:
 
 
 def _padded(table: PlannedTable, tables: Tables) -> Arrays:
-    """The columns of one planned table, filled with zero rows up to its bucket if it is a table of
-    persons.
-    """
+    """The columns of one planned table, filled with zero rows up to its bucket if it is a table of persons."""
     found = tables.get(table.analysis, {}).get(table.spec.name)
     if found is None:
         raise InputsRefused(f"table {table.name} is missing; the study asks for it")

@@ -205,9 +205,7 @@ def _add_runs(app: FastAPI, service: NodeService) -> None:
 
     @app.post("/v1/runs", status_code=202)
     def add_run(posted: PostedRun) -> dict[str, Any]:
-        """Ask for a run: the signed request, and a secret query sealed to this node if the analysis takes
-        one.
-        """
+        """Ask for a run: the signed request, and a secret query sealed to this node if the analysis takes one."""
         row, _ = post_run(core, posted)
         jobs.wake()
         return view(row)

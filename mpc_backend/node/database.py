@@ -1,5 +1,4 @@
-"""What a node remembers, in SQLite through SQLAlchemy: documents, who uploaded what, runs and where results
-lie.
+"""What a node remembers, in SQLite through SQLAlchemy: documents, who uploaded what, runs and where results lie.
 
 Shares, queries and results are files beside the database; a row is written in the same step that gives its
 file the final name, so a row without a file, or half a file, is never seen.
@@ -68,9 +67,7 @@ class EnvelopeRow(Base):
 
 
 class SiteKeyRow(Base):
-    """The data encryption key of one site's shares in one study, wrapped; without it they cannot be read
-    again.
-    """
+    """The data encryption key of one site's shares in one study, wrapped; without it they cannot be read again."""
 
     __tablename__ = "site_keys"
 
@@ -121,9 +118,7 @@ class RunRow(Base):
 
 
 class ResultRow(Base):
-    """What this node may hand out for a finished run: its own sealed output is a file, the attestations are
-    here.
-    """
+    """What this node may hand out for a finished run: its own sealed output is a file, the attestations are here."""
 
     __tablename__ = "results"
 

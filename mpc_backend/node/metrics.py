@@ -1,6 +1,4 @@
-"""Counters for Prometheus. Labels are routes, states and node ids; never anything taken from data or
-documents.
-"""
+"""Counters for Prometheus. Labels are routes, states and node ids; never anything taken from data or documents."""
 
 from __future__ import annotations
 

@@ -34,8 +34,7 @@ def serve_node(path: Path, federation_file: Path | None = None, pin: str | None 
     """Run the node in ``path`` until it is asked to stop (SIGTERM, SIGINT).
 
     Raises:
-        NodeSetupError: the directory or the federation file cannot be used, or another process runs this
-            node.
+        NodeSetupError: the directory or the federation file cannot be used, or another process runs this node.
         NodeStartError: an address is taken.
     """
     configure_logs()

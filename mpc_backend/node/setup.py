@@ -119,8 +119,7 @@ def pin_federation(directory: NodeDirectory, file: Path | None, digest: str | No
     if federation.digest != expected:
         raise NodeSetupError(
             f"{file}: its digest is {federation.digest}, expected {expected}; if the members agreed on this "
-            "file, pin it "
-            f"with --pin {federation.digest}"
+            f"file, pin it with --pin {federation.digest}"
         )
     _own_entry_checked(directory, federation)
     if federation.digest != pinned:
@@ -149,7 +148,6 @@ def _own_entry_checked(directory: NodeDirectory, federation: Federation) -> Fede
     if wrong:
         raise NodeSetupError(
             f"the federation file lists another {', '.join(wrong)} for {settings.id} than {directory.path} "
-            "holds; "
-            f"give the members {directory.entry} and agree on a new file"
+            f"holds; give the members {directory.entry} and agree on a new file"
         )
     return federation

@@ -1,6 +1,4 @@
-"""One digest for the program that runs here, so that nodes and recipients can see that all nodes run the
-same.
-"""
+"""One digest for the program that runs here, so that nodes and recipients can see that all nodes run the same."""
 
 from __future__ import annotations
 

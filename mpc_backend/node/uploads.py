@@ -1,5 +1,4 @@
-"""A site's upload: streamed to disk, checked against its signed manifest and the study, then encrypted at
-rest.
+"""A site's upload: streamed to disk, checked against its signed manifest and the study, then encrypted at rest.
 
 The body is ``length of the envelope (4 bytes, little-endian) | signed manifest, canonical JSON | sealed
 package``. Nothing is kept unless everything holds; what was written meanwhile is removed.
@@ -198,8 +197,7 @@ def refuse_duplicate(session: Session, manifest: UploadManifest) -> None:
         raise Refusal(
             "duplicate-upload",
             f"{manifest.site} has uploaded for {for_what} already (upload {row.upload_id}, {when}); shares "
-            "of a "
-            "study never change, an amended study takes a new upload",
+            "of a study never change, an amended study takes a new upload",
             upload_id=row.upload_id,
             manifest=row.manifest_digest,
         )
@@ -255,8 +253,7 @@ def check_digests(core: NodeCore, package: Package, manifest: UploadManifest) ->
         if manifest.shares[str(share)] != digest:
             raise Refusal(
                 "shares-mismatch",
-                f"share {share} of {manifest.site} is not the one its manifest was signed for; make a new "
-                "upload",
+                f"share {share} of {manifest.site} is not the one its manifest was signed for; make a new upload",
             )
 
 

@@ -84,9 +84,7 @@ def uris(certificate: str) -> list[str]:
 
 
 class TrustedNodes:
-    """The certificates that the federation file lists, by index: who may be at the other end of a
-    connection.
-    """
+    """The certificates that the federation file lists, by index: who may be at the other end of a connection."""
 
     def __init__(self, federation: Federation) -> None:
         """Raises:
@@ -157,9 +155,7 @@ def _strict(context: ssl.SSLContext, certificate: Path, key: Path, trusted: Iter
 
 
 def control_client_context(certificate: str) -> ssl.SSLContext:
-    """For clients of a node's control interface: TLS 1.3 only, and only this one certificate (PEM) is
-    accepted.
-    """
+    """For clients of a node's control interface: TLS 1.3 only, and only this one certificate (PEM) is accepted."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -169,9 +165,7 @@ def control_client_context(certificate: str) -> ssl.SSLContext:
 
 
 def control_server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """For a node's control interface: TLS 1.3 only; who calls is known by what they sign, not by a
-    certificate.
-    """
+    """For a node's control interface: TLS 1.3 only; who calls is known by what they sign, not by a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(certificate, key)

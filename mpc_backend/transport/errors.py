@@ -7,8 +7,7 @@
     └── ProtocolAbort
         └── KeyAgreementError    the nodes do not agree on what they run, or on its keys
 
-A lost, slow or half-open peer is `mpc_backend.errors.PeerLost`. Messages carry node ids, addresses and
-lengths.
+A lost, slow or half-open peer is `mpc_backend.errors.PeerLost`. Messages carry node ids, addresses and lengths.
 """
 
 from __future__ import annotations

@@ -112,8 +112,7 @@ class Dialer:
         """Connect, and check that the certificate listed for node ``peer`` answers.
 
         Raises:
-            PeerLost: nobody answers there, or the handshake fails (another certificate, older TLS, out of
-                date).
+            PeerLost: nobody answers there, or the handshake fails (another certificate, older TLS, out of date).
             CertificateRefused: another node of the federation answers, or it speaks another protocol.
         """
         try:

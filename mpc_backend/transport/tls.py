@@ -117,8 +117,7 @@ class TlsTransport(Transport):
     # What the protocol uses
 
     def deliver(self, peer: int, payload: Payload) -> None:
-        """Queue one message and return at once; its bytes are read when they are sent and must not change
-        before.
+        """Queue one message and return at once; its bytes are read when they are sent and must not change before.
 
         Raises:
             ProtocolAbort: the job has already failed.
@@ -267,9 +266,7 @@ class TlsTransport(Transport):
                 self._fail(error, who)
 
     def _shut_down(self, seconds: float) -> list[str]:
-        """Let writers finish for a while, then cut every connection; names the peers that did not take
-        all.
-        """
+        """Let writers finish for a while, then cut every connection; names the peers that did not take all."""
         until = time.monotonic() + seconds
         for writer in self._writers.values():
             writer.join(max(0.0, until - time.monotonic()))
@@ -280,9 +277,7 @@ class TlsTransport(Transport):
         return stuck
 
     def _cut_all(self) -> None:
-        """Wake every thread, then close what no thread uses any more (a descriptor in use must not be given
-        away).
-        """
+        """Wake every thread, then close what no thread uses any more (a descriptor in use must not be given away)."""
         uses = [
             (self._incoming[peer], reader) for peer, reader in zip(self._incoming, self._readers, strict=True)
         ]

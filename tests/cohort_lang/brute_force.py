@@ -1,6 +1,5 @@
 """What a definition means, worked out person by person with loops over records: slow, plain, and written
-apart from the product's evaluation. Dates are ``datetime.date``; a record is a mapping with the keys of
-``KEYS``.
+apart from the product's evaluation. Dates are ``datetime.date``; a record is a mapping with the keys of ``KEYS``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Generated cohort trees: any that the grammar can write, with names, numbers and days of a chosen
-vocabulary.
-"""
+"""Generated cohort trees: any that the grammar can write, with names, numbers and days of a chosen vocabulary."""
 
 from __future__ import annotations
 

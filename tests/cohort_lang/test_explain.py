@@ -1,6 +1,4 @@
-"""Definitions in words and in canonical text: golden files. UPDATE_GOLDEN=1 rewrites them, for a person
-to read.
-"""
+"""Definitions in words and in canonical text: golden files. UPDATE_GOLDEN=1 rewrites them, for a person to read."""
 
 import os
 from pathlib import Path

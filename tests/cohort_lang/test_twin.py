@@ -1,6 +1,4 @@
-"""Any definition on any small database: the evaluation and a brute-force twin agree on entries and
-attrition.
-"""
+"""Any definition on any small database: the evaluation and a brute-force twin agree on entries and attrition."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Chromium, and workbenches as real processes: without nodes for what needs none, with a whole consortium
-else.
-"""
+"""Chromium, and workbenches as real processes: without nodes for what needs none, with a whole consortium else."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The workbench in a browser, where no node is needed: the door, denials, cohorts in words, drafts that
-survive.
-"""
+"""The workbench in a browser, where no node is needed: the door, denials, cohorts in words, drafts that survive."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The Merkle tree against known answers and against a direct reading of RFC 6962; the log file against
-tampering."""
+"""The Merkle tree against known answers and against a direct reading of RFC 6962; the log file against tampering."""
 
 from __future__ import annotations
 

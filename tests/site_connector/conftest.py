@@ -1,5 +1,4 @@
-"""A consortium in one process: three sites' directories, four nodes that check and keep what real nodes
-do."""
+"""A consortium in one process: three sites' directories, four nodes that check and keep what real nodes do."""
 
 from __future__ import annotations
 
@@ -89,8 +88,7 @@ def write_table(folder: Path, name: str, rows: Sequence[dict[str, object]]) -> N
 
 
 def write_extract(folder: Path, metformin: int = METFORMIN) -> Path:
-    """40 persons with type 2 diabetes; 30 adults, of whom 24 take metformin within 90 days; 6 take
-    glipizide."""
+    """40 persons with type 2 diabetes; 30 adults, of whom 24 take metformin within 90 days; 6 take glipizide."""
     folder.mkdir(parents=True)
     start = date(2015, 1, 1)
     people, periods, conditions, drugs, deaths = [], [], [], [], []
@@ -414,8 +412,7 @@ class Consortium:
 
 @pytest.fixture(autouse=True)
 def evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evaluating cohorts is slow: the same question about the same data is computed once in a test
-    session."""
+    """Evaluating cohorts is slow: the same question about the same data is computed once in a test session."""
 
     def remembered(connection: Any, name: str, text: str, variables: Mapping[str, Any]) -> SiteData:
         data = connection.con.execute("SELECT count(*), sum(drug_concept_id) FROM drug_exposure").fetchone()

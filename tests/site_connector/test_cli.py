@@ -1,5 +1,4 @@
-"""The command line: two-step set-up, loading, deciding, and one clear message with status 2 or 3 for bad
-input."""
+"""The command line: two-step set-up, loading, deciding, and one clear message with status 2 or 3 for bad input."""
 
 from __future__ import annotations
 

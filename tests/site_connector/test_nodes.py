@@ -163,8 +163,7 @@ def test_one_node_that_answers_nonsense_stops_nothing(loaded: Consortium) -> Non
 
 @pytest.mark.parametrize("lie", ["forged", "of another study"])
 def test_what_one_node_makes_of_a_request_decides_nothing(loaded: Consortium, lie: str) -> None:
-    """A node hands a sound request out with another's signature, or under another study; it is still
-    answered."""
+    """A node hands a sound request out with another's signature, or under another study; it is still answered."""
     study, other = loaded.submit(loaded.feasibility()), loaded.submit(loaded.feasibility(title="Another"))
     for one in (study, other):
         loaded.others_approve(one)

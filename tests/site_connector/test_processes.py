@@ -1,5 +1,4 @@
-"""Three connectors as processes of their own, four real nodes: from submission to a count, and no listening
-port."""
+"""Three connectors as processes of their own, four real nodes: from submission to a count, and no listening port."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The door in front of Streamlit, driven as ASGI: nothing without a sign-in, no forged identity, no way
-out.
-"""
+"""The door in front of Streamlit, driven as ASGI: nothing without a sign-in, no forged identity, no way out."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Hospital ``west``: flat CSV files as hospital departments send them, and the mapping file that explains
-them.
+"""Hospital ``west``: flat CSV files as hospital departments send them, and the mapping file that explains them.
 
 Semicolons, decimal commas, German dates, Windows' western encoding; one wide line per patient from virology.
 Planted: lines sent twice, local codes that no vocabulary knows, dates that are no date or lie in 2099,

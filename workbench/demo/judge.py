@@ -1,5 +1,4 @@
-"""Whether an answer computed on shares agrees with the pooled cleartext answer under the same disclosure
-rules.
+"""Whether an answer computed on shares agrees with the pooled cleartext answer under the same disclosure rules.
 
 The rules are restated here on plain integers. What the rules decide (which numbers are shown, which are
 withheld and why) and every rounded count must be equal; a released real number may differ from the pooled

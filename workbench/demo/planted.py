@@ -1,8 +1,7 @@
 """What is wrong in an extract on purpose, with exact counts, so that a load report can be checked.
 
 Every planted record is added beside the true ones and names a real person of the hospital: the true answers
-stay those of the population, whatever a loader does with the planted records, as long as it does what it
-reports.
+stay those of the population, whatever a loader does with the planted records, as long as it does what it reports.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The main job on real processes: four nodes, three hospitals with connectors, signed studies, answers,
-judgement.
+"""The main job on real processes: four nodes, three hospitals with connectors, signed studies, answers, judgement.
 
 Everything goes the way it goes in a consortium. Nodes and connectors are processes of their own that speak
 TLS on loopback; studies are signed by the investigator and by every steward; shares are uploaded by

@@ -1,6 +1,4 @@
-"""Administration: who may sign in. Accounts are made with `tessera workbench users`, where keys are made
-too.
-"""
+"""Administration: who may sign in. Accounts are made with `tessera workbench users`, where keys are made too."""
 
 from __future__ import annotations
 

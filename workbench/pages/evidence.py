@@ -1,6 +1,4 @@
-"""The answer for one patient: a sentence, the arms with their uncertainty, what is hidden, and how it was
-found.
-"""
+"""The answer for one patient: a sentence, the arms with their uncertainty, what is hidden, and how it was found."""
 
 from __future__ import annotations
 

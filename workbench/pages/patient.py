@@ -1,6 +1,4 @@
-"""One patient's facts, typed by the physician: kept in this session's memory, shared as noise, never
-written.
-"""
+"""One patient's facts, typed by the physician: kept in this session's memory, shared as noise, never written."""
 
 from __future__ import annotations
 

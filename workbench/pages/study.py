@@ -1,6 +1,4 @@
-"""One study: how far the signatures are, its analyses with their runs, the study in words and as a
-document.
-"""
+"""One study: how far the signatures are, its analyses with their runs, the study in words and as a document."""
 
 from __future__ import annotations
 

@@ -1,3 +1,1 @@
-"""What pages are made of: the shell, the six states, charts and tables; all but the shell are pure
-functions.
-"""
+"""What pages are made of: the shell, the six states, charts and tables; all but the shell are pure functions."""

@@ -34,9 +34,7 @@ def attrition_table(result: CountResult) -> pd.DataFrame:
 
 
 def attrition_chart(result: CountResult) -> alt.LayerChart:
-    """One bar per step, entry event first; a hidden step is a hatched stub with the word, never an empty
-    row.
-    """
+    """One bar per step, entry event first; a hidden step is a hatched stub with the word, never an empty row."""
     frame = pd.DataFrame(
         {
             "step": [f"{place + 1}. {step.label}" for place, step in enumerate(result.steps)],

@@ -1,6 +1,4 @@
-"""What the count page says of a cohort someone writes: errors by line and column, lints, the cohort in
-words.
-"""
+"""What the count page says of a cohort someone writes: errors by line and column, lints, the cohort in words."""
 
 from __future__ import annotations
 

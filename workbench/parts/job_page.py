@@ -19,9 +19,7 @@ from workbench.store import JobRow, now
 
 
 def watch(bench: Workbench, person: SignIn, identifier: str, draw: Callable[[JobRow], None]) -> None:
-    """Draw a job: its progress while it runs (polled by one fragment), its answer through ``draw`` once
-    done.
-    """
+    """Draw a job: its progress while it runs (polled by one fragment), its answer through ``draw`` once done."""
     job = bench.jobs.get(identifier, person.account)
     if job.state in UNFINISHED:
 

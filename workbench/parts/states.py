@@ -77,9 +77,7 @@ def describe(error: BaseException) -> State:
 
 
 def trail(error: BaseException) -> str:
-    """Type and place of an error, without its message or any local value: those could hold a patient's
-    facts.
-    """
+    """Type and place of an error, without its message or any local value: those could hold a patient's facts."""
     places = []
     step = error.__traceback__
     while step is not None:

@@ -1,6 +1,4 @@
-"""At the recipient: nothing is opened unless every node vouches for the same run and copies of shares
-agree.
-"""
+"""At the recipient: nothing is opened unless every node vouches for the same run and copies of shares agree."""
 
 from __future__ import annotations
 

@@ -65,9 +65,7 @@ def door(party: Party) -> Iterator[Door]:
 
 
 def knock(door: Door, context: ssl.SSLContext) -> None:
-    """Connect and wait for the other side to answer or close; TLS 1.3 clients learn of a refusal on
-    reading.
-    """
+    """Connect and wait for the other side to answer or close; TLS 1.3 clients learn of a refusal on reading."""
     host, port = door.address.split(":")
     with socket.create_connection((host, int(port)), timeout=5) as plain:
         try:
