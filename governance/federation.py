@@ -19,10 +19,7 @@ from governance.disclosure import SMALLEST_MINIMUM_CELL
 from governance.document import Document, Part, PublicKey, SealingPublicKey, Slug, Words
 from governance.errors import DocumentError, FederationMismatch
 from governance.files import replace_file
-
-NODES_OF = {"rep4": 4}
-"""How many nodes each protocol has; exactly one of them may misbehave under ``rep4``, and the run then
-aborts."""
+from governance.protocols import NODES_OF, ProtocolName
 
 
 def _certificate(value: str) -> str:
@@ -47,8 +44,7 @@ def _https(value: str) -> str:
 
 
 class NodeEntry(Part):
-    """One computing node and its operator. ``identity_key`` signs attestations; ``sealing_key`` receives
-    shares."""
+    """One computing node and its operator. ``identity_key`` signs attestations; ``sealing_key`` receives shares."""
 
     index: Annotated[int, Field(ge=0, le=15)]
     id: Slug
@@ -61,8 +57,7 @@ class NodeEntry(Part):
 
 
 class SiteEntry(Part):
-    """One hospital. ``connector_key`` signs uploads by machine; ``steward_key`` signs decisions by a
-    person."""
+    """One hospital. ``connector_key`` signs uploads by machine; ``steward_key`` signs decisions by a person."""
 
     id: Slug
     name: Words
@@ -81,7 +76,7 @@ class Federation(Document):
     tessera: Literal["federation/1"] = "federation/1"
     name: Words
     version: Annotated[int, Field(ge=1)]
-    protocol: Literal["rep4"]
+    protocol: ProtocolName
     release_floor: Annotated[int, Field(ge=SMALLEST_MINIMUM_CELL, le=10_000)] = SMALLEST_MINIMUM_CELL
     nodes: tuple[NodeEntry, ...]
     sites: Annotated[tuple[SiteEntry, ...], Field(min_length=1)]
@@ -146,8 +141,7 @@ class Federation(Document):
         if pinned is not None and federation.digest != pinned:
             raise FederationMismatch(
                 f"{path}: this federation file has digest {federation.digest}, pinned is {pinned}; if the "
-                f"members agreed "
-                "on a new file, pin it anew"
+                "members agreed on a new file, pin it anew"
             )
         return federation
 

@@ -29,6 +29,7 @@ from governance.document import (
     Words,
 )
 from governance.errors import DocumentError, Expired, NotYetValid, UnknownAnalysis, UnknownRequester
+from governance.protocols import ProtocolName
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 """A name that also serves as a column."""
@@ -71,8 +72,7 @@ class Investigator(Part):
 
 
 class StudyAnalysis(Part):
-    """One analysis: what kind, on which cohort, with which parameters (their meaning belongs to the
-    analysis)."""
+    """One analysis: what kind, on which cohort, with which parameters (their meaning belongs to the analysis)."""
 
     id: Slug
     kind: Name
@@ -131,8 +131,7 @@ class FeasibilityBounds(Part):
 
 
 class StudyProtocol(Document):
-    """See the module's docstring. ``amends`` is the digest of the version this one replaces; it is signed
-    anew."""
+    """See the module's docstring. ``amends`` is the digest of the version this one replaces; it is signed anew."""
 
     payload_type = "application/vnd.tessera.study+json"
 
@@ -143,7 +142,7 @@ class StudyProtocol(Document):
     purpose: StudyPurpose
     investigator: Investigator
     federation: Digest
-    protocol: Literal["rep4"]
+    protocol: ProtocolName
     sites: Annotated[tuple[Slug, ...], Field(min_length=1)]
     cohorts: dict[Name, Words] = Field(default_factory=dict)
     variables: dict[Name, Variable] = Field(default_factory=dict)

@@ -152,7 +152,7 @@ class _Agreement:
         return [None, *(node for node in self._peers if node != peer)]
 
     def give(self) -> None:
-        """Round 2: this node's random part of every key of three or four nodes, to each other holder."""
+        """Round 2: this node's random part of every key of a group of nodes, to each other holder."""
         mine = {out: secrets.token_bytes(GIVEN_BYTES) for out in (None, *self._peers)}
         self._given = {out: {self._index: part} for out, part in mine.items()}
         for peer in self._peers:

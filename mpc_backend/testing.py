@@ -44,7 +44,7 @@ class Shared:
 
 
 class World:
-    """All nodes of one protocol ("rep4", or "plain" for one node in the clear).
+    """All nodes of one protocol ("rep4", "rep3", or "plain" for one node in the clear).
 
     ``tamper(sender, receiver, index, payload)`` sees every message between two nodes and returns what arrives, None to
     drop it: a malicious node. ``deadline``: seconds a node waits for a message. After `run`, ``traffic`` holds what each

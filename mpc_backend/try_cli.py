@@ -26,7 +26,7 @@ TimeUnit = Literal["day", "week", "month", "quarter", "year"]
 File = Annotated[Path, typer.Argument(help="A CSV file with a header, in UTF-8.")]
 Site = Annotated[str | None, typer.Option(help="Column that names the hospital; without it there is one.")]
 Release = Annotated[str, typer.Option(help="exact, or k=N: nothing about fewer than N persons.")]
-ProtocolName = Annotated[str, typer.Option("--protocol", help="The protocol the nodes run.")]
+ProtocolName = Annotated[str, typer.Option("--protocol", help="The protocol the nodes run: rep4 or rep3.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 TimeColumn = Annotated[
     str, typer.Option("--time", help="Column of whole times to the event or to censoring.")

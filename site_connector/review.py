@@ -1,5 +1,4 @@
-"""The page a steward reads before signing: one content for the printable text, the command line and the
-workbench."""
+"""The page a steward reads before signing: one content for the printable text, the command line and the workbench."""
 
 from __future__ import annotations
 
@@ -10,6 +9,7 @@ from governance.bounds import check_texts
 from governance.document import Part
 from governance.errors import GovernanceError
 from governance.federation import Federation
+from governance.protocols import trust_words
 from governance.run_request import Spent, runs_left
 from governance.study import Purpose, StudyProtocol
 from site_connector.directory import SiteSettings
@@ -157,7 +157,7 @@ def review_page(
         not_after=study.validity.not_after,
         standings=item.standings,
         operators=tuple(f"{node.id}: {node.organisation}" for node in federation.nodes),
-        collusion=_collusion(federation),
+        collusion=trust_words(federation.protocol, [node.organisation for node in federation.nodes]),
         uploads=item.uploads,
         note=item.note,
     )
@@ -249,16 +249,6 @@ def _runs(study: StudyProtocol, spent: Spent) -> str:
     limit = f", at most {each} for each recipient" if each else ""
     counted = " counted by this hospital" if study.feasibility else ""
     return f"{study.budget.runs} runs in all{limit}; {runs_left(study, spent)} left{counted}"
-
-
-def _collusion(federation: Federation) -> str:
-    names = [node.organisation for node in federation.nodes]
-    return (
-        f"No single operator can see anything. Any two of {', '.join(names[:-1])} and {names[-1]} together "
-        f"could "
-        "reconstruct what this hospital shares. One operator who deviates is caught and the run ends without "
-        "a result."
-    )
 
 
 def _plain(value: object) -> str:

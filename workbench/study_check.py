@@ -1,6 +1,4 @@
-"""A draft becomes a study: what is still to be filled in, what is wrong, and what to think about before
-signing.
-"""
+"""A draft becomes a study: what is still to be filled in, what is wrong, and what to think about before signing."""
 
 from __future__ import annotations
 
@@ -163,8 +161,8 @@ def _only_unused_here(one: Lint, used: Collection[str]) -> bool:
     return one.code == "unused-concept-set" and any(f"'{name}'" in one.message for name in used)
 
 
-def template(moment: datetime, federation: Federation | None = None) -> str:
-    """A study to start from; every field that has to be thought about is there."""
+def template(moment: datetime, federation: Federation | None = None, cohort: str | None = None) -> str:
+    """A study to start from, of this cohort; every field that has to be thought about is there."""
     sites = [site.id for site in federation.sites] if federation else ["north", "south", "west"]
     minimum = min(3, len(sites))
     head = {
@@ -183,9 +181,9 @@ def template(moment: datetime, federation: Federation | None = None) -> str:
             "key": f"{PLACEHOLDER} on submission",
         },
         "federation": federation.digest if federation else f"{PLACEHOLDER} on submission",
-        "protocol": "rep4",
+        "protocol": federation.protocol if federation else TRIAL_PROTOCOL,
         "sites": sites,
-        "cohorts": {"patients": COHORT},
+        "cohorts": {"patients": cohort or COHORT},
         "analyses": [{"id": "attrition", "kind": "cohort_count", "cohort": "patients", "parameters": {}}],
         "disclosure": {"minimum_cell": 10, "rounding": 10, "minimum_sites": minimum},
         "recipients": [

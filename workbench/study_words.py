@@ -1,6 +1,4 @@
-"""A study in plain clinical English: the page a steward, an ethics board and a physician can read and
-print.
-"""
+"""A study in plain clinical English: the page a steward, an ethics board and a physician can read and print."""
 
 from __future__ import annotations
 
@@ -8,6 +6,7 @@ import re
 
 from cohort_lang import CohortError, explain, parse
 from governance.federation import Federation
+from governance.protocols import trust_words
 from governance.study import Recipient, StudyAnalysis, StudyProtocol
 from mpc_backend.analyses.registry import parse_parameters
 from mpc_backend.planned import planned_tables
@@ -162,11 +161,5 @@ def recipient_words(recipient: Recipient) -> str:
 
 def collusion_words(study: StudyProtocol, federation: Federation | None) -> str:
     """Who could break the promise, said plainly."""
-    if federation is None:
-        who = "two of the four node operators"
-    else:
-        who = f"two of these node operators: {', '.join(node.organisation for node in federation.nodes)}"
-    return (
-        f"To see the hospital's values, {who} would have to put their shares together. One of them alone "
-        "learns nothing, and if one of them cheats the run stops without a result."
-    )
+    operators = [node.organisation for node in federation.nodes] if federation else []
+    return trust_words(study.protocol, operators)

@@ -1,6 +1,6 @@
 """An analysis from sites' plaintext columns, all nodes in this process: the plain twin, or any protocol.
 
-The same `compute` that nodes run. Under ``plain`` it works on cleartext words; under ``rep4`` on shares.
+The same `compute` that nodes run. Under ``plain`` it works on cleartext words; under any other protocol on shares.
 """
 
 from __future__ import annotations

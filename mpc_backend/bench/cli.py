@@ -26,7 +26,7 @@ def bench(
     name: Annotated[str | None, typer.Argument(help="One line; all of them if left out.")] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Size; each line has its own default.")] = None,
     protocol: Annotated[
-        str, typer.Option(help="rep4, or plain for the cleartext twin; lines in the clear use none.")
+        str, typer.Option(help="rep4, rep3, or plain for the cleartext twin; lines in the clear use none.")
     ] = "rep4",
     repeats: Annotated[int, typer.Option(min=1, help="Measured runs, of which the fastest counts.")] = 3,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")] = False,

@@ -1,8 +1,6 @@
-"""One run at one node, from connected links to a released result: agree keys, load shares, compute, attest,
-release.
+"""One run at one node, from connected links to a released result: agree keys, load shares, compute, attest, release.
 
-Nothing is released unless every node attests the same run and confirms that it holds every node's
-attestation.
+Nothing is released unless every node attests the same run and confirms that it holds every node's attestation.
 """
 
 from __future__ import annotations
@@ -134,9 +132,7 @@ class Execution:
     # Release
 
     def _release(self, sealed: bytes) -> None:
-        """Attest, gather every node's attestation, and make the result ready once all nodes hold all of
-        them.
-        """
+        """Attest, gather every node's attestation, and make the result ready once all nodes hold all of them."""
         self._progress("attesting", COMPUTE_SHARE)
         self._check_permission()
         own = self._attestation(hashlib.sha256(sealed).hexdigest())
@@ -202,7 +198,7 @@ class Execution:
             session.merge(ResultRow(run_id=own.run_id, sealed_output=own.sealed_output, attestations=body))
 
     def _confirm(self, attestations: list[Envelope]) -> None:
-        """Last round: all nodes hold the same four attestations, stored."""
+        """Last round: all nodes hold the same attestations, stored."""
         digest = hashlib.sha256(b"".join(one.canonical() for one in attestations)).digest()
         for peer in self._transport.peers:
             self._transport.send(peer, b"release" + digest)

@@ -39,9 +39,7 @@ def free_addresses(count: int) -> list[str]:
 def init_local_nodes(
     folder: Path, organisations: Sequence[str], ids: Sequence[str] = NODE_IDS
 ) -> list[NodeEntry]:
-    """One node directory for each organisation under ``folder``; returns the entries for the federation
-    file.
-    """
+    """One node directory for each organisation under ``folder``; returns the entries for the federation file."""
     addresses = free_addresses(2 * len(organisations))
     return [
         init_node(
@@ -52,7 +50,9 @@ def init_local_nodes(
             control=addresses[2 * index],
             data=addresses[2 * index + 1],
         )
-        for index, (node_id, organisation) in enumerate(zip(ids, organisations, strict=True))
+        for index, (node_id, organisation) in enumerate(
+            zip(ids[: len(organisations)], organisations, strict=True)
+        )
     ]
 
 
@@ -72,8 +72,7 @@ def stop_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 class LocalNodes:
     """Starts, stops and kills the nodes of ``federation`` whose directories lie under ``folder``.
 
-    Output of node X goes to ``folder/X.log``. Use as a context manager: leaving it stops every process it
-    started.
+    Output of node X goes to ``folder/X.log``. Use as a context manager: leaving it stops every process it started.
     """
 
     def __init__(
@@ -93,8 +92,7 @@ class LocalNodes:
         self.stop()
 
     def compile_kernels(self) -> None:
-        """Fill the on-disk cache of compiled kernels once, so that the nodes do not all compile at the same
-        time.
+        """Fill the on-disk cache of compiled kernels once, so that the nodes do not all compile at the same time.
 
         Raises:
             NodeStartError: the compiler failed; says where its output is.

@@ -49,6 +49,7 @@ class Rep3(Replicated):
         self._before, self._after = self._node(-1), self._node(1)
         self._streams = tuple(Keystream(keys.pair[peer]) for peer in (self._before, self._after))
         self._scratch = np.empty((2, BLOCK_BYTES), np.uint8)
+        self._shuffles = 0
 
     def _begin(self) -> None:
         self._step += 1
@@ -162,8 +163,8 @@ class Rep3(Replicated):
         likewise; c and a permute and exchange what makes shares again. Four words in all, two of them sent by a.
         """
         self._begin()
-        first = self._step % 3
-        role = (self.index - first) % 3
+        role = self._node(-self._shuffles)
+        self._shuffles += 1
         parts = [np.ascontiguousarray(table) for table, _ in tables]
         xors = [xor for _, xor in tables]
         return (self._shuffle_a, self._shuffle_b, self._shuffle_c)[role](parts, xors)

@@ -13,7 +13,7 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Analysis, Parameters, Released, Result, SiteData
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.plain import run_here
-from mpc_backend.protocols import NAMES
+from mpc_backend.protocols import SHARED
 
 FINE_ROUNDING, ROUNDING = 5, 10
 
@@ -63,9 +63,8 @@ def answer(
         ParametersRefused: an unknown protocol or release.
         AnalysisError: the data or the policy do not allow it.
     """
-    allowed = [name for name in NAMES if name != "plain"]
-    if setting.protocol not in allowed:
-        raise ParametersRefused(f"--protocol takes {', '.join(allowed)}, found {setting.protocol}")
+    if setting.protocol not in SHARED:
+        raise ParametersRefused(f"--protocol takes {' or '.join(SHARED)}, found {setting.protocol}")
     released = Released(setting.policy(len(sites)), tuple(sites))
     start = time.perf_counter()
     result = run_here(analysis, parameters, released, sites, facts=facts, protocol=setting.protocol)

@@ -12,6 +12,7 @@ from governance.canonical import canonical_json, sha256_hex
 from governance.disclosure import DisclosurePolicy
 from governance.errors import DocumentError, Expired, FederationMismatch, NotYetValid, PolicyRefused
 from governance.federation import Federation
+from governance.protocols import NODES_OF, trust_words
 from governance.study import StudyProtocol
 from tests.governance.conftest import COHORT, NOW, Parties
 
@@ -60,6 +61,37 @@ def test_federation_faults_are_named(federation: Federation) -> None:
     refused(lambda v: v.update(protocol="plain"), "protocol")
     refused(lambda v: v.update(release_floor=4), "release_floor")
     refused(lambda v: v.update(surprise=1), "surprise")
+
+
+def test_three_nodes_of_distinct_organisations_may_run_rep3(federation: Federation) -> None:
+    value = {**federation_value(federation), "protocol": "rep3"}
+    with pytest.raises(DocumentError, match=r"rep3 needs nodes 0 to 2 in order, found \[0, 1, 2, 3\]"):
+        Federation.from_value(value)
+    value["nodes"].pop()
+    assert len(Federation.from_value(value).nodes) == 3
+    value["nodes"][2]["organisation"] = value["nodes"][0]["organisation"]
+    with pytest.raises(DocumentError, match="every node operator must be distinct"):
+        Federation.from_value(value)
+
+
+def test_a_study_asks_for_the_protocol_that_the_federation_runs(
+    federation: Federation, parties: Parties
+) -> None:
+    with pytest.raises(FederationMismatch, match="asks for rep3, the federation runs rep4"):
+        check_study(federation, parties.study(federation, protocol="rep3"))
+
+
+def test_words_say_what_each_protocol_promises() -> None:
+    names = ("Registry", "Institute", "Trust", "Centre")
+    for protocol, count in NODES_OF.items():
+        words = trust_words(protocol, names[:count])
+        assert f"Any two of {', '.join(names[: count - 1])} and {names[count - 1]} together could" in words
+    assert "is caught" in trust_words("rep4", names)
+    rep3 = trust_words("rep3", names[:3])
+    assert "semi-honest" in rep3
+    assert "deviates from the protocol is not detected" in rep3
+    assert "caught" not in rep3
+    assert "Any two of the three node operators" in trust_words("rep3")
 
 
 def test_nodes_and_sites_are_found_by_id(federation: Federation) -> None:

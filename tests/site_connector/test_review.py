@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from governance.federation import Federation
 from governance.run_request import Spent
 from site_connector.review import ReviewPage, review_page
 from site_connector.review_text import review_markdown
@@ -24,6 +25,23 @@ def page_of(consortium: Consortium, study) -> ReviewPage:
             mailbox.spent(study.digest),
             consortium.now,
         )
+
+
+def test_the_page_says_what_three_nodes_do_not_protect_from(loaded: Consortium) -> None:
+    study = loaded.study()
+    page_of(loaded, study)
+    value = loaded.federation.model_dump(mode="json")
+    three = Federation.from_value({**value, "protocol": "rep3", "nodes": value["nodes"][:3]})
+    with loaded.mailbox() as mailbox:
+        item = mailbox.item(study.digest, loaded.now)
+        spent = mailbox.spent(study.digest)
+    text = review_markdown(review_page(three, loaded.north.settings(), item, spent, loaded.now))
+    for expected in (
+        "rep3, a semi-honest protocol among three",
+        "Any two of Operator 0, Operator 1 and Operator 2 together could reconstruct",
+        "An operator who deviates from the protocol is not detected",
+    ):
+        assert expected in text
 
 
 def test_everything_a_decision_needs(loaded: Consortium) -> None:
@@ -120,8 +138,7 @@ def test_runs_left_follow_the_hospitals_own_account(loaded: Consortium) -> None:
                 "window": {"start": -365, "end": -1},
             },
             "whether there is a condition record of “Stroke” from 365 days before the index date to 1 day "
-            "before the "
-            "index date",
+            "before the index date",
         ),
         (
             {"kind": "value", "concepts": [3004410], "unit": "%", "minimum": 3, "maximum": 20},
@@ -135,8 +152,7 @@ def test_runs_left_follow_the_hospitals_own_account(loaded: Consortium) -> None:
                 "unit": "month",
             },
             "time in months from the index date to the first of a condition record of “Stroke” or death, "
-            "followed for "
-            "at most 730 days, censored at the end of observation",
+            "followed for at most 730 days, censored at the end of observation",
         ),
     ],
 )

@@ -30,7 +30,7 @@ def test_every_example_is_completed_checked_and_explained(consortium: Consortium
         assert [finding for finding in check(study, consortium.federation) if finding.level == "error"] == []
         words = explain_study(study, consortium.federation)
         assert study.title in words
-        assert "Operator 1, Operator 2, Operator 3, Operator 4" in words
+        assert "Operator 1, Operator 2, Operator 3 and Operator 4" in words
         assert "FILLED IN" not in words
 
 

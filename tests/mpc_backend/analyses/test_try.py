@@ -152,7 +152,7 @@ def test_impossible_columns_are_refused(lung, tmp_path, change, message):
         (("--time", "when", "--event", "o_event", "--arm", "sex"), "column when is missing"),
         ((*SURVIVAL, "--release", "k=3"), "below 5"),
         ((*SURVIVAL, "--release", "all"), "exact or k=N"),
-        ((*SURVIVAL, "--protocol", "plain"), "--protocol takes rep4"),
+        ((*SURVIVAL, "--protocol", "plain"), "--protocol takes rep3 or rep4"),
         ((*SURVIVAL, "--times", "a"), "whole numbers"),
         (("--time", "o_time", "--event", "o_event", "--arm", "o_time"), "different values"),
     ],

@@ -12,6 +12,7 @@ import pytest
 
 from governance.federation import Federation, SiteEntry
 from governance.keys import SigningKey
+from governance.protocols import NODES_OF, ProtocolName
 from mpc_backend.node.local import init_local_nodes
 from mpc_backend.node.settings import NodeDirectory
 from mpc_backend.transport.certificates import TrustedNodes, server_context
@@ -34,9 +35,7 @@ SITES = ("north", "south", "west")
 
 @dataclass
 class Party:
-    """Everything the tests need of one federation: its file, node directories, and the private keys of
-    sites.
-    """
+    """Everything the tests need of one federation: its file, node directories, and the private keys of sites."""
 
     folder: Path
     federation: Federation
@@ -51,14 +50,14 @@ class Party:
         return tuple(node.id for node in self.federation.nodes)
 
 
-def make_party(folder: Path) -> Party:
+def make_party(folder: Path, protocol: ProtocolName = "rep4") -> Party:
     connectors = {site: SigningKey.generate() for site in SITES}
     stewards = {site: SigningKey.generate() for site in SITES}
     federation = Federation(
         name="Test federation",
         version=1,
-        protocol="rep4",
-        nodes=tuple(init_local_nodes(folder, ORGANISATIONS)),
+        protocol=protocol,
+        nodes=tuple(init_local_nodes(folder, ORGANISATIONS[: NODES_OF[protocol]])),
         sites=tuple(
             SiteEntry(
                 id=site,

@@ -80,7 +80,7 @@ def study(party: Party, **changes: Any) -> StudyProtocol:
             "key": PEOPLE.investigator.public,
         },
         "federation": party.federation.digest,
-        "protocol": "rep4",
+        "protocol": party.federation.protocol,
         "sites": list(SITES),
         "cohorts": {"diabetes": COHORT},
         "variables": VARIABLES,
