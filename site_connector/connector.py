@@ -247,7 +247,7 @@ class Connector:
     def _serve_runs(self, study: StudyProtocol, now: datetime) -> None:
         """Answer each new, signed run request of a feasibility study that keeps within its bounds."""
         known = self._mailbox.known_runs(study.digest)
-        if all(runs <= known for runs in self._intake.waiting(study.digest).values()):
+        if all(known.issuperset(runs) for runs in self._intake.waiting(study.digest).values()):
             return
         self._check_permitted(study, now)
         for envelope in self._open_runs(study, known).values():
@@ -275,8 +275,9 @@ class Connector:
         found: dict[str, Envelope] = {}
         waiting = self._intake.waiting(study.digest)
         for node in self._nodes:
-            for run_id in sorted(waiting.get(node.node, frozenset()) - known - found.keys()):
-                self._try(node, partial(self._collect_run, node, study, run_id, found))
+            for run_id in waiting.get(node.node, ()):  # oldest first, as the bounds are used up
+                if run_id not in known and run_id not in found:
+                    self._try(node, partial(self._collect_run, node, study, run_id, found))
         return {run_id: envelope for run_id, envelope in found.items() if run_id not in known}
 
     @staticmethod

@@ -34,16 +34,16 @@ class Intake:
         self._kept: set[str] = set()
         self._complaints: set[tuple[str, str]] = set()
         self._taken: dict[tuple[str, str], str] = {}
-        self._waiting: dict[str, dict[str, frozenset[str]]] = {}
+        self._waiting: dict[str, dict[str, tuple[str, ...]]] = {}
 
     @property
     def studies(self) -> dict[str, StudyProtocol]:
         """Studies in the mailbox, by digest."""
         return self._studies
 
-    def waiting(self, digest: str) -> dict[str, frozenset[str]]:
+    def waiting(self, digest: str) -> dict[str, tuple[str, ...]]:
         """Runs of a study that wait, by node, as each said when it was last asked."""
-        return {node: studies.get(digest, frozenset()) for node, studies in self._waiting.items()}
+        return {node: studies.get(digest, ()) for node, studies in self._waiting.items()}
 
     def take(self, node: NodeLink, now: datetime) -> None:
         """Take in everything new from one node. What has not changed there is not fetched again.

@@ -14,12 +14,12 @@ from mpc_backend.client.connection import NodeClient
 @dataclass(frozen=True)
 class StudyNews:
     """What a node lists of a study. ``revision`` changes with every statement it takes in about the study;
-    ``waiting``: ids of runs that wait there.
+    ``waiting``: ids of runs that wait there, oldest first.
     """
 
     digest: str
     revision: str
-    waiting: frozenset[str] = frozenset()
+    waiting: tuple[str, ...] = ()
 
 
 class NodeLink(Protocol):
@@ -55,7 +55,7 @@ class HttpNode:
     def studies_concerning(self, site: str, known: Collection[str]) -> Sequence[StudyNews]:
         """See `NodeLink`."""
         return [
-            StudyNews(line.digest, line.revision, frozenset(line.waiting))
+            StudyNews(line.digest, line.revision, line.waiting)
             for line in self._client.studies()
             if (site in line.sites and not line.closed) or line.amends in known
         ]

@@ -108,12 +108,15 @@ def _add_studies(app: FastAPI, service: NodeService) -> None:
 
     @app.get("/v1/studies")
     def list_studies() -> list[dict[str, Any]]:
-        """Every study, oldest first, with a mark that changes with every statement about it, and what waits."""
+        """Every study, oldest first, with a mark that changes with every statement about it, and which runs wait,
+        oldest first.
+        """
         with core.database.read() as session:
             rows = list(session.scalars(select(StudyRow).order_by(StudyRow.received_at, StudyRow.digest)))
-            said = _by_study(session.execute(select(EnvelopeRow.study, EnvelopeRow.digest)))
+            marks = select(EnvelopeRow.study, EnvelopeRow.digest).order_by(EnvelopeRow.digest)
+            said = _by_study(session.execute(marks))
             waits = select(RunRow.study, RunRow.run_id).where(RunRow.state == "waiting")
-            waiting = _by_study(session.execute(waits))
+            waiting = _by_study(session.execute(waits.order_by(RunRow.created_at, RunRow.run_id)))
         return [_study_line(row, said[row.digest], waiting[row.digest]) for row in rows]
 
     @app.get("/v1/studies/{digest}")
@@ -138,9 +141,9 @@ def _add_studies(app: FastAPI, service: NodeService) -> None:
 
 
 def _by_study(pairs: Iterable[Sequence[Any]]) -> defaultdict[str, list[str]]:
-    """Sorted digests by study."""
+    """Digests by study, in the order given."""
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for study, digest in sorted(tuple(pair) for pair in pairs):
+    for study, digest in pairs:
         found[study].append(digest)
     return found
 

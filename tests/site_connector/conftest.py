@@ -214,7 +214,7 @@ class LocalNode:
     def studies_concerning(self, site: str, known: Collection[str]) -> Sequence[StudyNews]:
         self._up()
         return [
-            StudyNews(digest, str(self.said.get(digest)), frozenset(self._asked(digest)))
+            StudyNews(digest, str(self.said.get(digest)), tuple(self._asked(digest)))
             for digest, study in self.studies_held.items()
             if site in study.sites or study.amends in known
         ]

@@ -19,6 +19,7 @@ from .studying import (
     approvals,
     now,
     ranking,
+    request,
     study,
     submission,
 )
@@ -116,6 +117,14 @@ def test_the_list_tells_when_something_new_was_said_about_a_study(node: Node) ->
             seen.append(revision())
     assert seen[1::2] == seen[2::2], "a copy is nothing new"
     assert len(set(seen)) == 1 + len(seen) // 2
+
+
+def test_the_list_tells_which_runs_wait_oldest_first(node: Node) -> None:
+    one = study(node.party, budget={"runs": 8})
+    node.post_study(one, *approvals(node.party, one))
+    asked = [node.run(request(one, "persons")).json()["run_id"] for _ in range(8)]
+    lines = {line["digest"]: line["waiting"] for line in node.client.get("/v1/studies").json()}
+    assert lines[one.digest] == asked
 
 
 def test_copies_of_a_statement_are_one_and_a_refusal_is_always_heard(
