@@ -30,7 +30,7 @@ from mpc_backend.node.rendezvous import (
     StartDecision,
     StartGreeting,
 )
-from mpc_backend.node.runs import Readiness, check_charge, finish_run, readiness, uploads_for
+from mpc_backend.node.runs import Readiness, check_charge, finish_run, readiness, runs_to_refuse, uploads_for
 from mpc_backend.node.studies import find_study, standing_of
 from mpc_backend.transport.errors import FrameError, TransportError
 from mpc_backend.transport.greeting import Connection, Dialer
@@ -113,6 +113,12 @@ class Jobs:
         if transport is not None:
             transport.abort(reason, self._core.entry.id, kind=AbortKind.STOPPED)
         else:
+    def refuse_stale(self) -> None:
+        """End runs that wait and may not begin any more, or wait too long; one that has begun meanwhile goes on."""
+        for run_id, why in runs_to_refuse(self._core).items():
+            if finish_run(self._core, run_id, "refused", why, self._core.entry.id, of=("waiting",)):
+                self._why.pop(run_id, None)
+
             current.close()
 
     # Leading
@@ -373,6 +379,8 @@ class Jobs:
             self._count_traffic()
             self._release(gathering)
             self._core.metrics.running.dec()
+            if row.state != "waiting":
+                raise ProtocolAbort(f"the run is {row.state} at {self._core.entry.id}: {row.reason}")
             log.info("run ended", run=run_id, seconds=round(time.monotonic() - began, 3))
 
     def _begin(self, run_id: str, gathering: Gathering) -> Job:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from governance.approval import Standing
 from governance.envelope import Envelope, peek_document
-from governance.errors import OverBudget
+from governance.errors import GovernanceError, OverBudget
 from governance.files import write_new
 from governance.run_request import RunRequest, Spent, check_budget, check_run_request, runs_left
 from governance.study import StudyProtocol
@@ -233,14 +233,50 @@ def _time(value: datetime | None) -> str | None:
     return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def finish_run(core: NodeCore, run_id: str, state: str, reason: str = "", who: str = "") -> bool:
+def runs_to_refuse(core: NodeCore) -> dict[str, str]:
+    """Runs that wait here though they are not permitted any more, or wait too long: why, by the run's id.
+
+    Each node looks for itself: one that the run never reached, or that refused it alone, tells nobody.
+    """
+    found: dict[str, str] = {}
+    with core.database.read() as session:
+        for row in session.scalars(select(RunRow).where(RunRow.state == "waiting")).all():
+            try:
+                missing = readiness(core, session, row).missing
+            except GovernanceError as error:
+                found[row.run_id] = str(error)
+                continue
+            if (utc_now() - row.created_at).total_seconds() > core.settings.waiting_seconds:
+                found[row.run_id] = _waited(core.settings.waiting_seconds, missing)
+    return found
+
+
+def _waited(seconds: float, missing: Iterable[str]) -> str:
+    sites = ", ".join(missing)
+    what = (
+        f"for uploads of {sites}; ask the data steward there"
+        if sites
+        else "for the other nodes; see that all run"
+    )
+    return f"it waited longer than {seconds:g} s {what}, then ask for a new run"
+
+
+def finish_run(
+    core: NodeCore,
+    run_id: str,
+    state: str,
+    reason: str = "",
+    who: str = "",
+    *,
+    of: Collection[str] = OPEN_STATES,
+) -> bool:
     """Give a run its final state, once; its query goes, and unless it is done its result.
 
-    False if it had a final state already.
+    False if it was in none of the states ``of`` before.
     """
     with core.database.write() as session:
         row = session.get(RunRow, run_id)
-        if row is None or row.state not in OPEN_STATES:
+        if row is None or row.state not in of:
             return False
         row.state, row.reason, row.who = state, reason, who
         row.label, row.fraction = ("", 1.0) if state == "done" else (row.label, row.fraction)

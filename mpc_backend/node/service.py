@@ -82,7 +82,7 @@ class NodeService:
             connection.close()
 
     def _keep_house(self) -> None:
-        """Destroy what has expired, and have the log cosigned when it has grown."""
+        """Destroy what has expired, end what waits in vain, and have the log cosigned when it has grown."""
         settings, seen = self.core.settings, 0
         cleaned = witnessed = time.monotonic()
         pause = min(1.0, settings.housekeeping_seconds, settings.witness_seconds)
@@ -90,6 +90,7 @@ class NodeService:
             now = time.monotonic()
             try:
                 if now - cleaned >= settings.housekeeping_seconds:
+                    self.jobs.refuse_stale()
                     cleaned = now
                     close_expired(self.core)
                 if now - witnessed >= settings.witness_seconds and self.core.ledger.size > seen:

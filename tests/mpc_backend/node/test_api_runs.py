@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from governance.study import StudyProtocol
 from mpc_backend.client.sharing import Upload
 
 from .calling import Node, refused, resigned
+from .conftest import make_party
 from .studying import (
     PEOPLE,
     approvals,
@@ -22,6 +25,7 @@ from .studying import (
     request,
     shared,
     study,
+    withdrawal,
 )
 
 MARKER_NAMES = [f"m{number}" for number in range(8)]
@@ -130,6 +134,75 @@ def test_runs_that_wait_are_within_the_budget(node: Node) -> None:
         assert node.run(request(one, "persons")).status_code == 202
     refused(node.run(request(one, "persons")), "over-budget", "2 runs waiting and 2 left")
     assert node.run(request(one, "persons", PEOPLE.physician)).status_code == 202
+
+
+def _view(node: Node, run_id: str) -> Any:
+    return node.client.get(f"/v1/runs/{run_id}").json()
+
+
+def test_a_run_that_waits_too_long_is_refused_and_makes_room(node: Node) -> None:
+    from mpc_backend.client.runs import prepare_run
+    from mpc_backend.node.database import RunRow
+
+    one = study(node.party, analyses=[ranking()], budget={"runs": 1})
+    node.post_study(one, *approvals(node.party, one))
+    assert node.send(shared(node.party, one, "south")).status_code == 201
+    facts = {**dict.fromkeys(MARKER_NAMES, 1), "age": 50}
+    federation = node.party.federation
+    prepared, later = (prepare_run(federation, one, "rank", PEOPLE.physician, facts=facts) for _ in range(2))
+    assert prepared.queries is not None
+    assert later.queries is not None
+    run_id = node.run(prepared.envelope, prepared.queries["node-b"]).json()["run_id"]
+    node.service.jobs.refuse_stale()
+    assert _view(node, run_id)["state"] == "waiting"
+    refused(node.run(later.envelope, later.queries["node-b"]), "over-budget")
+    with node.core.database.write() as session:
+        session.get_one(RunRow, run_id).created_at -= timedelta(hours=25)
+    node.service.jobs.refuse_stale()
+    seen = _view(node, run_id)
+    assert (seen["state"], seen["who"]) == ("refused", "node-b")
+    assert "waited longer than 86400 s for uploads of north, west; ask the data steward" in seen["reason"]
+    assert not (node.core.directory.queries / run_id).exists()
+    assert node.run(later.envelope, later.queries["node-b"]).status_code == 202
+
+
+def test_a_run_that_is_not_permitted_any_more_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mpc_backend.node import runs
+
+    left, ended = (study(node.party, disclosure={"minimum_sites": 3}) for _ in range(2))
+    asked = {}
+    for one in (left, ended):
+        node.post_study(one, *approvals(node.party, one))
+        asked[one.digest] = node.run(request(one, "persons")).json()["run_id"]
+    node.say(left, withdrawal(node.party, left, "west"))
+    node.service.jobs.refuse_stale()
+    seen = _view(node, asked[left.digest])
+    assert (seen["state"], seen["who"]) == ("refused", "node-b")
+    assert "sites remain" in seen["reason"]
+    assert _view(node, asked[ended.digest])["state"] == "waiting"
+    monkeypatch.setattr(runs, "utc_now", lambda: now() + timedelta(days=40))
+    node.service.jobs.refuse_stale()
+    seen = _view(node, asked[ended.digest])
+    assert seen["state"] == "refused"
+    assert "was valid until" in seen["reason"]
+
+
+def test_the_housekeeper_ends_what_waits_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOUSEKEEPING_SECONDS", "WAITING_SECONDS"):
+        monkeypatch.setenv(f"TESSERA_NODE_{name}", "0.05")
+    one = Node(make_party(tmp_path))
+    one.service.start()
+    try:
+        asked = study(one.party)
+        one.post_study(asked, *approvals(one.party, asked))
+        run_id = one.run(request(asked, "persons")).json()["run_id"]
+        until = time.monotonic() + 20
+        while _view(one, run_id)["state"] == "waiting":
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert _view(one, run_id)["state"] == "refused"
+    finally:
+        one.close()
 
 
 def test_another_nodes_count_of_runs_is_bounded_and_not_kept(node: Node) -> None:
