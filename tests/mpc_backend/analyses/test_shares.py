@@ -9,6 +9,7 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.plain import opened_outputs, shared_inputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.protocols import NAMES, SHARED
 from mpc_backend.testing import World
 
 HIDING = DisclosurePolicy(minimum_sites=2)
@@ -51,30 +52,34 @@ def prepared(kind: str, seed: int):
 
 @pytest.mark.parametrize("release", ["thresholded", "exact"])
 @pytest.mark.parametrize("kind", ["cohort_count", "survival", "treatment_ranking"])
-def test_four_nodes_open_what_the_plain_twin_opens(kind, release):
+def test_shares_open_what_the_plain_twin_opens(kind, release):
     policy = DisclosurePolicy(minimum_sites=2, release=release)
     chosen, typed, tables, query = prepared(kind, 1)
     released = Released(policy, ("a", "b"), ("a",))
     opened = {}
-    for protocol in ("plain", "rep4"):
+    for protocol in NAMES:
         with World(protocol) as world:
             opened[protocol] = opened_outputs(world, chosen, typed, released, tables, query)
-    assert set(opened["plain"]) == set(opened["rep4"])
-    for name, plain in opened["plain"].items():
-        slack = 1 if name in ROUNDED else 0
-        assert np.abs(np.asarray(opened["rep4"][name], float) - np.asarray(plain, float)).max() <= slack, name
+    expected = opened.pop("plain")
+    for protocol, found in opened.items():
+        assert set(found) == set(expected)
+        for name, plain in expected.items():
+            slack = 1 if name in ROUNDED else 0
+            difference = np.abs(np.asarray(found[name], float) - np.asarray(plain, float)).max()
+            assert difference <= slack, (protocol, name)
 
 
-def traced(kind: str, seed: int):
+def traced(protocol: str, kind: str, seed: int):
     chosen, typed, tables, query = prepared(kind, seed)
-    with World("rep4", trace=True) as world:
+    with World(protocol, trace=True) as world:
         inputs = shared_inputs(world, chosen, typed, tables, query)
         released = Released(HIDING, ("a", "b"), ("a",))
         world.run(lambda session, given: chosen.compute(session, typed, released, given), inputs)
         return [traffic.trace for traffic in world.traffic]
 
 
+@pytest.mark.parametrize("protocol", SHARED)
 @pytest.mark.parametrize("kind", ["cohort_count", "survival", "treatment_ranking"])
-def test_messages_are_the_same_whatever_the_data(kind):
-    first, second = traced(kind, 1), traced(kind, 20)
+def test_messages_are_the_same_whatever_the_data(kind, protocol):
+    first, second = traced(protocol, kind, 1), traced(protocol, kind, 20)
     assert all(first) and first == second

@@ -63,9 +63,10 @@ def test_an_abort_reaches_a_waiting_peer() -> None:
 
 
 @pytest.mark.slow
-def test_ten_million_words_cross_without_deadlock() -> None:
+@pytest.mark.parametrize("protocol", ["rep3", "rep4"])
+def test_ten_million_words_cross_without_deadlock(protocol: str) -> None:
     n = 10_000_000
     values = np.arange(n, dtype=np.int64)
-    with World("rep4") as world:
+    with World(protocol) as world:
         total = world.run(lambda _, a: (a * a)[::1000].sum(), world.share(values, bits=31))
     assert total == int((values[::1000] ** 2).sum())

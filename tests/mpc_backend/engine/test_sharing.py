@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc_backend.errors import ProtocolAbort, ShareFormatError, ShareMismatch, UnknownProtocol
+from mpc_backend.protocols import SHARED
 from mpc_backend.protocols.sharing import assemble, combine, decode_share, encode_share, layout, split
 from mpc_backend.session import OutputForm, assemble_output, open_values
 from mpc_backend.tables import Column
@@ -27,18 +28,19 @@ def deliveries(protocol: str, encoded: dict[int, bytes]) -> dict[int, dict[int, 
     return {node: {share: encoded[share] for share in plan.held[node]} for node in range(plan.nodes)}
 
 
-@pytest.mark.parametrize("protocol", ["plain", "rep4"])
+@pytest.mark.parametrize("protocol", ["plain", "rep3", "rep4"])
 @pytest.mark.parametrize(("column", "values"), COLUMNS)
 def test_columns_come_back(protocol: str, column: Column, values: np.ndarray) -> None:
     delivered = deliveries(protocol, split(protocol, column, values))
     assert np.array_equal(assemble(protocol, column, len(values), delivered), values)
 
 
-def test_an_upload_costs_three_words_a_value() -> None:
+@pytest.mark.parametrize(("protocol", "held"), [("rep3", 2), ("rep4", 3)])
+def test_an_upload_costs_a_word_for_each_holder_of_a_share(protocol: str, held: int) -> None:
     column = Column(name="v", kind="int", bits=20)
-    delivered = deliveries("rep4", split("rep4", column, np.arange(1000)))
+    delivered = deliveries(protocol, split(protocol, column, np.arange(1000)))
     sizes = [sum(len(part) for part in shares.values()) for shares in delivered.values()]
-    assert sorted(sizes) == [3 * 33, 2 * 33 + 8001, 2 * 33 + 8001, 2 * 33 + 8001]
+    assert sorted(sizes) == [held * 33, *[(held - 1) * 33 + 8001] * held]
 
 
 def test_the_bytes_of_a_share() -> None:
@@ -60,17 +62,19 @@ def test_foreign_bytes_are_refused_or_have_the_exact_length(payload: bytes, coun
     assert len(payload) == (33 if payload[0] == 0 else 1 + 2 * count)
 
 
-def test_differing_copies_and_missing_nodes_are_noticed() -> None:
+@pytest.mark.parametrize("protocol", SHARED)
+def test_differing_copies_and_missing_nodes_are_noticed(protocol: str) -> None:
     column = Column(name="v", kind="int", bits=20)
-    delivered = deliveries("rep4", split("rep4", column, np.arange(3)))
+    delivered = deliveries(protocol, split(protocol, column, np.arange(3)))
+    last = len(delivered) - 1
     spoilt = {node: dict(shares) for node, shares in delivered.items()}
-    spoilt[2][3] = spoilt[2][3][:-1] + bytes([spoilt[2][3][-1] ^ 1])
-    with pytest.raises(ShareMismatch, match="share 3"):
-        assemble("rep4", column, 3, spoilt)
-    with pytest.raises(ShareMismatch, match="4 nodes"):
-        assemble("rep4", column, 3, {node: delivered[node] for node in (0, 1, 2)})
+    spoilt[1][last] = spoilt[1][last][:-1] + bytes([spoilt[1][last][-1] ^ 1])
+    with pytest.raises(ShareMismatch, match=f"share {last}"):
+        assemble(protocol, column, 3, spoilt)
+    with pytest.raises(ShareMismatch, match=f"{last + 1} nodes"):
+        assemble(protocol, column, 3, {node: delivered[node] for node in range(last)})
     with pytest.raises(ShareFormatError, match="holds shares"):
-        assemble("rep4", column, 3, {**delivered, 0: {1: delivered[0][1]}})
+        assemble(protocol, column, 3, {**delivered, 0: {1: delivered[0][1]}})
 
 
 def test_a_protocol_that_does_not_exist() -> None:
@@ -84,7 +88,7 @@ def test_bits_are_bits(value: int) -> None:
         split("rep4", Column(name="v", kind="bit"), np.array([value]))
 
 
-@pytest.mark.parametrize("protocol", ["plain", "rep4"])
+@pytest.mark.parametrize("protocol", ["plain", "rep3", "rep4"])
 def test_exported_outputs_give_the_values_at_the_recipient(protocol: str) -> None:
     exported = {}
 
@@ -124,13 +128,14 @@ def exports(world: World, shared: Shared, kind: str) -> tuple[OutputForm, dict[i
     return exported[0][0], {node: shares for node, (_, shares) in exported.items()}
 
 
+@pytest.mark.parametrize("protocol", SHARED)
 @pytest.mark.parametrize("kind", VALUES)
-def test_exported_shares_are_new_and_uniform_each_time(kind: str) -> None:
-    with World("rep4") as world:
+def test_exported_shares_are_new_and_uniform_each_time(kind: str, protocol: str) -> None:
+    with World(protocol) as world:
         shared = world.share(np.zeros(20_000, np.int64), bits=8)
         runs = [exports(world, shared, kind) for _ in range(2)]
     for form, delivered in runs:
-        assert not np.any(assemble_output("rep4", form, delivered))
+        assert not np.any(assemble_output(protocol, form, delivered))
         for shares in delivered.values():
             for share in shares.values():
                 assert abs(chi_square(share[1:])) < 5.5
@@ -144,19 +149,22 @@ def test_exported_shares_are_new_and_uniform_each_time(kind: str) -> None:
 @pytest.mark.parametrize("xor", [False, True])
 @pytest.mark.parametrize("dtype", ["u2", "u4", "u8"])
 @pytest.mark.parametrize("shape", [(), (0,), (5,), (300, 7)])
-def test_masks_are_equal_copies_that_vanish_in_sum(shape: tuple[int, ...], dtype: str, xor: bool) -> None:
-    masks = {}
+@pytest.mark.parametrize("protocol", SHARED)
+def test_masks_are_equal_copies_that_vanish_in_sum(
+    protocol: str, shape: tuple[int, ...], dtype: str, xor: bool
+) -> None:
+    masks, plan = {}, layout(protocol)
 
     def program(session):  # type: ignore[no-untyped-def]
         masks[session.index] = [session.protocol.zeros(shape, np.dtype(dtype), xor) for _ in range(2)]
 
-    with World("rep4") as world:
+    with World(protocol) as world:
         world.run(program)
-        assert [traffic.messages for traffic in world.traffic] == [0] * 4
+        assert [traffic.messages for traffic in world.traffic] == [0] * plan.nodes
     for turn in range(2):
-        assert {found[turn].shape for found in masks.values()} == {(3, *shape)}
+        assert {found[turn].shape for found in masks.values()} == {(len(plan.held[0]), *shape)}
         by_node = {node: [words.reshape(-1) for words in found[turn]] for node, found in masks.items()}
-        assert not np.any(combine("rep4", by_node, xor))  # which raises if copies of a share differ
+        assert not np.any(combine(protocol, by_node, xor))  # which raises if copies of a share differ
     if shape == (300, 7):
         assert not np.array_equal(*masks[0]), "no mask is used twice"
 
