@@ -7,7 +7,7 @@ Every step can be repeated; a round that is cut short is taken up by the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from threading import Event
 
@@ -46,6 +46,9 @@ log = structlog.get_logger()
 FINAL_REFUSALS = frozenset({"withdrawn", "not-permitted", "tables-mismatch", "shares-mismatch"})
 """A node's reasons against an upload that sending the same bytes again cannot change. ``expired`` is none: what
 has expired by our own clock is not offered, and otherwise the node's clock is wrong."""
+RUN_ARRIVES_WITHIN = timedelta(minutes=10)
+"""A run request reaches all nodes within seconds. A node that still does not know it this long after the upload
+was prepared never will, so that its refusal is final too."""
 
 
 class Connector:
@@ -209,7 +212,8 @@ class Connector:
         try:
             node.upload(manifest, package)
         except NodeRefused as error:
-            if error.problem in FINAL_REFUSALS:
+            never = error.problem == "unknown-run" and now - upload.created_at > RUN_ARRIVES_WITHIN
+            if never or error.problem in FINAL_REFUSALS:
                 self._abandon(upload, manifest, str(error), now)
             raise
 

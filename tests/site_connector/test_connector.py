@@ -343,6 +343,37 @@ def test_feasibility_counts_are_answered_within_their_bounds(loaded: Consortium)
     assert [file.name for file in loaded.north.snapshots.glob("*.duckdb")] != []
 
 
+def test_a_run_that_never_reached_a_node_is_given_up_after_a_while(
+    loaded: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = loaded.submit(loaded.feasibility())
+    loaded.others_approve(study)
+    tries = []
+
+    def refuses(*_: object) -> None:
+        tries.append("node-b")
+        raise NodeRefused("node-b", "unknown-run", "does not have the run", {})
+
+    monkeypatch.setattr(loaded.nodes[1], "upload", refuses)
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        loaded.desk(mailbox).approve("feasibility", loaded.steward, loaded.now)
+        asked = loaded.request(study)
+        connector.round()
+        connector.round()
+        assert [(one.run, one.state) for one in mailbox.uploads(study.digest)] == [(asked.run_id, "prepared")]
+        loaded.now += timedelta(minutes=11)
+        connector.round()
+        tried = len(tries)
+        for _ in range(2):
+            connector.round()
+        assert len(tries) == tried
+        [given_up] = mailbox.uploads(study.digest)
+        assert (given_up.state, given_up.reason) == ("refused", "node-b: does not have the run")
+    assert not any(loaded.north.outbox.iterdir())
+
+
 def test_a_quiet_round_asks_each_node_one_thing(loaded: Consortium) -> None:
     study = approved(loaded) and loaded.submit(loaded.feasibility())
     loaded.others_approve(study)
