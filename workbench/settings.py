@@ -1,5 +1,4 @@
-"""Settings of one workbench: a TOML file, overridden by environment variables with the prefix
-``TESSERA_WORKBENCH_``.
+"""Settings of one workbench: a TOML file, overridden by environment variables with the prefix ``TESSERA_WORKBENCH_``.
 
 ``kind`` decides which pages exist. A *research* workbench is shared, so it never mounts physician or
 steward pages; a *hospital* workbench runs inside one hospital beside that hospital's site directory.
@@ -32,7 +31,9 @@ class WorkbenchSettings(BaseSettings):
     federation: Path = Field(Path("federation.json"), description="the agreed federation file")
     federation_digest: str = Field("", description="its SHA-256 as agreed; empty: pinned at first start")
     site_dir: Path | None = Field(None, description="the hospital's site directory (kind 'hospital' only)")
-    examples_dir: Path | None = Field(None, description="study files offered as worked examples")
+    examples_dir: Path | None = Field(
+        None, description="study files offered as worked examples, and `cohorts/*.cohort` to count"
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         8501, description="port to listen on; 0: any free one"

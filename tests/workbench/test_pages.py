@@ -6,13 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from site_connector.directory import SiteDirectory
 from site_connector.models import Upload
 from site_connector.review_text import review_markdown
-from tests.workbench.conftest import PASSWORD, Benches, Consortium
+from tests.workbench.conftest import EXAMPLES, PASSWORD, Benches, Consortium
 from tests.workbench.samples import ranking, survival
 from tests.workbench.test_parts import count
 from workbench.context import Workbench
@@ -201,6 +202,41 @@ def test_a_count_shows_hidden_steps_and_when_it_is_stale(
     test.text_area[0].set_value(text.replace("enter on", "enter of")).run()
     assert "line 5" in words(test)
     assert [button.disabled for button in test.button if button.label == "Count patients"] == [True]
+
+
+def test_a_cohort_is_picked_counted_on_and_made_into_a_study(
+    make_bench: Benches, consortium: Consortium
+) -> None:
+    bench = make_bench()
+    study = consortium.study("survival")
+    consortium.show(consortium.view(study))
+    seen(bench)
+    drafted = consortium.study("count").to_yaml()
+    bench.drafts.create("researcher", "Mine", drafted)
+    bench.drafts.create("researcher", "Not YAML", "a: [")
+    test = view(bench, "researcher", "count")
+    own = test.text_area[0].value + "\n# mine\n"
+    test.text_area[0].set_value(own).run()
+    menu = test.selectbox(key="picked-cohort")
+    kinds = [option.partition(" ")[0] for option in menu.options]
+    assert kinds == ["Study"] * len(study.cohorts) + ["Draft", "Example:", "Example:", "Example:"]
+    for label, text in [
+        (menu.options[0], next(iter(study.cohorts.values()))),
+        ("Example: hiv-regimen", (EXAMPLES / "cohorts" / "hiv-regimen.cohort").read_text()),
+        ("What you wrote before", own),
+        ("Example: hiv-regimen", (EXAMPLES / "cohorts" / "hiv-regimen.cohort").read_text()),
+    ]:
+        test.selectbox(key="picked-cohort").select(label).run()
+        assert not test.exception
+        assert test.text_area[0].value == text
+        assert bench.drafts.kept_cohort("researcher") == text
+    press(test, "Make a study of this cohort")
+    (made, *_) = bench.drafts.listing("researcher")
+    assert yaml.safe_load(made.text)["cohorts"] == {"patients": text}
+    test.text_area[0].set_value("cohort of nothing").run()
+    broken = view(bench, "researcher", "count")
+    broken.text_area[0].set_value("cohort of nothing").run()
+    assert [one.disabled for one in broken.button if one.label.startswith("Make a study")] == [True]
 
 
 # ---- physician

@@ -1,5 +1,5 @@
-"""Count patients under a standing feasibility study: write a cohort, read it in words, count, see what is
-left.
+"""Count patients under a standing feasibility study: pick or write a cohort, read it in words, count, see
+what is left, and make a study of it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import streamlit as st
 
 from mpc_backend.analyses.cohort_count import CountResult
 from workbench.accounts import SignIn
+from workbench.cohorts import offered_cohorts
 from workbench.consortium import StudyView
 from workbench.context import Workbench
 from workbench.pages.result import show_count
@@ -15,8 +16,12 @@ from workbench.pages.study import show_network
 from workbench.parts.cohort_text import CohortReading, read_cohort, starting_text
 from workbench.parts.job_page import watch
 from workbench.parts.shell import page_person
+from workbench.parts.sitemap import page
 from workbench.runs import start_run
-from workbench.store import JobRow
+from workbench.store import JobRow, now
+from workbench.study_check import template
+
+EDITOR, PICKED, WRITTEN = "cohort", "picked-cohort", "written-cohort"
 
 
 def render() -> None:
@@ -58,7 +63,9 @@ def _editor(bench: Workbench, person: SignIn, view: StudyView | None) -> tuple[s
         if kept is not None
         else starting_text(bounds or 'concept set "type 2 diabetes": 201826 and descendants')
     )
-    text = st.text_area("Cohort definition", start, height=380, key="cohort")
+    st.session_state.setdefault(EDITOR, start)
+    _picker(bench, person)
+    text = st.text_area("Cohort definition", height=380, key=EDITOR)
     if text != kept:
         bench.drafts.keep_cohort(person.account, text)
     reading = read_cohort(text, bounds)
@@ -66,10 +73,38 @@ def _editor(bench: Workbench, person: SignIn, view: StudyView | None) -> tuple[s
         st.error(reading.problem)
     for found in reading.lints:
         st.warning(found)
+    if st.button("Make a study of this cohort", disabled=not reading.words):
+        draft = bench.drafts.create(person.account, "New study", template(now(), bench.federation, text))
+        st.switch_page(page("draft"), query_params={"id": draft})
     if bounds:
         with st.expander("Concept sets this study allows"):
             st.code(bounds, language=None)
     return text, reading
+
+
+def _picker(bench: Workbench, person: SignIn) -> None:
+    """A menu that puts a cohort into the editor; what stood there can be picked again."""
+    snapshot = bench.network.snapshot
+    mine = snapshot.concerning(bench.my_key(person)) if snapshot else []
+    offered = offered_cohorts(bench.settings.examples_dir, bench.drafts.listing(person.account), mine)
+    if WRITTEN in st.session_state:
+        offered["What you wrote before"] = st.session_state[WRITTEN]
+
+    def fill() -> None:
+        before = st.session_state[EDITOR]
+        st.session_state[EDITOR] = offered[st.session_state[PICKED]]
+        st.session_state[PICKED] = None
+        if before not in offered.values():
+            st.session_state[WRITTEN] = before
+
+    st.selectbox(
+        "Start from a cohort",
+        list(offered),
+        index=None,
+        key=PICKED,
+        on_change=fill,
+        placeholder="an example, or one of your studies and drafts",
+    )
 
 
 def _answer(
