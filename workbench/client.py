@@ -59,9 +59,7 @@ class Answer:
 
 
 class Client:
-    """A consortium as one person uses it. Opens connections per call, so it may be kept and shared by
-    threads.
-    """
+    """A consortium as one person uses it. Opens connections per call, so it may be kept and shared by threads."""
 
     def __init__(self, federation: Federation, identity: Identity) -> None:
         self.federation = federation

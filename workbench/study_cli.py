@@ -184,8 +184,7 @@ def run(
 ) -> None:
     """Ask for a run, wait for it, print the answer; where it is and its id go to standard error.
 
-    Status 3 if there is no answer in time: the run goes on at the nodes, `tessera study results` reads it
-    later.
+    Status 3 if there is no answer in time: the run goes on at the nodes, `tessera study results` reads it later.
     """
     parameters = {} if cohort is None else {"cohort": _text(cohort)}
     known = None if facts is None else _facts(facts)
@@ -237,9 +236,7 @@ class _Draft:
 
 
 def _draft(path: Path, federation: Federation | None, identity: Path | None) -> _Draft:
-    """Read a study to check, explain or plan it; what its author left open is filled in, for trial if need
-    be.
-    """
+    """Read a study to check, explain or plan it; what its author left open is filled in, for trial if need be."""
     text = _text(path)
     study = complete_study(
         text, federation, _identity(identity), trial=federation is None or identity is None

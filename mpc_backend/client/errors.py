@@ -38,9 +38,7 @@ class NodeUnreachable(ClientError):
 
 
 class NodeRefused(ClientError):
-    """A node refused a request. ``problem``: the registered type; ``more``: further members of the
-    problem.
-    """
+    """A node refused a request. ``problem``: the registered type; ``more``: further members of the problem."""
 
     exit_code = 2
 

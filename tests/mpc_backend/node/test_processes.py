@@ -270,9 +270,8 @@ def test_no_process_uses_a_gibibyte_or_leaves_a_core(cluster: Cluster) -> None:
 
 
 def test_logs_hold_no_value(cluster: Cluster) -> None:
-    """Counts no log holds by chance are shared, and computed and released in a run: neither they, their
-    total nor its rounding show up in any process's output, in decimal or hexadecimal, whatever is beside
-    the digits.
+    """Counts no log holds by chance are shared, and computed and released in a run: neither they, their total
+    nor its rounding show up in any process's output, in decimal or hexadecimal, whatever is beside the digits.
     """
     one = cluster.publish(study(cluster.party), sites=())
     for site, count in MARKED.items():
@@ -335,9 +334,7 @@ def rank(cluster: Cluster, one: StudyProtocol) -> Answer:
 
 
 def freeze_in_run(cluster: Cluster, victim: str, run_id: str) -> None:
-    """Stop the victim's clock (SIGSTOP) while it computes, so that what happens next happens inside the
-    run.
-    """
+    """Stop the victim's clock (SIGSTOP) while it computes, so that what happens next happens inside the run."""
     begun = lambda view: view.state == "running" and view.label != "connecting"  # noqa: E731
     cluster.until(lambda: all(map(begun, cluster.client.run(run_id)[0].values())))
     os.kill(cluster.nodes.pid(victim), signal.SIGSTOP)
