@@ -2,40 +2,26 @@
 
 The rules are restated here on plain integers. What the rules decide (which numbers are shown, which are
 withheld and why) and every rounded count must be equal; a released real number may differ from the pooled
-one by its rounding and by the last places of fixed-point arithmetic, nothing more.
+one by its rounding and by the last places of fixed-point arithmetic, nothing more. Here the comparisons
+themselves and counts; `judge_survival` and `judge_ranking` have the other answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
-import numpy as np
-
+from mpc_backend.analyses.cells import Cell, ReleasedCount
 from mpc_backend.analyses.cohort_count import CountResult
-from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
-from mpc_backend.analyses.survival_result import ArmSurvival, Curve, SurvivalResult
-from workbench.demo import curves
-from workbench.demo.curves import TAU
 from workbench.demo.population import Population
-from workbench.demo.similar import LADDER, LEAST_INFORMATION, MINIMUM_SUPPORT, SMALLEST, ArmTruth, Similar
-from workbench.demo.truth import ARMS, Comparison, attrition
+from workbench.demo.similar import SMALLEST
+from workbench.demo.truth import attrition
 
 ROUNDING: Final = 10
-TIMES: Final = (0, 6, 12, 18, 24)
-"""The times of the at-risk table of the survival example."""
-
-CURVE: Final = 0.0005 + 0.0005
-CURVE_ERROR: Final = 0.00005 + 0.0004
-MEAN: Final = 0.005 + 0.003
-MEAN_ERROR: Final = 0.0005 + 0.003
-CHI_SQUARE: Final = 0.0005 + 0.01
-RANKED: Final = 0.05 + 0.01
-RANKED_ERROR: Final = 0.005 + 0.01
-"""Tolerances: half a unit of the last released digit, and room for fixed-point arithmetic."""
-COARSE: Final = 0.05
-"""Largest relative error of a number that is rounded to two significant digits."""
+ROOM: Final = 1e-9
+"""For floating point, where a number is made of others by the same formula."""
 
 
 @dataclass(frozen=True)
@@ -65,176 +51,72 @@ def _short(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def release(counts: Sequence[int]) -> list[int | None]:
-    """A chain of nested counts as it may be shown: rounded, or None where it is withheld.
+def reach(formula: Callable[..., float], *numbers: tuple[float, float]) -> tuple[float, float]:
+    """A number made of others, and how far it may move when each of them is off by its tolerance.
 
-    Withheld is what is below `SMALLEST`, and what lies closer than that to the last number shown.
+    ``numbers``: each with its tolerance; ``formula`` rises or falls in each.
     """
-    shown: list[int | None] = []
+    value = formula(*(number for number, _ in numbers))
+    corners = product(*((number - off, number + off) for number, off in numbers))
+    return value, ROOM + max(abs(formula(*corner) - value) for corner in corners)
+
+
+Shown = int | str
+"""A count as it is shown: rounded, or the state that hides it."""
+
+
+def release(counts: Sequence[int]) -> list[Shown]:
+    """A chain of nested counts as it may be shown.
+
+    Suppressed is what is below `SMALLEST`, merged what lies closer than that to the last number shown.
+    """
+    shown: list[Shown] = []
     last: int | None = None
     for count in counts:
-        visible = count >= SMALLEST and (last is None or abs(count - last) >= SMALLEST)
-        shown.append((count + ROUNDING // 2) // ROUNDING * ROUNDING if visible else None)
-        last = count if visible else last
+        if count < SMALLEST:
+            shown.append("suppressed")
+        elif last is not None and abs(count - last) < SMALLEST:
+            shown.append("merged")
+        else:
+            shown.append((count + ROUNDING // 2) // ROUNDING * ROUNDING)
+            last = count
     return shown
 
 
-# ---- count
+def as_shown(cells: Sequence[Cell]) -> list[Shown]:
+    """The answer's cells in the same words."""
+    return [cell.value if isinstance(cell, ReleasedCount) else cell.state for cell in cells]
+
+
+def bands(shown: Sequence[Shown]) -> list[tuple[int, int] | None]:
+    """Where the true count behind each number lies."""
+    return [
+        (max(SMALLEST, one - ROUNDING // 2), one + (ROUNDING - 1) // 2) if isinstance(one, int) else None
+        for one in shown
+    ]
+
+
+def judge_counts(what: str, counts: Sequence[int], cells: Sequence[Cell]) -> list[Check]:
+    """A chain of nested counts: numbers or states, and the bands the true ones are said to lie in."""
+    expected, found = release(counts), as_shown(cells)
+    told = [cell.band if isinstance(cell, ReleasedCount) else None for cell in cells]
+    return [Check(what, expected, found), Check(f"{what}: bands", bands(expected), told)]
 
 
 def judge_count(population: Population, result: CountResult) -> list[Check]:
-    """Every step of the attrition."""
+    """Every step of the attrition with its label, and the count it ends with."""
     steps = attrition(population)
-    pooled = release([len(population.persons), *(count for _, count in steps)])
-    answer = [result.population.value, *(step.count.value for step in result.steps)]
-    labels = ["population", *(label for label, _ in steps)]
-    checks = [Check("number of steps", len(pooled), len(answer))]
-    if len(pooled) == len(answer):
-        checks += [Check(*each) for each in zip(labels, pooled, answer, strict=True)]
-    return checks
-
-
-# ---- survival
-
-
-def judge_survival(pooled: Comparison, result: SurvivalResult) -> list[Check]:
-    """Tables, curves, restricted means and tests of both arms."""
-    checks = [Check("arms", list(ARMS), [arm.arm for arm in result.arms])]
-    if not checks[0].agrees:
-        return checks
-    for number, arm in enumerate(result.arms):
-        checks += _judge_arm(pooled, number, arm)
-    for name, test in (("log_rank", result.log_rank), ("stratified_log_rank", result.stratified_log_rank)):
-        chi2 = float("nan") if test is None else test.chi2
-        checks.append(
-            Check(f"{name.replace('_', ' ')} chi-square", getattr(pooled, name)[0], chi2, CHI_SQUARE)
-        )
-    return checks
-
-
-def _judge_arm(pooled: Comparison, number: int, arm: ArmSurvival) -> Iterator[Check]:
-    crude, adjusted = pooled.crude[number], pooled.adjusted[number]
-    censored = _censored(crude)
-    failed = crude.events.cumsum()
-    times = [*TIMES, TAU]
-    columns = {
-        "at risk": (
-            release(crude.at_risk[[0, *TIMES]].tolist())[1:],
-            [row.at_risk.value for row in arm.table],
-        ),
-        "events": (release(failed[times].tolist())[:-1], [row.events.value for row in arm.table]),
-        "censored": (release(censored[times].tolist())[:-1], [row.censored.value for row in arm.table]),
-    }
-    for name, (expected, found) in columns.items():
-        yield Check(f"{arm.arm}: {name} at {', '.join(map(str, TIMES))}", expected, found)
-    persons = release(crude.at_risk[:1].tolist())[0]
-    yield Check(f"{arm.arm}: persons", persons, arm.n.value)
-    yield from _judge_curve(f"{arm.arm}, adjusted", crude, adjusted, arm.curve)
-    if arm.crude is None:
-        yield Check(f"{arm.arm}: crude curve", "shown", "absent")
-    else:
-        alone = curves.standardise([crude], np.ones(1))
-        yield from _judge_curve(f"{arm.arm}, crude", crude, alone, arm.crude)
-
-
-def _censored(curve: curves.Curve) -> curves.Ints:
-    """Persons censored up to each month."""
-    gone = curve.at_risk[:1] - np.append(curve.at_risk[1:], 0)
-    return gone - curve.events.cumsum()
-
-
-def _judge_curve(
-    label: str, counts: curves.Curve, truth: curves.Standardised, found: Curve
-) -> Iterator[Check]:
-    failed, risk = counts.events.cumsum(), counts.at_risk
-    steps = [
-        month
-        for month in range(1, TAU + 1)
-        if failed[month] // SMALLEST > failed[month - 1] // SMALLEST and risk[month] >= SMALLEST
+    labels = [label for label, _ in steps]
+    counts = [len(population.persons), *(count for _, count in steps)]
+    expected = release(counts)
+    withheld = [
+        label for label, one in zip(["population", *labels], expected, strict=True) if isinstance(one, str)
     ]
-    yield Check(f"{label}: months with a visible step", steps, [point.time for point in found.steps[1:]])
-    for point in found.steps[1:]:
-        yield Check(f"{label}: S({point.time})", float(truth.survival[point.time]), point.estimate, CURVE)
-        error = float(truth.standard_error[point.time])
-        yield Check(f"{label}: error of S({point.time})", error, point.se, CURVE_ERROR)
-    why = _withheld(counts)
-    if why is not None or found.rmst is None:
-        told = (found.why_not or "shown").partition(";")[0] if found.rmst is None else "shown"
-        yield Check(f"{label}: restricted mean", why or "shown", told)
-        return
-    yield Check(f"{label}: restricted mean, months", truth.mean, found.rmst.estimate, MEAN)
-    yield Check(f"{label}: error of the restricted mean", truth.mean_error, found.rmst.se, MEAN_ERROR)
-
-
-def _withheld(counts: curves.Curve) -> str | None:
-    """Why an arm has no restricted mean: too few persons, followed to TAU, or with an event before it."""
-    if counts.at_risk[0] < SMALLEST:
-        return f"fewer than {SMALLEST} persons"
-    if counts.at_risk[TAU] < SMALLEST:
-        return "follow-up too short"
-    return f"fewer than {SMALLEST} events" if counts.events[:TAU].sum() < SMALLEST else None
-
-
-# ---- ranking
-
-
-def judge_ranking(similar: Similar, facts: dict[str, object], result: RankingResult) -> list[Check]:
-    """The tier, who is shown and who is not and why, and every number shown."""
-    number, members = similar.first_tier(facts)
-    tier = LADDER[number].name if number < len(LADDER) else None
-    arms = {_name(arm): truth for arm, truth in similar.arms(members).items()}
-    shown = {name for name, truth in arms.items() if _state(truth) == "shown"}
-    reasons = {name: _state(truth) for name, truth in arms.items() if name not in shown}
-    hidden = {arm.treatment: arm.reason for arm in result.hidden}
-    told = {name: hidden[name].partition(":")[0] for name in reasons if name in hidden}
-    checks = [
-        Check("tier", tier, result.tier),
-        Check("treatments shown", sorted(shown), sorted(arm.treatment for arm in result.arms)),
-        Check("large treatments withheld, and why", reasons, told),
-        Check(
-            "comparable patients",
-            _total(int(members.sum()), similar.left(members), len(result.hidden)),
-            result.total,
+    return [
+        Check("labels of the steps", labels, [step.label for step in result.steps]),
+        *judge_counts(
+            "population and steps", counts, [result.population, *(step.count for step in result.steps)]
         ),
+        Check("the count", expected[-1:], as_shown([result.count])),
+        Check("withheld", withheld, [one.what for one in result.suppressed]),
     ]
-    for arm in result.arms:
-        if arm.treatment in arms:
-            checks += _judge_treatment(arms[arm.treatment], arm)
-    return checks
-
-
-def _name(arm: int) -> str:
-    return f"regimen {arm + 1:03d}"
-
-
-def _state(truth: ArmTruth) -> str:
-    if truth.persons < MINIMUM_SUPPORT or truth.persons_left < SMALLEST:
-        return "too few comparable patients"
-    if not truth.overlap:
-        return "no overlap"
-    if truth.at_tau_left < SMALLEST or not truth.finished:
-        return "follow-up too short"
-    return "shown" if truth.information >= LEAST_INFORMATION else "too few comparable patients"
-
-
-def _total(persons: int, left: int, hidden: int) -> tuple[int, int] | None:
-    if hidden == 1 or left < SMALLEST:
-        return None
-    return _band(persons)
-
-
-def _band(persons: int) -> tuple[int, int]:
-    low = persons // ROUNDING * ROUNDING
-    return low, low + ROUNDING - 1
-
-
-def _judge_treatment(truth: ArmTruth, arm: ArmEstimate) -> Iterator[Check]:
-    name = arm.treatment
-    yield Check(f"{name}: patients", _band(truth.persons), tuple(arm.size))
-    yield Check(f"{name}: restricted mean, months", truth.mean, arm.estimate, RANKED)
-    coarse = truth.events_left < SMALLEST
-    rounding = COARSE * truth.error / 2 if coarse else 0.0
-    yield Check(f"{name}: standard error", truth.error, arm.standard_error, RANKED_ERROR + rounding)
-    yield Check(f"{name}: fewer than ten failures", truth.events < 10, arm.fewer_than_ten_failures)
-    span = 2 * COARSE * truth.information if coarse else 0.0
-    yield Check(f"{name}: effective size", truth.information, float(arm.effective_size), 5.5 + span)

@@ -26,13 +26,15 @@ from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.survival_result import SurvivalResult
 from mpc_backend.node.local import LocalNodes
 from workbench.client import Answer, Client
-from workbench.demo import answers, judge
+from workbench.demo import answers
 from workbench.demo.examples import examples_folder
 from workbench.demo.extracts_csv import write_csv
 from workbench.demo.extracts_fhir import write_fhir
 from workbench.demo.extracts_omop import write_omop
 from workbench.demo.hospital import Hospital
-from workbench.demo.judge import Check
+from workbench.demo.judge import Check, judge_count
+from workbench.demo.judge_ranking import judge_ranking
+from workbench.demo.judge_survival import judge_survival
 from workbench.demo.layout import HOSPITAL_WITH_WORKBENCH, PHYSICIAN, RESEARCHER, Layout, people, set_up
 from workbench.demo.population import HOSPITALS, Population, make_population
 from workbench.demo.processes import Processes
@@ -237,14 +239,14 @@ class Demonstration:
         result = answer.result
         assert isinstance(result, CountResult)
         exact = [len(self.population.persons), *(count for _, count in attrition(self.population))]
-        checks = judge.judge_count(self.population, result)
+        checks = judge_count(self.population, result)
         return _story(title, answers.count_lines(result, exact), checks, answer, seconds)
 
     def _survival(self) -> Story:
         answer, seconds = self._run(RESEARCHER, "survival", "comparison")
         result, pooled = answer.result, comparison(self.population)
         assert isinstance(result, SurvivalResult)
-        checks = judge.judge_survival(pooled, result)
+        checks = judge_survival(pooled, result)
         title = "Heart failure or death after a DPP-4 inhibitor or a sulfonylurea, adjusted by strata"
         return _story(title, answers.survival_lines(result, pooled), checks, answer, seconds)
 
@@ -254,7 +256,7 @@ class Demonstration:
         answer, seconds = self._run(person, "ranking", "ranking", facts=facts)
         result = answer.result
         assert isinstance(result, RankingResult)
-        checks = judge.judge_ranking(similar, facts, result)
+        checks = judge_ranking(similar, facts, result)
         title = f"Which of 100 regimens works longest for the patient in {path.name}?"
         return _story(title, answers.ranking_lines(result, similar, facts), checks, answer, seconds)
 

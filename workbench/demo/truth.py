@@ -23,7 +23,7 @@ def attrition(population: Population) -> list[tuple[str, int]]:
     """Persons left after the entry event and after each criterion of the count example."""
     people = population.diabetes
     steps = {
-        "entry": people["on_metformin"] & people["observed_before_metformin"],
+        "Entry event": people["on_metformin"] & people["observed_before_metformin"],
         "18 years or older": ~people["young"],
         "type 2 diabetes recorded before": people["kind"] <= 2,
         "type 1 diabetes recorded before": people["excluded"] != "type 1",

@@ -16,7 +16,7 @@ from mpc_backend.analyses.ranking_tables import patient
 from mpc_backend.analyses.registry import resolve
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
 from mpc_backend.planner import plan
-from workbench.demo import judge
+from workbench.demo import judge, judge_survival
 from workbench.demo.curves import TAU
 from workbench.demo.examples import examples_folder
 from workbench.demo.layout import Layout, people, set_up
@@ -94,7 +94,7 @@ def test_survival_parameters_are_those_of_the_pooled_answer(layout: Layout) -> N
     assert isinstance(parameters, SurvivalParameters)
     assert parameters.arms == ARMS
     assert parameters.restricted_at == TAU
-    assert parameters.times == judge.TIMES
+    assert parameters.times == judge_survival.TIMES
     assert parameters.strata_count == 8
 
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import lifelines
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from lifelines.utils import median_survival_times
 
 from governance.disclosure import DisclosurePolicy
-from mpc_backend.analyses.base import Released, Result, SiteData
+from mpc_backend.analyses.base import Released, Result, SiteData, Suppressed
+from mpc_backend.analyses.cells import HiddenCount
+from mpc_backend.analyses.cohort_count import CountResult
 from mpc_backend.analyses.plain import run_here
 from mpc_backend.analyses.ranking_result import RankingResult
+from mpc_backend.analyses.ranking_tables import missing_facts
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.survival_result import SurvivalResult
-from workbench.demo import answers, curves, judge, truth
+from workbench.demo import answers, curves, intervals, judge, truth
 from workbench.demo.examples import examples_folder
+from workbench.demo.judge_ranking import judge_ranking
+from workbench.demo.judge_survival import judge_survival
 from workbench.demo.population import HOSPITALS, Population
 from workbench.demo.similar import Similar, marker_columns
 
@@ -39,30 +47,77 @@ def _differences(checks: list[judge.Check]) -> list[str]:
     return [str(check) for check in checks if not check.agrees]
 
 
+def _spoilt(result: Any, path: str, value: object) -> Any:
+    """The result with another value at ``path``, where ``.`` goes into a field and a number into a list."""
+    step, _, rest = path.partition(".")
+    if isinstance(result, list | tuple):
+        parts = list(result)
+        parts[int(step)] = _spoilt(parts[int(step)], rest, value) if rest else value
+        return type(result)(parts)
+    old = getattr(result, step)
+    if rest:
+        return result.model_copy(update={step: _spoilt(old, rest, value)})
+    return result.model_copy(update={step: old + value if isinstance(value, Shift) else value})
+
+
+class Shift(float):
+    """Added to the number that is there."""
+
+
+MERGED = HiddenCount(state="merged", why="")
+SUPPRESSED = HiddenCount(state="suppressed", why="")
+
+
 @pytest.mark.parametrize(
     ("counts", "shown"),
     [
-        ([25, 20, 9], [30, None, None]),
-        ([100, 95, 85, 84, 60], [100, None, 90, None, 60]),
-        ([9, 9], [None, None]),
-        ([10, 0], [10, None]),
-        ([40, 40], [40, None]),
+        ([25, 20, 9], [30, "merged", "suppressed"]),
+        ([100, 95, 85, 84, 60], [100, "merged", 90, "merged", 60]),
+        ([9, 9], ["suppressed", "suppressed"]),
+        ([10, 0], [10, "suppressed"]),
+        ([40, 40], [40, "merged"]),
     ],
 )
-def test_release_rules_on_small_chains(counts: list[int], shown: list[int | None]) -> None:
+def test_release_rules_on_small_chains(counts: list[int], shown: list[int | str]) -> None:
     assert judge.release(counts) == shown
 
 
-def test_count_answers(full: Population) -> None:
+@pytest.fixture(scope="module")
+def counted(full: Population) -> CountResult:
     sites = {}
     for number, name in enumerate(HOSPITALS):
         here = full.at(number)
         sites[name] = SiteData(pd.DataFrame(), tuple(truth.attrition(here)), len(here.persons))
-    labels = [label for label, _ in truth.attrition(full)]
-    result = _run("cohort_count", {"steps": labels}, sites)
-    assert _differences(judge.judge_count(full, result)) == []
-    off = result.model_copy(update={"steps": [*result.steps[:-1], result.steps[0]]})
-    assert len(_differences(judge.judge_count(full, off))) == 1
+    result = _run("cohort_count", {"steps": [label for label, _ in truth.attrition(full)]}, sites)
+    assert isinstance(result, CountResult)
+    return result
+
+
+def test_count_answers(full: Population, counted: CountResult) -> None:
+    assert _differences(judge.judge_count(full, counted)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("steps.1.label", "19 years or older"),
+        ("steps.1.count", SUPPRESSED),
+        ("steps.1.count.value", Shift(10)),
+        ("steps.1.count.band", (3900, 3914)),
+        ("population", SUPPRESSED),
+        ("count", MERGED),
+        ("suppressed", [Suppressed(what="Entry event", why="")]),
+    ],
+)
+def test_count_answers_spoilt(full: Population, counted: CountResult, path: str, value: object) -> None:
+    assert _differences(judge.judge_count(full, _spoilt(counted, path, value)))
+
+
+def test_suppressed_is_not_merged(counted: CountResult) -> None:
+    cells = [counted.population, MERGED, counted.count]
+    counts = [counted.population.value, 9, counted.count.value]
+    assert len(_differences(judge.judge_counts("steps", counts, cells))) == 1
+    assert _differences(judge.judge_counts("steps", counts, [cells[0], SUPPRESSED, cells[2]])) == []
 
 
 def _survival_sites(population: Population) -> dict[str, SiteData]:
@@ -82,17 +137,89 @@ def _survival_sites(population: Population) -> dict[str, SiteData]:
     return {name: SiteData(frame[hospital == number]) for number, name in enumerate(HOSPITALS)}
 
 
-def test_survival_answers(full: Population) -> None:
-    pooled = truth.comparison(full)
+@pytest.fixture(scope="module")
+def pooled(full: Population) -> truth.Comparison:
+    return truth.comparison(full)
+
+
+@pytest.fixture(scope="module")
+def survived(full: Population) -> SurvivalResult:
     result = _run("survival", _parameters("survival"), _survival_sites(full))
     assert isinstance(result, SurvivalResult)
-    assert _differences(judge.judge_survival(pooled, result)) == []
-    assert any("DPP-4" in line for line in answers.survival_lines(result, pooled))
-    arm = result.arms[1]
-    mean = arm.curve.rmst.model_copy(update={"estimate": arm.curve.rmst.estimate + 0.02})
-    spoilt = arm.model_copy(update={"curve": arm.curve.model_copy(update={"rmst": mean})})
-    off = result.model_copy(update={"arms": [result.arms[0], spoilt]})
-    assert len(_differences(judge.judge_survival(pooled, off))) == 1
+    return result
+
+
+def test_survival_answers(pooled: truth.Comparison, survived: SurvivalResult) -> None:
+    assert _differences(judge_survival(pooled, survived)) == []
+    assert any("DPP-4" in line for line in answers.survival_lines(survived, pooled))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("arms.0.n", MERGED),
+        ("arms.0.events", MERGED),
+        ("arms.1.events.value", Shift(10)),
+        ("arms.1.table.2.at_risk.value", Shift(10)),
+        ("arms.1.table.2.events.band", (0, 9)),
+        ("arms.1.table.2.censored", SUPPRESSED),
+        ("arms.1.table.2.time", 13),
+        ("arms.1.curve.rmst.estimate", Shift(0.02)),
+        ("arms.1.curve.rmst.se", Shift(0.01)),
+        ("arms.1.curve.rmst", None),
+        ("arms.1.crude", None),
+        ("arms.1.crude.steps.3.estimate", Shift(0.002)),
+        ("arms.1.crude.steps.3.se", Shift(0.001)),
+        ("arms.1.crude.steps.3.lower", Shift(-0.01)),
+        ("arms.1.curve.steps.3.upper", Shift(0.01)),
+        ("arms.1.curve.steps.3.upper", None),
+        ("arms.1.curve.steps.3.time", 2),
+        ("arms.1.curve.steps.0.estimate", 0.9),
+        ("arms.1.curve.cut_at", 23),
+        ("arms.0.curve.median", None),
+        ("arms.0.curve.median.estimate", 20.0),
+        ("arms.0.curve.median.lower", 20.0),
+        ("arms.0.crude.median.upper", 20.0),
+        ("rmst_contrasts", []),
+        ("rmst_contrasts.0.reference", "DPP-4 inhibitor"),
+        ("rmst_contrasts.0.difference", Shift(0.03)),
+        ("rmst_contrasts.0.se", Shift(0.006)),
+        ("rmst_contrasts.0.lower", Shift(-0.04)),
+        ("rmst_contrasts.0.upper", Shift(0.04)),
+        ("rmst_contrasts.0.p", 0.0001),
+        ("rmst_contrasts.0.ratio", Shift(0.002)),
+        ("rmst_contrasts.0.ratio_lower", Shift(-0.004)),
+        ("rmst_contrasts.0.ratio_upper", Shift(0.004)),
+        ("log_rank", None),
+        ("log_rank.p", Shift(0.002)),
+        ("log_rank.df", 2),
+        ("log_rank.chi2", Shift(0.02)),
+        ("stratified_log_rank.chi2", Shift(0.02)),
+        ("stratified_log_rank.p", 0.001),
+        ("stratified_log_rank.stratified_by", "hospital"),
+    ],
+)
+def test_survival_answers_spoilt(
+    pooled: truth.Comparison, survived: SurvivalResult, path: str, value: object
+) -> None:
+    assert _differences(judge_survival(pooled, _spoilt(survived, path, value)))
+
+
+def test_medians_that_are_reached() -> None:
+    """A steep curve, its median and limits by lifelines' own band."""
+    rng = np.random.default_rng(3)
+    days = np.ceil(rng.exponential(8, 400)).astype(np.int64)
+    months, events = np.minimum(days, curves.TAU), (days <= curves.TAU).astype(np.int64)
+    alone = curves.standardise([curves.kaplan_meier(months, events)], np.ones(1))
+    fitter = lifelines.KaplanMeierFitter().fit(months, events)
+    limits = median_survival_times(fitter.confidence_interval_).iloc[0].tolist()
+    ours = [
+        intervals.half_time(intervals.log_log_band(alone.survival, alone.standard_error, side), curves.TAU)
+        for side in (-1, 1)
+    ]
+    assert intervals.half_time(alone.survival, curves.TAU) == fitter.median_survival_time_
+    assert ours == limits
+    assert intervals.half_time(np.array([1.0, 0.5, 0.5, 0.2]), 3) == 2.0
 
 
 @pytest.fixture(scope="module")
@@ -111,18 +238,67 @@ def _ranking_sites(similar: Similar) -> dict[str, SiteData]:
     return {name: SiteData(frame[similar.hospital == number]) for number, name in enumerate(HOSPITALS)}
 
 
-def test_ranking_answers(similar: Similar) -> None:
-    sites = _ranking_sites(similar)
+@pytest.fixture(scope="module")
+def ranked(similar: Similar) -> dict[str, tuple[dict[str, object], RankingResult]]:
+    """Every example patient's facts and answer."""
+    sites, parameters = _ranking_sites(similar), _parameters("ranking")
+    found = {}
     for path in sorted((examples_folder() / "patients").glob("*.json")):
         facts = json.loads(path.read_text("utf-8"))
-        result = _run("treatment_ranking", _parameters("ranking"), sites, facts=facts)
+        result = _run("treatment_ranking", parameters, sites, facts=facts)
         assert isinstance(result, RankingResult)
-        assert _differences(judge.judge_ranking(similar, facts, result)) == []
-        assert len(result.arms) >= 2, path.name
+        missing = missing_facts(parse_parameters("treatment_ranking", parameters), facts)
+        found[path.stem] = facts, result.model_copy(update={"not_matched_on": missing})
+    return found
+
+
+def test_ranking_answers(similar: Similar, ranked: dict[str, Any]) -> None:
+    for name, (facts, result) in ranked.items():
+        assert _differences(judge_ranking(similar, facts, result)) == []
+        assert len(result.arms) >= 2, name
         assert any("comparable patients" in line for line in answers.ranking_lines(result, similar, facts))
-        first = result.arms[0].model_copy(update={"estimate": result.arms[0].estimate + 0.2})
-        off = result.model_copy(update={"arms": [first, *result.arms[1:]]})
-        assert len(_differences(judge.judge_ranking(similar, facts, off))) == 1
+    assert {len(result.not_matched_on) > 0 for _, result in ranked.values()} == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("tier", "strict"),
+        ("relaxed", ["stage need not agree"]),
+        ("not_matched_on", ("stage",)),
+        ("total", (0, 9)),
+        ("hidden", []),
+        ("hidden_count", Shift(1)),
+        ("hidden.0.reason", "follow-up too short"),
+        ("arms.0.size", (0, 9)),
+        ("arms.0.estimate", Shift(0.2)),
+        ("arms.0.standard_error", Shift(0.1)),
+        ("arms.0.effective_size", Shift(15)),
+        ("arms.0.fewer_than_ten_failures", None),
+        ("arms.0.lower", Shift(0.01)),
+        ("arms.0.upper", Shift(-0.01)),
+        ("arms.0.shrunken", Shift(0.01)),
+        ("arms.0.cannot_be_ruled_out", False),
+        ("cannot_be_ruled_out", []),
+        ("verdict", "no treatment is better"),
+    ],
+)
+def test_ranking_answers_spoilt(similar: Similar, ranked: dict[str, Any], path: str, value: object) -> None:
+    facts, result = ranked["advanced"]
+    assert _differences(judge_ranking(similar, facts, _spoilt(result, path, value)))
+
+
+def test_few_failures_have_binomial_limits() -> None:
+    lower, upper = intervals.Ranked(24.0, 0.0, 10.0, few=True).interval()
+    assert (lower, upper) == (pytest.approx(24 * 0.6915, abs=0.001), 24.0)
+    lower, upper = intervals.Ranked(24 * 0.8, 1.0, 10.0, few=True).interval()
+    assert (lower, upper) == (pytest.approx(24 * 0.4439, abs=0.001), pytest.approx(24 * 0.9748, abs=0.001))
+
+
+def test_order_of_the_ranking_spoilt(similar: Similar, ranked: dict[str, Any]) -> None:
+    facts, result = ranked["advanced"]
+    turned = result.model_copy(update={"arms": result.arms[::-1]})
+    assert any("first" in one for one in _differences(judge_ranking(similar, facts, turned)))
 
 
 def test_the_advanced_patient_is_misled_by_crude_numbers(similar: Similar) -> None:
