@@ -1,6 +1,4 @@
-"""A node's directory and its settings: ``node.toml``, overridden by environment variables
-``TESSERA_NODE_<NAME>``.
-"""
+"""A node's directory and its settings: ``node.toml``, overridden by environment variables ``TESSERA_NODE_<NAME>``."""
 
 from __future__ import annotations
 
@@ -48,12 +46,12 @@ class NodeSettings(FileSettings):
         float, Field(ge=0, description="How long a running job may go on after a stop was asked for.")
     ] = 10.0
     housekeeping_seconds: Annotated[
+        float, Field(gt=0, description="How often expired studies and runs that wait in vain are looked for and ended.")
+    ] = 60.0
     waiting_seconds: Annotated[
         float,
         Field(gt=0, description="How long a run may wait for uploads or other nodes before it is refused."),
     ] = 86_400.0
-        float, Field(gt=0, description="How often expired studies and runs that wait in vain are looked for and ended.")
-    ] = 60.0
     witness_seconds: Annotated[
         float, Field(gt=0, description="How often this node asks the others to cosign its log.")
     ] = 30.0
