@@ -1,7 +1,7 @@
 """Cohort definitions: text, tree, lints, prose, and their evaluation on a hospital's own database.
 
-Reading, checking and explaining need no database library; ``evaluate``, ``evaluate_variables`` and
-``diagnose`` load Ibis when they are first asked for.
+Reading, checking and explaining need no database library; ``check_concepts``, ``evaluate``,
+``evaluate_variables`` and ``diagnose`` load Ibis when they are first asked for.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         CohortResult,
         Diagnosis,
         SiteConcepts,
+        check_concepts,
         diagnose,
         evaluate,
         evaluate_variables,
@@ -48,6 +49,7 @@ __all__ = [
     "SiteConcepts",
     "UnknownConcept",
     "UnknownConceptSet",
+    "check_concepts",
     "diagnose",
     "evaluate",
     "evaluate_variables",
@@ -60,7 +62,15 @@ __all__ = [
     "parse_concept_sets",
 ]
 
-_EVALUATION = ("CohortResult", "Diagnosis", "SiteConcepts", "diagnose", "evaluate", "evaluate_variables")
+_EVALUATION = (
+    "CohortResult",
+    "Diagnosis",
+    "SiteConcepts",
+    "check_concepts",
+    "diagnose",
+    "evaluate",
+    "evaluate_variables",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from governance.study import StudyProtocol
 from mpc_backend.analyses.base import SiteData
 from mpc_backend.tables import bucket
 from site_connector.errors import CannotEvaluate
-from site_connector.evaluation import opened, preview, site_data
+from site_connector.evaluation import check_vocabulary, opened, preview, site_data
 from site_connector.leaving import release_fault, tables_leaving
 from site_connector.models import CohortPreview, DryRun, TableOut
 from site_connector.tables import cohort_texts, local_tables, rows_of
@@ -29,6 +29,7 @@ def dry_run(
     problems = [fault] if fault else []
     with opened(database) as connection:
         data, cohorts = _cohorts(connection, study, problems)
+        _check_feasibility(connection, study, problems)
     tables = _tables(study, data, problems)
     return DryRun(
         snapshot=snapshot, made_at=now, cohorts=tuple(cohorts), tables=tables, problems=tuple(problems)
@@ -47,6 +48,16 @@ def _cohorts(
         except CannotEvaluate as error:
             problems.append(str(error))
     return data, previews
+
+
+def _check_feasibility(connection: Backend, study: StudyProtocol, problems: list[str]) -> None:
+    """What a feasibility study lets cohorts use; the cohorts themselves come with its runs."""
+    if study.feasibility is None:
+        return
+    try:
+        check_vocabulary(connection, study.feasibility.concept_sets)
+    except CannotEvaluate as error:
+        problems.append(str(error))
 
 
 def _tables(study: StudyProtocol, data: dict[str, SiteData], problems: list[str]) -> tuple[TableOut, ...]:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from ibis.backends.duckdb import Backend
 
-from cohort_lang import diagnose, evaluate, evaluate_variables, parse
+from cohort_lang import (
+    check_concepts,
+    diagnose,
+    evaluate,
+    evaluate_variables,
+    parse,
+    parse_concept_sets,
+)
 from cohort_lang.errors import CohortError
 from cohort_lang.tree import Cohort
 from cohort_lang.variables import Variable, named_concept_sets
@@ -51,6 +58,18 @@ def site_data(connection: Backend, name: str, text: str, variables: Mapping[str,
     except CohortError as error:
         raise CannotEvaluate(f"cohort {name}: {error}") from error
     return SiteData(frame=frame, attrition=result.attrition, population=result.population)
+
+
+def check_vocabulary(connection: Backend, concept_sets: str) -> None:
+    """Whether this hospital's vocabulary has every concept that a feasibility study lets cohorts use.
+
+    Raises:
+        CannotEvaluate: it lacks some, by id, or there is no vocabulary.
+    """
+    try:
+        check_concepts(connection, parse_concept_sets(concept_sets))
+    except CohortError as error:
+        raise CannotEvaluate(f"feasibility.concept_sets: {error}") from error
 
 
 def preview(connection: Backend, name: str, text: str, data: SiteData) -> CohortPreview:

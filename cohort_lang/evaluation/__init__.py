@@ -6,7 +6,7 @@ any backend; they become dates again in what is returned.
 
 from cohort_lang.evaluation.diagnosis import Diagnosis, Sought, UnmappedCode, diagnose
 from cohort_lang.evaluation.lookup import SiteConcepts
-from cohort_lang.evaluation.run import CohortResult, evaluate
+from cohort_lang.evaluation.run import CohortResult, check_concepts, evaluate
 from cohort_lang.evaluation.variables import evaluate_variables
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "SiteConcepts",
     "Sought",
     "UnmappedCode",
+    "check_concepts",
     "diagnose",
     "evaluate",
     "evaluate_variables",

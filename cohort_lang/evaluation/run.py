@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,7 +14,7 @@ from cohort_lang.evaluation.entries import entry_events, limited
 from cohort_lang.evaluation.events import persons
 from cohort_lang.evaluation.exits import cohort_periods
 from cohort_lang.evaluation.site import Site, as_date
-from cohort_lang.tree import Cohort, Group, Rule
+from cohort_lang.tree import Cohort, ConceptSet, Group, Rule
 
 ENTRY_STEP = "Entry event"
 PERIOD_STEP = "Study period"
@@ -57,6 +57,15 @@ def evaluate(connection: BaseBackend, cohort: Cohort) -> CohortResult:
         if cohort.period is not None:
             attrition.append((PERIOD_STEP, person_count(periods)))
         return CohortResult(_frame(periods), tuple(attrition), person_count(persons(site)))
+
+
+def check_concepts(connection: BaseBackend, concept_sets: Sequence[ConceptSet]) -> None:
+    """Look every concept that these sets name up in the site's vocabulary, without evaluating anything.
+
+    Raises UnknownConcept for concept ids the vocabulary lacks, MissingTable where there is none.
+    """
+    with Site(connection, concept_sets) as site:
+        site.check_concepts()
 
 
 def narrowing(site: Site, cohort: Cohort) -> Iterator[tuple[str, Table]]:

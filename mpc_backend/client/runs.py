@@ -30,7 +30,7 @@ Views = Mapping[str, RunAnswer]
 """What each node says of a run, by node id."""
 Seen = Callable[[Views], None]
 QUERY = "query"
-POLL_SECONDS = 0.1
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,6 @@ def wait_for_run(
     *,
     seen: Seen | None = None,
     timeout: float = 600.0,
-    pause: float = POLL_SECONDS,
 ) -> Views:
     """Wait until every node has the result ready; returns what each says then.
 
@@ -128,24 +127,41 @@ def wait_for_run(
         run_id: the run.
         seen: told what the nodes say at every look before that; see `stage_of`.
         timeout: seconds to wait; the run goes on at the nodes after that.
-        pause: seconds between two looks.
 
     Raises:
         RunAborted, RunRefused: it will give no result; says why and at which node.
         RunTimeout: still waiting or running; says for what, and whom to ask.
         NoUsableAnswer: no node tells anything of it.
     """
-    until = time.monotonic() + timeout
+    began = time.monotonic()
     while True:
-        views, faults = nodes.run(run_id)
-        _raise_if_over(run_id, views)
-        if len(views) == len(nodes.nodes) and all(view.state == "done" for view in views.values()):
+        ready, views, faults = look_at_run(nodes, run_id)
+        if ready:
             return views
         if seen is not None:
             seen(views)
-        if time.monotonic() > until:
+        waited = time.monotonic() - began
+        if waited > timeout:
             raise RunTimeout(run_id, timeout, [stage_of(views)[0], *_whom_to_ask(views, faults)])
-        time.sleep(pause)
+        time.sleep(pause_after(waited))
+
+
+def look_at_run(nodes: NodeSet, run_id: str) -> tuple[bool, Views, Faults]:
+    """Whether every node has the result ready, what each says, and why others say nothing.
+
+    Raises:
+        RunAborted, RunRefused: it will give no result; says why and at which node.
+        NoUsableAnswer: no node tells anything of it.
+    """
+    views, faults = nodes.run(run_id)
+    _raise_if_over(run_id, views)
+    ready = len(views) == len(nodes.nodes) and all(view.state == "done" for view in views.values())
+    return ready, views, faults
+
+
+def pause_after(waited: float, longest: float = LONGEST_PAUSE) -> float:
+    """Seconds to the next look: a tenth of what was waited, so that short runs are read soon and long ones seldom."""
+    return min(max(waited / 10, FIRST_PAUSE), longest)
 
 
 def _raise_if_over(run_id: str, views: Views) -> None:
@@ -158,7 +174,8 @@ def _raise_if_over(run_id: str, views: Views) -> None:
 
 def _whom_to_ask(views: Views, faults: Faults) -> list[str]:
     missing = sorted({site for view in views.values() for site in view.waiting_for})
-    sites = [f"ask {', '.join(missing)} whether its connector runs"] if missing else []
+    inbox = "the inbox there says whether the connector runs, and whether it refused the run and why"
+    sites = [f"ask the data steward of {', '.join(missing)}: {inbox}"] if missing else []
     return [*sites, *map(str, faults.values())]
 
 

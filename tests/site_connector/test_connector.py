@@ -24,7 +24,13 @@ from mpc_backend.client.sharing import seal_tables
 from mpc_backend.planned import PlannedTable
 from mpc_backend.tables import SMALLEST_BUCKET, Column, TableSpec
 from site_connector.connector import Connector
-from site_connector.errors import AlreadyUploaded, EvaluationFailed, NodesUnreachable, UploadRefused
+from site_connector.errors import (
+    AlreadyUploaded,
+    DecisionRefused,
+    EvaluationFailed,
+    NodesUnreachable,
+    UploadRefused,
+)
 from site_connector.evaluated import Evaluated
 from site_connector.evaluation import site_data
 from site_connector.mailbox import Mailbox
@@ -32,6 +38,7 @@ from site_connector.models import StudyState
 from tests.site_connector.conftest import (
     ADULTS_ON_METFORMIN,
     COHORT,
+    CONCEPT_SETS,
     NODES,
     PERSONS,
     Consortium,
@@ -529,6 +536,23 @@ def test_a_column_of_words_is_refused_without_its_words(consortium: Consortium) 
         seal_tables(
             consortium.federation, "0" * 64, "north", "0" * 32, [(table, {"dose": np.array([np.inf])})]
         )
+
+
+def test_a_feasibility_study_with_an_unknown_concept_is_not_approved(loaded: Consortium) -> None:
+    wrong = f"{CONCEPT_SETS}concept set Insulin: 987654321 and descendants\n"
+    fields = loaded.feasibility().model_dump(mode="json")
+    fields["feasibility"]["concept_sets"] = wrong
+    study = loaded.submit(StudyProtocol.from_value(fields))
+    with loaded.mailbox() as mailbox:
+        loaded.connector(mailbox).round()
+        dry = mailbox.item(study.digest, loaded.now).dry_run
+        assert dry is not None
+        assert dry.problems == (
+            "feasibility.concept_sets: not in this site's vocabulary: concept 987654321; correct the definition or "
+            "load a vocabulary export that contains it",
+        )
+        with pytest.raises(DecisionRefused, match="987654321"):
+            loaded.desk(mailbox).approve("feasibility", loaded.steward, loaded.now)
 
 
 def test_a_run_refused_here_is_told_to_the_steward(loaded: Consortium) -> None:

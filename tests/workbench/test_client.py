@@ -130,7 +130,8 @@ def test_a_late_run_says_whom_to_ask_and_how_to_go_on(consortium: Consortium) ->
     with pytest.raises(RunTimeout) as late:
         await_run(Nodes(consortium.federation, waiting, silent=("node-c",)), run_id, report, 0.0)  # type: ignore[arg-type]
     words = str(late.value)
-    assert "ask south, west whether its connector runs" in words
+    assert "ask the data steward of south, west: the inbox there says whether the connector runs" in words
+    assert "whether it refused the run and why" in words
     assert "node-c does not answer" in words
     assert f"`tessera study results STUDY {run_id}`" in words
     assert told == ["Waiting for the upload of west, south"]

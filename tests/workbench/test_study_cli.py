@@ -123,7 +123,8 @@ def test_a_run_that_no_hospital_feeds_tells_its_id_and_ends_in_time(
     assert (code, out, len(run_id)) == (3, "", 64)
     assert (sent, waits) == ("  0% Sent to the nodes", "  0% Waiting for the upload of west, south")
     assert last.startswith(f"tessera: run {run_id[:12]} has no result after 0.5 s")
-    assert "ask south, west whether its connector runs" in last
+    assert "ask the data steward of south, west: the inbox there says whether the connector runs" in last
+    assert "whether it refused the run and why" in last
     code, _, err = run(capsys, "study", "results", "diabetes-count", run_id, *options)
     assert code == 3
     assert f"tessera study results STUDY {run_id}" in err
