@@ -36,7 +36,7 @@ from workbench.asking import look
 from workbench.consortium import Snapshot, StudyView
 from workbench.errors import ClientError
 from workbench.frames import table_of
-from workbench.identities import Identity, load_identity
+from workbench.identities import Identity, load_identity, pinned_federation
 from workbench.jobs import Reporter
 from workbench.store import now
 
@@ -238,6 +238,14 @@ def _silent(
     """Reports to nobody."""
 
 
-def connect(federation: Path | str, identity: Path | str, passphrase: bytes | None = None) -> Client:
-    """A client from a federation file and a folder of keys (`tessera workbench users add` makes them)."""
-    return Client(Federation.load(Path(federation)), load_identity(Path(identity), passphrase))
+def connect(
+    federation: Path | str, identity: Path | str, passphrase: bytes | None = None, *, pin: str | None = None
+) -> Client:
+    """A client from a federation file and a folder of keys (`tessera workbench users add` makes them).
+
+    Raises:
+        governance.errors.FederationMismatch: another file than these keys were used with before; ``pin``, the digest
+            of a new version that the members agreed on, replaces the one kept.
+    """
+    folder = Path(identity)
+    return Client(pinned_federation(Path(federation), folder, pin), load_identity(folder, passphrase))

@@ -1,15 +1,21 @@
-"""The keys of one person at a workbench: one to sign with, one that results are sealed to."""
+"""The keys of one person at a workbench, one to sign with, one that results are sealed to; and the federation
+that this person uses them in, by its digest.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from governance.errors import FederationMismatch
+from governance.federation import Federation
+from governance.files import replace_file
 from governance.keys import SealingKey, SigningKey
 from workbench.errors import ClientError
 
 SIGNING_FILE = "signing.pem"
 SEALING_FILE = "sealing.pem"
+PIN_FILE = "federation.sha256"
 
 
 @dataclass(frozen=True)
@@ -43,3 +49,35 @@ def load_identity(folder: Path, passphrase: bytes | None = None) -> Identity:
         raise ClientError(f"{folder}: no keys there; `tessera workbench users add` makes them")
     signing = SigningKey.load(folder / SIGNING_FILE, passphrase)
     return Identity(signing, SealingKey.load(folder / SEALING_FILE, passphrase))
+
+
+def pinned_federation(file: Path, folder: Path, pin: str | None = None) -> Federation:
+    """A federation file, if it is the one that the person with the keys in ``folder`` relies on.
+
+    Its digest is kept beside the keys at first use, or whenever ``pin`` names it; afterwards any other file is
+    refused, since whoever could exchange the file could put other nodes in.
+
+    Raises:
+        FederationMismatch: the file has another digest than ``pin``, or than the one that is kept.
+        ClientError: the folder holds no keys, or the digest cannot be kept there.
+        governance.errors.DocumentError: the file is unreadable or malformed.
+    """
+    if not (folder / SIGNING_FILE).is_file():
+        raise ClientError(f"{folder}: no keys there; `tessera workbench users add` makes them")
+    record, federation = folder / PIN_FILE, Federation.load(file)
+    kept = record.read_text("ascii").strip() if record.exists() else None
+    expected = pin or kept or federation.digest
+    if federation.digest != expected:
+        source = "--pin names" if pin else f"{record} keeps"
+        raise FederationMismatch(
+            f"{file}: its digest is {federation.digest}, but {source} {expected}; use the file that was agreed on, or "
+            "if the members agreed on a new version, ask them for its digest and give it once with --pin DIGEST"
+        )
+    if expected != kept:
+        try:
+            replace_file(record, f"{expected}\n".encode())
+        except OSError as error:
+            raise ClientError(
+                f"{record}: cannot keep the federation's digest there: {error.strerror}"
+            ) from error
+    return federation

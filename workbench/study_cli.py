@@ -23,7 +23,7 @@ from mpc_backend.planner import plan as make_plan
 from workbench.client import PATIENCE_SECONDS, Answer, Client, connect
 from workbench.consortium import StudyView
 from workbench.errors import REFUSED, ClientError, DraftError
-from workbench.identities import Identity, load_identity
+from workbench.identities import Identity, load_identity, pinned_federation
 from workbench.plan_view import plan_frame
 from workbench.store import now
 from workbench.study_check import Finding, complete_study, open_fields, template
@@ -46,6 +46,12 @@ Keys = Annotated[Path, typer.Option("--identity", envvar="TESSERA_IDENTITY", hel
 MaybeKeys = Annotated[
     Path | None, typer.Option("--identity", envvar="TESSERA_IDENTITY", help="The folder of your keys.")
 ]
+Pin = Annotated[
+    str | None,
+    typer.Option(
+        "--pin", help="Digest the members agreed on; replaces the one kept in the folder of your keys."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Timeout = Annotated[
     float, typer.Option("--timeout", min=0, help="Seconds to wait for the answer.", metavar="SECONDS")
@@ -66,7 +72,7 @@ def check(
     study: StudyFile, federation: FederationFile = None, identity: MaybeKeys = None, as_json: AsJson = False
 ) -> None:
     """Find what is wrong or worth a thought; status 2 if anything is wrong."""
-    pinned = _federation(federation)
+    pinned = _federation(federation, identity)
     draft = _draft(study, pinned, identity)
     found = [*_still_open(draft), *check_study(draft.study, pinned)]
     if as_json:
@@ -84,7 +90,7 @@ def explain(
     study: StudyFile, federation: FederationFile = None, identity: MaybeKeys = None, output: Output = None
 ) -> None:
     """Say the study in plain clinical English, as Markdown."""
-    pinned = _federation(federation)
+    pinned = _federation(federation, identity)
     draft = _draft(study, pinned, identity)
     marked = f"> **Draft.** {draft.note}\n\n" if draft.note else ""
     _emit(marked + explain_study(draft.study, pinned), output)
@@ -101,7 +107,7 @@ def plan(
 ) -> None:
     """Show each step: where it runs, which columns, how many rounds and bytes."""
     text = None if cohort is None else _text(cohort)
-    draft = _draft(study, _federation(federation), identity)
+    draft = _draft(study, _federation(federation, identity), identity)
     made = make_plan(draft.study, rows_per_site=rows, cohort=text)
     if draft.note:
         typer.echo(f"draft: {draft.note}", err=True)
@@ -114,12 +120,12 @@ def plan(
 
 
 @study_app.command()
-def submit(study: StudyFile, federation: Federated, identity: Keys) -> None:
+def submit(study: StudyFile, federation: Federated, identity: Keys, pin: Pin = None) -> None:
     """Sign a study as its investigator and give it to every node. Prints its digest.
 
     The same file is the same study: submitting it again after a failure finishes what was begun.
     """
-    client = _client(federation, identity)
+    client = _client(federation, identity, pin)
     text = _text(study)
     ready = complete_study(text, client.federation, client.identity, nonce=_nonce(text, client.identity))
     _refuse_errors(check_study(ready, client.federation))
@@ -132,10 +138,11 @@ def status(
     federation: Federated,
     identity: Keys,
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="One study; default: all.")] = None,
+    pin: Pin = None,
     as_json: AsJson = False,
 ) -> None:
     """Show who has signed, whether a study may run, and how many runs are left."""
-    client = _client(federation, identity)
+    client = _client(federation, identity, pin)
     views = _all_studies(client) if study is None else [client.study(study).view]
     lines = [
         {
@@ -180,6 +187,7 @@ def run(
         Path | None, typer.Option(help="Folder for result.json, table.csv, receipt.json.")
     ] = None,
     timeout: Timeout = PATIENCE_SECONDS,
+    pin: Pin = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask for a run, wait for it, print the answer; where it is and its id go to standard error.
@@ -188,7 +196,7 @@ def run(
     """
     parameters = {} if cohort is None else {"cohort": _text(cohort)}
     known = None if facts is None else _facts(facts)
-    client = _client(federation, identity)
+    client = _client(federation, identity, pin)
     answer = client.study(study).run(
         analysis, parameters=parameters, facts=known, progress=Progress(), timeout=timeout
     )
@@ -205,21 +213,23 @@ def results(
         Path | None, typer.Option(help="Folder for result.json, table.csv, receipt.json.")
     ] = None,
     timeout: Timeout = PATIENCE_SECONDS,
+    pin: Pin = None,
     as_json: AsJson = False,
 ) -> None:
     """Open the answer of a run that was asked for before."""
-    answer = _client(federation, identity).study(study).wait(run_id, Progress(), timeout)
+    answer = _client(federation, identity, pin).study(study).wait(run_id, Progress(), timeout)
     _deliver(answer, output, as_json)
 
 
-def _federation(path: Path | None) -> Federation | None:
+def _federation(path: Path | None, identity: Path | None = None) -> Federation | None:
+    """The federation file, if one is given: the one these keys are used with, if keys are given too."""
+    if path is None:
+        return None
+    return Federation.load(path) if identity is None else pinned_federation(path, identity)
 
-    return None if path is None else Federation.load(path)
 
-
-def _client(federation: Path, identity: Path) -> Client:
-
-    return connect(federation, identity, _passphrase())
+def _client(federation: Path, identity: Path, pin: str | None) -> Client:
+    return connect(federation, identity, _passphrase(), pin=pin)
 
 
 def _passphrase() -> bytes | None:

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from governance.errors import FederationMismatch
 from governance.study import StudyProtocol
 from tests.workbench.conftest import EXAMPLES, Consortium
 from tests.workbench.test_cli import run
 from tests.workbench.test_client import Nodes, waiting
 from workbench import client, study_cli
-from workbench.client import Client, Study
+from workbench.client import Client, Study, connect
+from workbench.identities import create_identity
 
 
 @pytest.fixture
@@ -128,3 +130,35 @@ def test_a_run_that_no_hospital_feeds_tells_its_id_and_ends_in_time(
     code, _, err = run(capsys, "study", "results", "diabetes-count", run_id, *options)
     assert code == 3
     assert f"tessera study results STUDY {run_id}" in err
+
+
+def test_keys_are_used_with_one_federation_file(
+    capsys: pytest.CaptureFixture[str], consortium: Consortium, template: str, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    create_identity(keys)
+    agreed = consortium.folder / "federation.json"
+    other = consortium.federation.model_copy(update={"version": 2})
+    other.save(tmp_path / "other.json")
+    first, second = consortium.federation.digest, other.digest
+
+    def check(file: Path) -> tuple[int, str]:
+        code, _, err = run(
+            capsys, "study", "check", template, "--federation", str(file), "--identity", str(keys)
+        )
+        return code, err
+
+    assert check(agreed) == (0, "")
+    code, err = check(tmp_path / "other.json")
+    assert code == 2
+    assert f"its digest is {second}, but {keys}/federation.sha256 keeps {first}" in err
+    assert "ask them for its digest and give it once with --pin DIGEST" in err
+    for command in (("submit", template), ("status",), ("run", "a", "b"), ("results", "a", "b")):
+        options = ("--federation", str(tmp_path / "other.json"), "--identity", str(keys))
+        code, _, err = run(capsys, "study", *command, *options)
+        assert (code, f"keeps {first}" in err) == (2, True), command
+    with pytest.raises(FederationMismatch, match=f"digest is {first}, but --pin names {second}"):
+        connect(agreed, keys, pin=second)
+    assert connect(tmp_path / "other.json", keys, pin=second).federation.digest == second
+    assert check(agreed)[0] == 2
+    assert check(tmp_path / "other.json") == (0, "")
