@@ -55,9 +55,11 @@ def _compile_planes(dtype: np.dtype[np.uint64], ring: int) -> None:
 
 def _compile_rows(dtype: np.dtype[np.uint64]) -> None:
     table, order = np.zeros((3, 4, 2), dtype), np.arange(4)
+    received = np.frombuffer(bytes(24 * dtype.itemsize), dtype).reshape(3, 4, 2)  # read-only, as messages are
     rows.fisher_yates(np.zeros(4, np.uint64), order)
     for permute in (rows.permute_add, rows.permute_xor):
         permute(table, order, 0, table[:, :2].copy(), table.copy())
+        permute(received, order, 0, table[:, :2].copy(), table.copy())
 
 
 if __name__ == "__main__":

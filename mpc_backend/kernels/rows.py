@@ -27,19 +27,28 @@ def fisher_yates(random: Words, order: Indices) -> None:
 
 @_jit
 def permute_add(x: Words, order: Indices, start: int, masks: Words, out: Words) -> None:
-    """out[c, r] = x[c, order[r]] + masks[c, r - start] in the ring, for the rows (c, n, w) that masks (c, b, w) cover."""
-    for i in range(masks.shape[1]):
-        source = order[start + i]
-        for c in range(x.shape[0]):
-            for w in range(x.shape[2]):
-                out[c, start + i, w] = x[c, source, w] + masks[c, i, w]
+    """out[c, r] = x[c, order[r]] + masks[c, r - start] in the ring, for the rows (c, n, w) that masks (c, b, w) cover.
+
+    Flat and unsigned positions spare the test for negative ones: half the time for rows of few words.
+    """
+    width = np.uint64(x.shape[2])
+    for c in range(x.shape[0]):
+        table, mask, rows = x[c].reshape(-1), masks[c].reshape(-1), out[c].reshape(-1)
+        for i in range(masks.shape[1]):
+            source, place = np.uint64(order[start + i]) * width, np.uint64(start + i) * width
+            drawn = np.uint64(i) * width
+            for w in range(width):
+                rows[place + w] = table[source + w] + mask[drawn + w]
 
 
 @_jit
 def permute_xor(x: Words, order: Indices, start: int, masks: Words, out: Words) -> None:
     """The same with XOR."""
-    for i in range(masks.shape[1]):
-        source = order[start + i]
-        for c in range(x.shape[0]):
-            for w in range(x.shape[2]):
-                out[c, start + i, w] = x[c, source, w] ^ masks[c, i, w]
+    width = np.uint64(x.shape[2])
+    for c in range(x.shape[0]):
+        table, mask, rows = x[c].reshape(-1), masks[c].reshape(-1), out[c].reshape(-1)
+        for i in range(masks.shape[1]):
+            source, place = np.uint64(order[start + i]) * width, np.uint64(start + i) * width
+            drawn = np.uint64(i) * width
+            for w in range(width):
+                rows[place + w] = table[source + w] ^ mask[drawn + w]

@@ -170,46 +170,36 @@ class Rep3(Replicated):
         return (self._shuffle_a, self._shuffle_b, self._shuffle_c)[role](parts, xors)
 
     def _shuffle_a(self, tables: list[Words], xors: list[bool]) -> list[Words]:
-        c, ab, ca = self._before, self._streams[1], self._streams[0]
-        mine = [t[0] ^ t[1] if xor else t[0] + t[1] for t, xor in zip(tables, xors, strict=True)]
+        c, ca, ab = self._before, *self._streams
         order = self._order(ab, tables)
-        self._send_together(
-            c, [_masked_rows(t, order, ab, xor)[0] for t, xor in zip(mine, xors, strict=True)]
-        )
+        mine = [t[0] ^ t[1] if xor else t[0] + t[1] for t, xor in zip(tables, xors, strict=True)]
+        self._send_together(c, [_masked(t, order, ab, xor) for t, xor in zip(mine, xors, strict=True)])
+        order = self._order(ca, tables)
         self._count_rounds(2)
-        mine = self._receive_tables(self._after, tables)
-        return self._reshared(mine, xors, order=self._order(ca, tables), own=1, stream=ab, peer=c)
+        return self._reshared(self._received(self._after, tables), xors, order, own=1, stream=ab, peer=c)
 
     def _shuffle_b(self, tables: list[Words], xors: list[bool]) -> list[Words]:
-        a, ab, bc = self._before, self._streams[0], self._streams[1]
+        a, ab, bc = self._before, *self._streams
         order = self._order(ab, tables)
-        mine = [
-            _masked_rows(t[1], order, ab, xor, negate=True)[0] for t, xor in zip(tables, xors, strict=True)
-        ]
+        mine = [_masked(t[1], order, ab, xor, minus=True) for t, xor in zip(tables, xors, strict=True)]
         self._count_rounds(1)
         order = self._order(bc, tables)
-        self._send_together(
-            a, [_masked_rows(t, order, bc, xor)[0] for t, xor in zip(mine, xors, strict=True)]
-        )
+        self._send_together(a, [_masked(t, order, bc, xor) for t, xor in zip(mine, xors, strict=True)])
         self._count_rounds(2)
-        fresh = []
-        for table in tables:
-            both = np.empty_like(table)
-            ab.fill(both[0])
-            bc.fill(both[1])
-            fresh.append(both)
+        fresh = [np.empty_like(table) for table in tables]
+        for shares in fresh:
+            ab.fill(shares[0])
+            bc.fill(shares[1])
         return fresh
 
     def _shuffle_c(self, tables: list[Words], xors: list[bool]) -> list[Words]:
-        a, bc, ca = self._after, self._streams[0], self._streams[1]
+        a, bc, ca = self._after, *self._streams
+        first, second = self._order(bc, tables), self._order(ca, tables)
         self._count_rounds(1)
-        order = self._order(bc, tables)
-        mine = [
-            _masked_rows(t, order, bc, xor, negate=True)[0]
-            for t, xor in zip(self._receive_tables(a, tables), xors, strict=True)
-        ]
+        received = self._received(a, tables)
+        mine = [_masked(t, first, bc, xor, minus=True) for t, xor in zip(received, xors, strict=True)]
         self._count_rounds(1)
-        return self._reshared(mine, xors, order=self._order(ca, tables), own=0, stream=bc, peer=a)
+        return self._reshared(mine, xors, second, own=0, stream=bc, peer=a)
 
     def _order(self, stream: Keystream, tables: list[Words]) -> Indices:
         rows = tables[0].shape[1]
@@ -220,11 +210,16 @@ class Rep3(Replicated):
     def _count_rounds(self, rounds: int) -> None:
         self.transport.traffic.rounds += rounds
 
-    def _receive_tables(self, sender: int, tables: list[Words]) -> list[Words]:
-        slots = [np.empty_like(table[0]) for table in tables]
-        if any(slot.size for slot in slots):
-            self._receive_into(sender, slots)
-        return slots
+    def _received(self, sender: int, tables: list[Words]) -> list[Words]:
+        """One message that holds one component of each table, in order; to be read only."""
+        total = sum(table[0].nbytes for table in tables)
+        payload = self._receive(sender, total, np.dtype(np.uint8)) if total else np.empty(0, np.uint8)
+        parts, done = [], 0
+        for table in tables:
+            part = payload[done : done + table[0].nbytes]
+            parts.append(part.view(table.dtype).reshape(table.shape[1:]))
+            done += part.size
+        return parts
 
     def _reshared(
         self, mine: list[Words], xors: list[bool], order: Indices, own: int, stream: Keystream, peer: int
@@ -232,18 +227,17 @@ class Rep3(Replicated):
         """Last hop of a and c: component ``own`` is what they have in common with b, taken from the permuted part; the
         difference goes to the other, and both differences together are the share that a and c hold.
         """
-        fresh, outgoing = [], []
-        for table, xor in zip(mine, xors, strict=True):
-            shares = np.empty((2, *table.shape), table.dtype)
-            rest, shares[own] = _masked_rows(table, order, stream, xor, negate=True)
-            shares[1 - own] = rest
-            outgoing.append(rest)
-            fresh.append(shares)
-        self._send_together(peer, outgoing)
+        fresh = [np.empty((2, *table.shape), table.dtype) for table in mine]
+        differences = [
+            _masked(table, order, stream, xor, minus=True, keep=shares[own])
+            for table, xor, shares in zip(mine, xors, fresh, strict=True)
+        ]
+        self._send_together(peer, differences)
         self._count_rounds(1)
-        for shares, xor, theirs in zip(fresh, xors, self._receive_tables(peer, fresh), strict=True):
-            common = shares[1 - own]
-            (np.bitwise_xor if xor else np.add)(common, theirs, out=common)
+        for shares, xor, ours, theirs in zip(
+            fresh, xors, differences, self._received(peer, fresh), strict=True
+        ):
+            (np.bitwise_xor if xor else np.add)(ours, theirs, out=shares[1 - own])
         return fresh
 
     # Opening
@@ -265,16 +259,18 @@ class Rep3(Replicated):
         return opened
 
 
-def _masked_rows(
-    table: Words, order: Indices, stream: Keystream, xor: bool, negate: bool = False
-) -> tuple[Words, Words]:
-    """Rows (n, w) in a new order plus the keystream (minus it with ``negate``), and the keystream."""
-    out, masks = np.empty_like(table), np.empty_like(table)
+def _masked(
+    table: Words, order: Indices, stream: Keystream, xor: bool, minus: bool = False, keep: Words | None = None
+) -> Words:
+    """Rows (n, w) in a new order plus a keystream, or minus it; the keystream itself is left in ``keep``."""
+    out = np.empty(table.shape, table.dtype)
     rows, width = table.shape
     step = max(1, BLOCK_BYTES // max(1, width * table.itemsize))
+    scratch = np.empty((min(step, rows), width), table.dtype)
     for start in range(0, rows, step):
-        drawn = masks[start : start + step]
+        stop = min(rows, start + step)
+        drawn = scratch[: stop - start] if keep is None else keep[start:stop]
         stream.fill(drawn)
-        added = np.negative(drawn) if negate and not xor else drawn
+        added = np.negative(drawn) if minus and not xor else drawn
         (permute_xor if xor else permute_add)(table[None], order, start, added[None], out[None])
-    return out, masks
+    return out
