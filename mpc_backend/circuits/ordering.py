@@ -21,9 +21,12 @@ def equal(protocol: Protocol, a: Words, b: Words) -> Words:
     return all_rows(protocol, protocol.xor_constant(a ^ b, ONES))
 
 
-def less(protocol: Protocol, a: Words, b: Words) -> Words:
-    """a < b (c, p, w) -> (c, w) for unsigned numbers that differ. ceil(log2 p) rounds, under 2 AND bits a plane."""
-    value, alike = b, protocol.xor_constant(a[:, 1:] ^ b[:, 1:], ONES)
+def less(protocol: Protocol, difference: Words, b: Words) -> Words:
+    """a < b (c, p, w) -> (c, w) for unsigned numbers that differ, from a XOR b and b.
+
+    ceil(log2 p) rounds, under 2 AND bits a plane.
+    """
+    value, alike = b, protocol.xor_constant(difference[:, 1:], ONES)
     while value.shape[1] > 1:
         value, alike = _join(protocol, value, alike)
     return value[:, 0]

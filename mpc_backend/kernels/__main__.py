@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from mpc_backend.kernels import matrices, planes, products, rows, triples
+from mpc_backend.kernels import gather, matrices, planes, products, rows, triples
 from mpc_backend.kernels.arrays import RING_TYPES
 
 _log = logging.getLogger("mpc_backend.kernels")
@@ -22,6 +22,7 @@ def compile_all() -> float:
         if ring > 8:
             _compile_products(dtype)
     _compile_and()
+    _compile_gather()
     return time.perf_counter() - start
 
 
@@ -60,6 +61,14 @@ def _compile_rows(dtype: np.dtype[np.uint64]) -> None:
     for permute in (rows.permute_add, rows.permute_xor):
         permute(table, order, 0, table[:, :2].copy(), table.copy())
         permute(received, order, 0, table[:, :2].copy(), table.copy())
+
+
+def _compile_gather() -> None:
+    table, index, one = np.zeros((2, 3), np.uint64), np.zeros(2, np.int64), np.ones(3, np.int64)
+    gather.pair_planes(table, index, index, one, *np.zeros((2, 3, 1), np.uint64))
+    places = np.zeros((2, 2), np.int64)
+    gather.pivot_places(index, index, one, one, one, 0, *places)
+    gather.next_buckets(index, np.zeros(2, np.bool_), index, one, 0, places[0])
 
 
 if __name__ == "__main__":

@@ -52,8 +52,18 @@ class KeyRows:
                 parts.append(np.stack([planes_of(component, high)[low:] for component in limb]))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
+    def table(self) -> tuple[Words, list[int]]:
+        """All limbs of all components side by side (n, components * limbs) in 64 bits, and how many planes each has."""
+        parts = [limb[c] for c in range(self.protocol.components) for limb in self.limbs]
+        table = np.empty((len(self), len(parts)), np.uint64)
+        for column, part in enumerate(parts):
+            table[:, column] = part
+        return table, _limb_planes(self.planes) * self.protocol.components
+
     def same_as_previous(self) -> SecretBits:
         """Whether each row's key equals that of the row before; false for the first. ceil(log2 planes) rounds."""
+        if len(self) == 0:
+            return SecretBits(self.protocol, np.zeros((self.protocol.components, 0), np.uint64), (0,))
         here, before = self.take(slice(1, None)), self.take(slice(None, -1))
         words = equal(self.protocol, here.bit_planes(self.places), before.bit_planes(self.places))
         first = SecretBits(self.protocol, self.protocol.constant(np.zeros(1, np.uint64)), (1,))

@@ -11,17 +11,28 @@ rows that were shuffled, all different (Hamada, Kikuchi, Ikarashi, Chida, Takaha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpc_backend.kernels.arrays import Indices
+from mpc_backend.kernels.gather import next_buckets, pivot_places
 
 Flags = NDArray[np.bool_]
-Less = Callable[[Indices, Indices], Flags]
-"""less(rows, others): whether each row comes before the other; never asked of a row and itself."""
+
+
+class Rows(Protocol):
+    """Rows that can be compared and moved, by their present places."""
+
+    def less(self, places: Indices, others: Indices) -> Flags:
+        """Whether each row comes before the other; never asked of a row and itself."""
+
+    def move(self, sources: Indices, places: Indices) -> None:
+        """Put the rows at ``sources`` at ``places``, which are the same places in another order."""
+
+
 SMALL = 8
 SAMPLE = 1.4
 """A segment of k rows gets a sample of about SAMPLE sqrt(k): comparing its pairs costs about one comparison a row."""
@@ -29,7 +40,7 @@ SAMPLE = 1.4
 
 @dataclass(frozen=True)
 class _Segments:
-    """Runs of the order array whose place is known and whose inner order is not, with the plan of one phase: the first
+    """Runs of places whose rows are known and whose order is not, with the plan of one phase: the first
     ``samples`` rows are sorted, every ``spacing``-th of them is a pivot in a tree of ``depths`` levels.
     """
 
@@ -40,15 +51,13 @@ class _Segments:
     spacing: Indices
 
 
-def ascending_order(n: int, less: Less) -> Indices:
-    """Positions 0 ... n - 1 in ascending order of their rows."""
-    order = np.arange(n)
+def arrange(n: int, rows: Rows) -> None:
+    """Bring n rows into ascending order."""
     starts, sizes = np.zeros(int(n > 1), np.int64), np.full(int(n > 1), n)
     while starts.size:
         segments = _planned(starts, sizes)
-        _sort_samples(order, segments, less)
-        starts, sizes = _split(order, segments, less)
-    return order
+        _sort_samples(segments, rows)
+        starts, sizes = _split(segments, rows)
 
 
 def _planned(starts: Indices, sizes: Indices) -> _Segments:
@@ -61,7 +70,7 @@ def _planned(starts: Indices, sizes: Indices) -> _Segments:
     )
 
 
-def _sort_samples(order: Indices, segments: _Segments, less: Less) -> None:
+def _sort_samples(segments: _Segments, rows: Rows) -> None:
     """Sort the sampled rows of all segments in place, by one batch of comparisons of all their pairs."""
     groups = []
     for length in np.unique(segments.samples[segments.samples > 1]):
@@ -69,19 +78,18 @@ def _sort_samples(order: Indices, segments: _Segments, less: Less) -> None:
         groups.append((starts[:, None] + np.arange(length), np.triu_indices(int(length), 1)))
     if not groups:
         return
-    members = [order[places] for places, _ in groups]
     first, second = (
-        np.concatenate(
-            [rows[:, pair[side]].reshape(-1) for rows, (_, pair) in zip(members, groups, strict=True)]
-        )
-        for side in (0, 1)
+        np.concatenate([places[:, pair[side]].reshape(-1) for places, pair in groups]) for side in (0, 1)
     )
-    before, done = less(first, second), 0
-    for rows, (places, pair) in zip(members, groups, strict=True):
-        count = len(rows) * len(pair[0])
-        ranks = _ranks(before[done : done + count].reshape(len(rows), -1), pair, rows.shape[1])
-        order[np.take_along_axis(places, ranks, 1)] = rows
+    before, done, targets = rows.less(first, second), 0, []
+    for places, pair in groups:
+        count = len(places) * len(pair[0])
+        answers = before[done : done + count].reshape(len(places), -1)
+        targets.append(np.take_along_axis(places, _ranks(answers, pair, places.shape[1]), 1))
         done += count
+    rows.move(
+        *(np.concatenate([part.reshape(-1) for part in parts]) for parts in ([p for p, _ in groups], targets))
+    )
 
 
 def _ranks(before: Flags, pair: tuple[Indices, Indices], length: int) -> Indices:
@@ -93,7 +101,7 @@ def _ranks(before: Flags, pair: tuple[Indices, Indices], length: int) -> Indices
     return ranks
 
 
-def _split(order: Indices, segments: _Segments, less: Less) -> tuple[Indices, Indices]:
+def _split(segments: _Segments, rows: Rows) -> tuple[Indices, Indices]:
     """Rearrange every segment by its pivots; returns the segments of more than one row that are left."""
     segment = np.repeat(np.arange(segments.sizes.size), segments.sizes)
     first = np.cumsum(segments.sizes) - segments.sizes
@@ -102,10 +110,10 @@ def _split(order: Indices, segments: _Segments, less: Less) -> tuple[Indices, In
     spacing = segments.spacing[segment]
     slot = 2 * (within // spacing) + ((within + 1) % spacing == 0)  # of sampled rows; pivots are odd
     rest = np.flatnonzero(within >= segments.samples[segment])
-    slot[rest] = 2 * _buckets(order, segments, segment[rest], places[rest], less)
+    slot[rest] = 2 * _buckets(segments, segment[rest], places[rest], rows)
     slot += segment * (2 * int(segments.samples.max()) + 2)
     arranged = np.argsort(slot, kind="stable")
-    order[places] = order[places[arranged]]
+    rows.move(places[arranged], places)
     slot = slot[arranged]
     runs = np.flatnonzero(np.concatenate(([True], slot[1:] != slot[:-1])))
     sizes = np.diff(np.append(runs, slot.size))
@@ -113,14 +121,14 @@ def _split(order: Indices, segments: _Segments, less: Less) -> tuple[Indices, In
     return places[runs[open_runs]], sizes[open_runs]
 
 
-def _buckets(order: Indices, segments: _Segments, segment: Indices, places: Indices, less: Less) -> Indices:
+def _buckets(segments: _Segments, segment: Indices, places: Indices, rows: Rows) -> Indices:
     """Between which pivots of its segment each row belongs: one batch of comparisons a level of the trees."""
     bucket = np.zeros(places.size, np.int64)
+    chosen, pivots = np.empty((2, places.size), np.int64)
     for level in range(int(segments.depths.max())):
-        chosen = np.flatnonzero(segments.depths[segment] > level)
-        own = segment[chosen]
-        step = np.int64(1) << (segments.depths[own] - 1 - level)
-        pivot = segments.starts[own] + (bucket[chosen] + step) * segments.spacing[own] - 1
-        before = less(order[places[chosen]], order[pivot])
-        bucket[chosen] += np.where(before, 0, step)
+        count = pivot_places(
+            segment, bucket, segments.starts, segments.depths, segments.spacing, level, chosen, pivots
+        )
+        before = rows.less(places[chosen[:count]], pivots[:count])
+        next_buckets(chosen[:count], before, segment, segments.depths, level, bucket)
     return bucket

@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+
 from mpc_backend.circuits.ordering import less
 from mpc_backend.kernels.arrays import Indices, Words
+from mpc_backend.kernels.gather import pair_planes
+from mpc_backend.kernels.planes import word_count
 from mpc_backend.operations.arrange import shuffle_beside
 from mpc_backend.operations.keys import KeyRows, key_planes, rows_of
 from mpc_backend.operations.radix import radix_sorted
-from mpc_backend.operations.samplesort import Flags, ascending_order
+from mpc_backend.operations.samplesort import Flags, arrange
 from mpc_backend.protocols.base import Protocol
 from mpc_backend.session import open_values
 from mpc_backend.values import SecretBits, SecretValue
@@ -72,12 +76,37 @@ def _quicksorted(
     rows = rows_of(protocol, planes, n, with_places=True)
     moved, limbs = shuffle_beside(protocol, columns, rows.limbs)
     rows = rows.with_limbs(limbs)
+    compared = _Compared(rows)
+    arrange(n, compared)
+    return rows.take(compared.order), [column[compared.order] for column in moved]
 
-    def before(left: Indices, right: Indices) -> Flags:
-        words = less(protocol, rows.take(left).bit_planes(), rows.take(right).bit_planes())
-        answers = SecretBits(protocol, words, left.shape)
-        (opened,) = open_values(protocol, [answers], "comparisons of shuffled rows", simulatable=True)
+
+class _Compared:
+    """Shuffled rows that are all different, side by side as they are arranged; comparisons are opened."""
+
+    def __init__(self, rows: KeyRows) -> None:
+        self._protocol, self._planes = rows.protocol, rows.planes
+        self._table, counts = rows.table()
+        self._counts = np.array(counts)
+        self.order: Indices = np.arange(len(rows))
+
+    def less(self, places: Indices, others: Indices) -> Flags:
+        """Opened comparisons of pairs of rows."""
+        shape = (2, self._protocol.components, self._planes, word_count(places.size))
+        differ, second = np.empty(shape, np.uint64)
+        pair_planes(
+            self._table,
+            places,
+            others,
+            self._counts,
+            differ.reshape(-1, shape[3]),
+            second.reshape(-1, shape[3]),
+        )
+        answers = SecretBits(self._protocol, less(self._protocol, differ, second), places.shape)
+        (opened,) = open_values(self._protocol, [answers], "comparisons of shuffled rows", simulatable=True)
         return opened  # type: ignore[no-any-return]
 
-    order = ascending_order(n, before)
-    return rows.take(order), [column[order] for column in moved]
+    def move(self, sources: Indices, places: Indices) -> None:
+        """Rearrange rows; ``order`` remembers where they were."""
+        self._table[places] = self._table[sources]
+        self.order[places] = self.order[sources]

@@ -36,7 +36,7 @@ class SecretBits(SecretValue):
     @property
     def unpacked(self) -> Words:
         """XOR shares with one byte per element (components, *shape)."""
-        return unpack_shares(self.words, self.size).reshape(-1, *self.shape)
+        return unpack_shares(self.words, self.size).reshape(len(self.words), *self.shape)
 
     @classmethod
     def from_unpacked(cls, protocol: Protocol, values: Words) -> SecretBits:
@@ -99,7 +99,7 @@ class SecretBits(SecretValue):
         from mpc_backend.values.ints import SecretInt  # noqa: PLC0415 - the two kinds name each other
 
         shares = bits_to_ring(self.protocol, self.words, self.size, ring_type(ring))
-        return SecretInt(self.protocol, shares.reshape(-1, *self.shape), BIT)
+        return SecretInt(self.protocol, shares.reshape(len(shares), *self.shape), BIT)
 
     def sum(self, axis: Axis = None, ring: int = 64) -> SecretInt:
         """How many are true, along an axis or over everything."""

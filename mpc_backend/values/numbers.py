@@ -99,7 +99,7 @@ class SecretNumber(SecretValue):
         if ring == self.ring:
             return self
         shares = convert.widen(self.protocol, self.flat, self.bits, ring_type(ring))
-        return self.like(shares.reshape(-1, *self.shape), self.bits)
+        return self.like(shares.reshape(len(shares), *self.shape), self.bits)
 
     def __neg__(self) -> Self:
         return self.like(np.negative(self.shares), self.bits + 1)

@@ -14,11 +14,11 @@ def multiplied(left: SecretNumber, right: SecretNumber | Public) -> Words:
     """Elementwise product, broadcast -> shares."""
     shape = np.broadcast_shapes(left.shape, right.shape)
     if isinstance(right, Public):
-        return left.shares.reshape(-1, *(1,) * (len(shape) - left.ndim), *left.shape) * right.words(
-            left.dtype
-        )
+        return left.shares.reshape(
+            len(left.shares), *(1,) * (len(shape) - left.ndim), *left.shape
+        ) * right.words(left.dtype)
     x, y = left.broadcast_to(shape), right.broadcast_to(shape)
-    return left.protocol.multiply(x.flat, y.flat).reshape(-1, *shape)
+    return left.protocol.multiply(x.flat, y.flat).reshape(len(left.shares), *shape)
 
 
 def matrix_multiplied(left: SecretNumber, right: SecretNumber | Public) -> Words:

@@ -1,0 +1,44 @@
+"""Several columns of one ring at a time: one message for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mpc_backend.kernels.arrays import Words, ring_type
+from mpc_backend.protocols.base import Protocol
+from mpc_backend.values import SecretBits, SecretInt
+from mpc_backend.values.numbers import SecretNumber
+
+
+def together(columns: Sequence[SecretNumber], change: Callable[[SecretInt], SecretInt]) -> list[SecretNumber]:
+    """Apply a function of integers (n, k) -> (n, k) to columns (n,), all those of one ring side by side."""
+    out: list[SecretNumber] = list(columns)
+    for ring in {column.ring for column in columns}:
+        places = [i for i, column in enumerate(columns) if column.ring == ring]
+        stacked = np.stack([columns[i].shares for i in places], axis=2)
+        widest = max(columns[i].bits for i in places)
+        changed = change(SecretInt(columns[0].protocol, stacked, widest))
+        for k, i in enumerate(places):
+            out[i] = columns[i].like(np.ascontiguousarray(changed.shares[:, :, k]), changed.bits)
+    return out
+
+
+def kept_where(valid: SecretBits, columns: Sequence[SecretNumber]) -> list[SecretNumber]:
+    """Columns (n,) with zeros where ``valid`` (n,) does not hold. Three rounds a ring."""
+    flags = valid.reshape(-1, 1)
+    kept = together(columns, lambda values: values * flags)
+    return [new.with_bits(old.bits) for new, old in zip(kept, columns, strict=True)]
+
+
+def public_column(protocol: Protocol, values: Sequence[int] | Words, ring: int) -> SecretInt:
+    """Public integers >= 0 in the form of secret ones."""
+    words = np.asarray(values, ring_type(ring))
+    bits = int(words.max()).bit_length() + 1 if words.size else 1
+    return SecretInt(protocol, protocol.constant(words), bits)
+
+
+def row_ring(n: int) -> int:
+    """The narrowest ring whose signed values hold row numbers up to n."""
+    return next(ring for ring in (16, 32, 64) if n < 1 << (ring - 1))

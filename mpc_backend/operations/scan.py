@@ -1,0 +1,64 @@
+"""Running combinations within segments of rows that start at secret places."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import numpy as np
+
+from mpc_backend.kernels.arrays import Words
+from mpc_backend.protocols.base import Protocol
+from mpc_backend.values import SecretBits
+from mpc_backend.values.numbers import SecretNumber, sum_bits
+
+N = TypeVar("N", bound=SecretNumber)
+
+
+def segmented_cumsum(values: N, continues: SecretBits) -> N:
+    """Running sums of values (n,) or (n, k) that start anew at every row which does not continue the one before.
+
+    Brent and Kung, IEEE Trans. Computers C-31, 1982, on pairs (Blelloch, CMU-CS-90-190): 2 log2 n rounds and about 2 n
+    products a column, 1 n for the flags. Four nodes send 24 bytes a value and 28 a row at 64 bits.
+
+    Raises:
+        ValueError: other lengths, or not one flag a row.
+    """
+    n = values.shape[0]
+    if continues.shape != (n,):
+        raise ValueError(f"{n} rows need as many flags in one axis, found shape {continues.shape}")
+    protocol = values.protocol
+    flags = continues.to_int(values.ring).shares[:, :, None]
+    columns = values.shares.reshape(len(values.shares), n, max(1, math.prod(values.shape[1:])))
+    scanned = _scanned(protocol, columns, flags)
+    return values.like(scanned.reshape(values.shares.shape), sum_bits(values.bits, n))
+
+
+def _scanned(protocol: Protocol, values: Words, flags: Words) -> Words:
+    """Inclusive scan of (c, n, k) by flags (c, n, 1): pairs of rows joined, the half-sized scan, and what lies between."""
+    n = values.shape[1]
+    if n <= 1:
+        return values
+    pairs = n // 2
+    low = np.concatenate((values[:, 0 : 2 * pairs : 2], flags[:, 0 : 2 * pairs : 2]), axis=2)
+    joined = _times(protocol, low, flags[:, 1 : 2 * pairs : 2])
+    above = values[:, 1 : 2 * pairs : 2] + joined[:, :, :-1]
+    half = _scanned(protocol, above, joined[:, :, -1:])
+    out = values.copy()
+    out[:, 1 : 2 * pairs : 2] = half
+    between = out[:, 2::2]
+    between += _times(protocol, half[:, : between.shape[1]], flags[:, 2::2])
+    return out
+
+
+def _times(protocol: Protocol, values: Words, flags: Words) -> Words:
+    """values (c, m, k) times flags (c, m, 1)."""
+    return protocol.multiply(values, np.ascontiguousarray(np.broadcast_to(flags, values.shape)))
+
+
+def segmented_copy(values: N, continues: SecretBits) -> N:
+    """Each row gets the value of the first row of its segment. Rounds and bytes as `segmented_cumsum`, and one product."""
+    shape = (len(values), *(1,) * (values.ndim - 1))
+    starts = ~(continues & (np.arange(len(values)) > 0))
+    first: N = values * starts.reshape(shape)
+    return segmented_cumsum(first, continues).with_bits(values.bits)
