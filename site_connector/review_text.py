@@ -1,10 +1,11 @@
-"""The steward's page as Markdown, to read in a terminal, print or file."""
+"""The steward's page as Markdown, to read in a terminal, print or file. What others wrote stands in it as they wrote it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from site_connector.models import CohortPreview, TableOut, Upload
+from site_connector.plain import fenced, literal, outline, paragraphs
 from site_connector.review import CohortOnPage, ReviewPage
 
 
@@ -25,9 +26,9 @@ def review_markdown(page: ReviewPage) -> str:
 
 
 def _head(page: ReviewPage) -> Iterator[str]:
-    yield f"# {page.title}"
+    yield f"# {literal(page.title)}"
     yield ""
-    yield f"{page.site_name} ({page.site}): **{page.state}**"
+    yield f"{literal(page.site_name)} ({page.site}): **{page.state}**"
     yield ""
     yield from _bullets(
         f"Kind: {page.kind}",
@@ -35,7 +36,7 @@ def _head(page: ReviewPage) -> Iterator[str]:
         f"Received: {page.received_at:%Y-%m-%d %H:%M} UTC",
         f"Replaces: {page.amends}" if page.amends else "",
         "The study declares its data synthetic." if page.synthetic_data else "",
-        f"Note: {page.note}" if page.note else "",
+        f"Note: {literal(page.note)}" if page.note else "",
     )
 
 
@@ -43,35 +44,35 @@ def _verdicts(page: ReviewPage) -> Iterator[str]:
     yield "## Checked by the connector"
     yield ""
     for verdict in page.verdicts:
-        detail = f" ({verdict.detail})" if verdict.detail else ""
+        detail = f" ({literal(verdict.detail)})" if verdict.detail else ""
         yield f"- {'yes' if verdict.holds else '**NO**'}: {verdict.what}{detail}"
 
 
 def _why(page: ReviewPage) -> Iterator[str]:
     yield "## Why"
     yield ""
-    yield page.description
+    yield paragraphs(page.description)
     yield ""
     yield from _bullets(
         f"Purpose: {page.purpose}",
-        f"Legal basis: {page.legal_basis}",
-        f"Ethics: {page.ethics_reference}",
-        f"Investigator: {page.investigator}",
+        f"Legal basis: {literal(page.legal_basis)}",
+        f"Ethics: {literal(page.ethics_reference)}",
+        f"Investigator: {literal(page.investigator)}",
     )
 
 
 def _what(page: ReviewPage) -> Iterator[str]:
     yield "## What is asked"
     for cohort in page.cohorts:
-        yield from ("", f"### Cohort {cohort.name}", "", cohort.words)
+        yield from ("", f"### Cohort {cohort.name}", "", outline(cohort.words))
     if page.concept_sets is not None:
         yield from ("", "### Cohorts that may be counted use only these concept sets", "")
-        yield from ("```", page.concept_sets.rstrip(), "```")
+        yield fenced(page.concept_sets)
     if page.variables:
         yield from ("", "### Taken from each person's record", "")
-        yield from _bullets(*(f"{name}: {words}" for name, words in page.variables.items()))
+        yield from _bullets(*(f"{name}: {literal(words)}" for name, words in page.variables.items()))
     yield from ("", "### Analyses", "")
-    yield from _bullets(*(f"{one.id}: {one.words}" for one in page.analyses))
+    yield from _bullets(*(f"{one.id}: {literal(one.words)}" for one in page.analyses))
 
 
 def _leaving(page: ReviewPage) -> Iterator[str]:
@@ -113,7 +114,7 @@ def _dry_run(page: ReviewPage) -> Iterator[str]:
         yield from ("", "Not made yet.")
         return
     for problem in page.problems:
-        yield from ("", f"**Cannot be served:** {problem}")
+        yield from ("", f"**Cannot be served:** {literal(problem)}")
     for cohort in page.cohorts:
         yield from _attrition(cohort)
 
@@ -125,8 +126,8 @@ def _attrition(cohort: CohortOnPage) -> Iterator[str]:
     yield from ("", f"Cohort {cohort.name}; {here.population} persons in the data", "")
     yield from _grid(("step", "persons left"), [(step.label, str(step.persons)) for step in here.attrition])
     if here.emptied_by is not None:
-        yield from ("", f"**Nobody is left after: {here.emptied_by}** ({here.note})", "")
-        yield from _bullets(*here.sought)
+        yield from ("", f"**Nobody is left after: {literal(here.emptied_by)}** ({literal(here.note)})", "")
+        yield from _bullets(*(literal(sought) for sought in here.sought))
         yield from _unmapped(here)
 
 
@@ -146,7 +147,7 @@ def _who(page: ReviewPage) -> Iterator[str]:
     yield ""
     for person in page.recipients:
         where = f" at {person.site}" if person.site else ""
-        yield f"- {person.id}: {person.role}, {person.organisation}{where}; {person.runs_left} runs left"
+        yield f"- {person.id}: {person.role}, {literal(person.organisation)}{where}; {person.runs_left} runs left"
     yield f"- Shown: {page.release}"
     yield f"- Runs: {page.runs}"
     yield f"- Valid from {page.not_before:%Y-%m-%d} to {page.not_after:%Y-%m-%d}"
@@ -155,9 +156,9 @@ def _who(page: ReviewPage) -> Iterator[str]:
 def _trust(page: ReviewPage) -> Iterator[str]:
     yield "## Who would have to collude"
     yield ""
-    yield page.collusion
+    yield literal(page.collusion)
     yield ""
-    yield from _bullets(*page.operators)
+    yield from _bullets(*(literal(operator) for operator in page.operators))
 
 
 def _signatures(page: ReviewPage) -> Iterator[str]:
@@ -165,9 +166,9 @@ def _signatures(page: ReviewPage) -> Iterator[str]:
     yield ""
     for standing in page.standings:
         since = f" on {standing.since:%Y-%m-%d}" if standing.since else ""
-        reason = f": {standing.reason}" if standing.reason else ""
+        reason = f": {literal(standing.reason)}" if standing.reason else ""
         yield f"- {standing.site}: {standing.state}{since}{reason}"
-    yield from _bullets(*(upload_words(upload) for upload in page.uploads))
+    yield from _bullets(*(literal(upload_words(upload)) for upload in page.uploads))
 
 
 def upload_words(upload: Upload) -> str:
@@ -184,4 +185,4 @@ def _grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
     yield "| " + " | ".join(header) + " |"
     yield "|" + "---|" * len(header)
     for row in rows:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        yield "| " + " | ".join(literal(cell) for cell in row) + " |"

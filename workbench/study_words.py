@@ -11,6 +11,7 @@ from governance.study import Recipient, StudyAnalysis, StudyProtocol
 from mpc_backend.analyses.registry import parse_parameters
 from mpc_backend.planned import planned_tables
 from mpc_backend.tables import TableSpec
+from site_connector.plain import literal, outline, paragraphs
 from site_connector.review import PURPOSES
 from site_connector.words import variable_words
 
@@ -22,9 +23,9 @@ LEVELS = {
 
 
 def explain_study(study: StudyProtocol, federation: Federation | None = None) -> str:
-    """The whole study as Markdown."""
+    """The whole study as Markdown; what its author wrote shows as it stands."""
     parts = [
-        f"# {study.title}",
+        f"# {literal(study.title)}",
         purpose_words(study),
         *(f"## Who is studied: {name}\n\n{cohort_words(text)}" for name, text in study.cohorts.items()),
         "## What is taken from each patient\n\n" + variables_words(study) if study.variables else "",
@@ -42,15 +43,15 @@ def purpose_words(study: StudyProtocol) -> str:
     purpose, valid = study.purpose, study.validity
     lines = {
         "Use": PURPOSES[purpose.use],
-        "Legal basis": purpose.legal_basis.strip(),
-        "Ethics": purpose.ethics_reference.strip(),
-        "Asked by": f"{study.investigator.role}, {study.investigator.organisation}",
+        "Legal basis": literal(purpose.legal_basis),
+        "Ethics": literal(purpose.ethics_reference),
+        "Asked by": literal(f"{study.investigator.role}, {study.investigator.organisation}"),
         "Hospitals": ", ".join(study.sites),
         "Valid": f"{valid.not_before:%d %B %Y} to {valid.not_after:%d %B %Y}, at most {runs_words(study)}",
     }
     listed = "\n".join(f"* **{name}:** {text}" for name, text in lines.items())
     synthetic = "\n\n**The study declares its data synthetic.**" if study.synthetic_data else ""
-    return f"{purpose.description.strip()}\n\n{listed}{synthetic}"
+    return f"{paragraphs(purpose.description)}\n\n{listed}{synthetic}"
 
 
 def runs_words(study: StudyProtocol) -> str:
@@ -64,9 +65,9 @@ def runs_words(study: StudyProtocol) -> str:
 def cohort_words(text: str) -> str:
     """A cohort in clinical English, or why it cannot be read."""
     try:
-        return explain(parse(text))
+        return outline(explain(parse(text)))
     except CohortError as error:
-        return f"This definition cannot be read: {error}"
+        return f"This definition cannot be read: {literal(str(error))}"
 
 
 def variables_words(study: StudyProtocol) -> str:
@@ -78,7 +79,7 @@ def variables_words(study: StudyProtocol) -> str:
 
 
 def _series_words(study: StudyProtocol, names: list[str]) -> str:
-    words = variable_words(study.variables[names[0]])
+    words = literal(variable_words(study.variables[names[0]]))
     if len(names) == 1:
         return f"**{_readable(names[0])}**: {words}"
     return f"**{_readable(names[0])} to {_readable(names[-1])}** ({len(names)} variables), the first: {words}"
@@ -97,7 +98,7 @@ def analysis_words(study: StudyProtocol, entry: StudyAnalysis) -> str:
         case "survival":
             said = parse_parameters(entry.kind, entry.parameters)
             return (
-                f"**{entry.id}**: time to {said.outcome.replace('_', ' ')}{on} for {_listed(said.arms)}, "
+                f"**{entry.id}**: time to {said.outcome.replace('_', ' ')}{on} for {literal(_listed(said.arms))}, "
                 f"over {said.horizon} {said.unit}s: Kaplan-Meier curves, at-risk table, log-rank test."
             )
         case "treatment_ranking":
@@ -105,8 +106,8 @@ def analysis_words(study: StudyProtocol, entry: StudyAnalysis) -> str:
             return (
                 f"**{entry.id}**: for one patient whose facts stay secret, the mean time without "
                 f"{said.outcome.replace('_', ' ')} over {said.tau} {said.unit}s on {len(said.treatments)} "
-                f"treatments, among similar patients{on}, matched from “{said.tiers[0].name}” to "
-                f"“{said.tiers[-1].name}”."
+                f"treatments, among similar patients{on}, matched from "
+                f"“{literal(said.tiers[0].name)}” to “{literal(said.tiers[-1].name)}”."
             )
     return f"**{entry.id}**: {entry.kind.replace('_', ' ')}{on}."
 
@@ -156,10 +157,10 @@ def release_words(study: StudyProtocol) -> str:
 def recipient_words(recipient: Recipient) -> str:
     """A recipient in words."""
     at = f" at hospital {recipient.site}" if recipient.site else ""
-    return f"{recipient.id}: {recipient.role}, {recipient.organisation}{at}"
+    return f"{recipient.id}: {recipient.role}, {literal(recipient.organisation)}{at}"
 
 
 def collusion_words(study: StudyProtocol, federation: Federation | None) -> str:
     """Who could break the promise, said plainly."""
     operators = [node.organisation for node in federation.nodes] if federation else []
-    return trust_words(study.protocol, operators)
+    return literal(trust_words(study.protocol, operators))

@@ -149,11 +149,18 @@ class Account:
 
 
 @pytest.fixture(scope="module")
-def without_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Account]]:
-    """Both workbenches, as processes; the federation's nodes exist on paper only. Accounts by role."""
+def on_paper(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """A consortium that is set up, and of which nothing runs."""
     layout = Layout(tmp_path_factory.mktemp("without-nodes") / "root")
     set_up(layout)
     people(layout)
+    return layout
+
+
+@pytest.fixture(scope="module")
+def without_nodes(on_paper: Layout) -> Iterator[dict[str, Account]]:
+    """Both workbenches, as processes; the federation's nodes exist on paper only. Accounts by role."""
+    layout = on_paper
     accounts: dict[str, Account] = {}
     with Processes(layout.logs) as processes:
         for kind, roles in (

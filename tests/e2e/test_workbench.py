@@ -7,7 +7,18 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
+from governance.approval import InvestigatorSubmission
+from governance.envelope import sign_document
+from governance.federation import Federation
+from governance.study import StudyProtocol
+from site_connector.mailbox import Mailbox
+from site_connector.models import AttritionStep, CohortPreview, DryRun
+from site_connector.plain import JOINER
 from tests.e2e.conftest import Account, Visitor
+from tests.workbench.foreign import DESCRIPTION, LABEL, MARKS, ORGANISATION, TITLE, with_foreign_texts
+from workbench.demo.layout import Layout, people
+from workbench.demo.studies import example_study
+from workbench.store import now
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
 
@@ -116,3 +127,54 @@ def test_an_empty_inbox_and_a_physician_without_study(visit: Visit, without_node
     visitor.looks_until("0 of 4 answered")
     visitor.sees("Not a medical device; not for choosing treatment.")
     visitor.shot("patient-empty")
+
+
+def test_what_others_wrote_is_neither_markdown_nor_html(
+    visit: Visit, without_nodes: Accounts, on_paper: Layout
+) -> None:
+    """As the browser shows it in the end: no link, picture, formula, heading or letter of another kind."""
+    study = put_into_mailbox(on_paper)
+    account = without_nodes["steward"]
+    visitor = visit(account.url)
+    visitor.sign_in(account.name, account.password, "/approvals")
+    shows_as_written(visitor, TITLE, ORGANISATION)
+    visitor.go(f"/review?study={study.digest}")
+    assert visitor.heading().replace(JOINER, "") == TITLE
+    visitor.sees("Who would have to collude")
+    shows_as_written(visitor, TITLE, DESCRIPTION, f"> {MARKS}", LABEL, ORGANISATION, f"cohort x: {MARKS}")
+    visitor.shot("review-foreign")
+
+
+def put_into_mailbox(layout: Layout) -> StudyProtocol:
+    """A study whose author wrote tempting texts, as the connector of the hospital would have taken it in."""
+    recipients = people(layout)
+    federation = Federation.load(layout.federation_file)
+    study = with_foreign_texts(example_study("survival", federation, recipients["researcher"], recipients))
+    said = InvestigatorSubmission(study_digest=study.digest, submitted_at=now())
+    here = CohortPreview(name="second_line", population=9, attrition=(AttritionStep(label=LABEL, persons=9),))
+    with Mailbox(layout.site("north").mailbox, federation, "north") as mailbox:
+        mailbox.put_study(study, now())
+        mailbox.put_statement(study.digest, sign_document(said, recipients["researcher"].signing), now())
+        found = DryRun(snapshot="s", made_at=now(), cohorts=(here,), problems=(f"cohort x: {MARKS}",))
+        mailbox.put_dry_run(study.digest, found)
+    return study
+
+
+def shows_as_written(visitor: Visitor, *texts: str) -> None:
+    main = visitor.page.locator("[data-testid=stMain]")
+    visitor.sees("big [link](http:")
+    said = " ".join(main.inner_text().replace(JOINER, "").split())
+    for text in texts:
+        assert " ".join(text.split()) in said, text
+    for made in (
+        "a[href*='http://x']",
+        "img[src*='http://x']",
+        "[href^=mailto]",
+        ".katex",
+        "del",
+        "em",
+        "u",
+        "b",
+    ):
+        assert main.locator(made).count() == 0, made
+    assert main.locator("code", has_text="c").filter(has_not_text="second-line").count() == 0

@@ -223,7 +223,7 @@ def test_pages_and_commands_tell_what_is_wrong(
     state = network_state(approved.client.look(), now())
     assert state is not None
     assert state.text.startswith("3 of 4 answered; no answer since ")
-    assert "node-d\\: cannot read its list of studies" in state.text
+    assert "node-d: cannot read its list of studies" in state.text
     monkeypatch.setattr(study_cli, "_client", lambda *_: approved.client)
     code, out, err = run(capsys, "study", "status", "--federation", "f.json", "--identity", "keys")
     assert code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from workbench.parts.plain import plain_table
 from workbench.parts.shell import page_person
 
 
@@ -21,7 +22,7 @@ def render() -> None:
             "State": ["disabled" if row.disabled else "active" for row in rows],
         }
     )
-    st.table(table.set_index("Name"))
+    plain_table(table.set_index("Name"))
     st.caption(
         "Accounts are added, disabled and given new passwords by `tessera workbench users` on the server."
     )

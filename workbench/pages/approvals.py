@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from site_connector.models import InboxItem, StudyState
+from site_connector.plain import literal
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
 from workbench.steward import connector_problem, hospital_of
@@ -26,7 +27,7 @@ def render() -> None:
     items, status = hospital_of(bench.settings).inbox(now())
     problem = connector_problem(status, now())
     if problem:
-        st.warning(problem)
+        st.warning(literal(problem))
     if not items:
         st.info(
             "No study has reached this hospital yet. When a researcher submits one that names this hospital, it "
@@ -44,7 +45,7 @@ def _card(item: InboxItem) -> None:
         left, middle, right = st.columns([5, 2, 1], vertical_alignment="center")
         signed = sum(one.state == "approved" for one in item.standings)
         left.markdown(
-            f"**{item.study.title}**  \n{item.study.investigator.organisation} · received "
+            f"**{literal(item.study.title)}**  \n{literal(item.study.investigator.organisation)} · received "
             f"{item.received_at:%Y-%m-%d %H:%M} UTC · {signed} of {len(item.standings)} hospitals signed"
         )
         middle.badge(item.state.value, color=COLOURS.get(item.state, "gray"))

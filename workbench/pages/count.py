@@ -7,6 +7,7 @@ from __future__ import annotations
 import streamlit as st
 
 from mpc_backend.analyses.cohort_count import CountResult
+from site_connector.plain import literal, outline
 from workbench.accounts import SignIn
 from workbench.cohorts import offered_cohorts
 from workbench.consortium import StudyView
@@ -70,9 +71,9 @@ def _editor(bench: Workbench, person: SignIn, view: StudyView | None) -> tuple[s
         bench.drafts.keep_cohort(person.account, text)
     reading = read_cohort(text, bounds)
     if reading.problem is not None:
-        st.error(reading.problem)
+        st.error(literal(reading.problem))
     for found in reading.lints:
-        st.warning(found)
+        st.warning(literal(found))
     if st.button("Make a study of this cohort", disabled=not reading.words):
         draft = bench.drafts.create(person.account, "New study", template(now(), bench.federation, text))
         st.switch_page(page("draft"), query_params={"id": draft})
@@ -112,7 +113,7 @@ def _answer(
 ) -> None:
     words, count = st.tabs(["In words", "Count"])
     with words:
-        st.markdown(reading.words or "Nothing to read yet: the definition has an error.")
+        st.markdown(outline(reading.words) or "Nothing to read yet: the definition has an error.")
     with count:
         if view is None:
             st.info("No approved feasibility study to count under.")

@@ -8,9 +8,11 @@ import streamlit as st
 from governance.approval import DECLARATION
 from governance.study import StudyProtocol
 from mpc_backend.planner import plan
+from site_connector.plain import literal
 from workbench.accounts import SignIn
 from workbench.context import Workbench
 from workbench.errors import DraftError
+from workbench.parts.plain import plain_table
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
 from workbench.parts.states import describe, show
@@ -32,7 +34,7 @@ def render() -> None:
         st.page_link(page("studies"), label="Go to Studies")
         return
     draft = bench.drafts.get(identifier, person.account)
-    st.title(draft.title)
+    st.title(literal(draft.title))
     if draft.submitted_digest is not None:
         st.success("This draft was submitted; the study cannot change any more.")
         st.page_link(page("study"), label="Open the study", query_params={"id": draft.submitted_digest})
@@ -70,7 +72,7 @@ def _editor(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
 
 def _findings(found: list[Finding]) -> None:
     for one in found:
-        (st.error if one.level == "error" else st.warning)(f"**{one.where}:** {one.text}")
+        (st.error if one.level == "error" else st.warning)(f"**{literal(one.where)}:** {literal(one.text)}")
     if not found:
         st.success("Nothing to complain about: the study can be submitted.")
 
@@ -88,7 +90,7 @@ def _plan(study: StudyProtocol) -> None:
         )
         return
     frame, notes = _planned(study.canonical())
-    st.table(frame, hide_index=True)
+    plain_table(frame, hide_index=True)
     for note in notes:
         st.caption(note)
 

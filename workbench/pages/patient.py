@@ -6,6 +6,7 @@ import streamlit as st
 
 from governance.study import StudyAnalysis
 from mpc_backend.analyses.ranking_parameters import RankingParameters
+from site_connector.plain import literal
 from workbench.accounts import SignIn
 from workbench.consortium import StudyView
 from workbench.context import Workbench
@@ -42,8 +43,8 @@ def render() -> None:
     view, entry = offered[0]
     if len(offered) > 1:
         view, entry = st.selectbox("Study", offered, format_func=lambda one: one[0].study.title)
-    st.markdown(f"**{view.study.title}**")
-    st.caption(view.study.purpose.description)
+    st.markdown(f"**{literal(view.study.title)}**")
+    st.caption(literal(view.study.purpose.description))
     refusal = can_run(view, entry, bench.my_key(person), "physician")
     if refusal is not None:
         st.info(refusal)

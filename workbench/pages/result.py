@@ -6,10 +6,12 @@ import streamlit as st
 
 from mpc_backend.analyses.cohort_count import CountResult
 from mpc_backend.analyses.survival_result import SurvivalResult
+from site_connector.plain import literal
 from workbench.accounts import SignIn
 from workbench.context import Workbench
 from workbench.parts import attrition, survival
 from workbench.parts.job_page import show_receipt, watch
+from workbench.parts.plain import plain_table
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
 from workbench.store import JobRow
@@ -25,7 +27,7 @@ def render() -> None:
         st.page_link(page("studies"), label="Go to Studies")
         return
     job = bench.jobs.get(identifier, person.account)
-    st.title(title_of(bench, job))
+    st.title(literal(title_of(bench, job)))
     st.page_link(page("study"), label="Back to the study", query_params={"id": job.study_digest})
     watch(bench, person, identifier, lambda done: _draw(bench, person, done))
 
@@ -47,7 +49,7 @@ def _draw(bench: Workbench, person: SignIn, job: JobRow) -> None:
 
 def show_count(bench: Workbench, job: JobRow, result: CountResult) -> None:
     """A count: the sentence, the attrition as a chart and as a table, provenance."""
-    st.markdown(f"#### {attrition.headline(result)}")
+    st.markdown(f"#### {literal(attrition.headline(result))}")
     chart, table, provenance = st.tabs(["Attrition", "Table", "Provenance"])
     with chart:
         if result.steps:
@@ -55,7 +57,7 @@ def show_count(bench: Workbench, job: JobRow, result: CountResult) -> None:
                 attrition.attrition_chart(result), alt="Patients left after each step; see the table."
             )
     with table:
-        st.table(attrition.attrition_table(result))
+        plain_table(attrition.attrition_table(result))
         st.download_button(
             "Download CSV",
             attrition.csv_table(result).to_csv(index=False),
@@ -68,8 +70,8 @@ def show_count(bench: Workbench, job: JobRow, result: CountResult) -> None:
 
 
 def _survival(bench: Workbench, job: JobRow, result: SurvivalResult) -> None:
-    st.markdown(f"#### {survival.headline(result)}")
-    st.caption(result.estimand.replace("_", " "))
+    st.markdown(f"#### {literal(survival.headline(result))}")
+    st.caption(literal(result.estimand.replace("_", " ")))
     curve, numbers, table, provenance = st.tabs(
         ["Curves", "Numbers and tests", "At-risk table", "Provenance"]
     )
@@ -78,7 +80,7 @@ def _survival(bench: Workbench, job: JobRow, result: SurvivalResult) -> None:
     with numbers:
         _numbers(result)
     with table:
-        st.table(survival.at_risk_frame(result), hide_index=True)
+        plain_table(survival.at_risk_frame(result), hide_index=True)
     with provenance:
         show_receipt(bench, job)
     footnote(result.release, result.notes)
@@ -96,7 +98,7 @@ def _curves(result: SurvivalResult) -> None:
     chart = survival.km_chart(result, crude=bool(crude), band=band, failures=failures)
     st.altair_chart(chart, width="content", alt="Kaplan-Meier curves by group; the tables hold the numbers.")
     for said in [line for arm in result.arms for line in survival.notes(arm, result.horizon)]:
-        st.caption(said)
+        st.caption(literal(said))
     frame = survival.curve_frame(result, crude=bool(crude))
     with st.container(horizontal=True):
         st.download_button("Curve (CSV)", frame.to_csv(index=False), file_name="curve.csv", mime="text/csv")
@@ -107,17 +109,17 @@ def _curves(result: SurvivalResult) -> None:
 
 
 def _numbers(result: SurvivalResult) -> None:
-    st.table(survival.summary_table(result))
+    plain_table(survival.summary_table(result))
     if survival.has_crude(result):
         st.caption("Crude, for comparison only:")
-        st.table(survival.summary_table(result, crude=True))
+        plain_table(survival.summary_table(result, crude=True))
     tests = survival.tests_table(result)
     if len(tests):
-        st.table(tests)
+        plain_table(tests)
 
 
 def footnote(release: str, notes: list[str]) -> None:
     """The line under every result."""
-    st.caption(f"{release} Computed on secret shares by independent nodes; none saw a patient.")
+    st.caption(f"{literal(release)} Computed on secret shares by independent nodes; none saw a patient.")
     for note in notes:
-        st.caption(note)
+        st.caption(literal(note))

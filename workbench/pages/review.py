@@ -5,12 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from site_connector.models import CohortPreview
+from site_connector.plain import literal, outline
 from site_connector.review import CohortOnPage, ReviewPage
 from site_connector.review_text import review_markdown, upload_words
+from workbench.parts.plain import plain_table
 from workbench.parts.review_tables import attrition_here, leaving_table, standing_table, unmapped_table
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page as page_at
-from workbench.parts.states import describe, show, unformatted
+from workbench.parts.states import describe, show
 from workbench.steward import Decision, Hospital, hospital_of
 from workbench.store import now
 
@@ -26,8 +28,10 @@ def render() -> None:
         return
     hospital = hospital_of(bench.settings)
     page = hospital.page(digest, now())
-    st.title(page.title)
-    st.caption(f"{page.site_name} · {page.state} · {page.kind} · `{page.short_name}` · {page.digest[:16]}…")
+    st.title(literal(page.title))
+    st.caption(
+        f"{literal(page.site_name)} · {page.state} · {page.kind} · `{page.short_name}` · {page.digest[:16]}…"
+    )
     paper, sign = st.columns([2, 1], gap="large")
     with paper:
         _paper(page)
@@ -40,14 +44,14 @@ def _paper(page: ReviewPage) -> None:
     """The sections of the printed text, in its order."""
     _head(page)
     st.subheader("Why")
-    st.markdown(page.description)
+    st.text(page.description)
     st.markdown(
-        f"**Purpose:** {page.purpose}  \n**Legal basis:** {page.legal_basis}  \n**Ethics:** {page.ethics_reference}"
-        f"  \n**Investigator:** {page.investigator}"
+        f"**Purpose:** {page.purpose}  \n**Legal basis:** {literal(page.legal_basis)}  \n"
+        f"**Ethics:** {literal(page.ethics_reference)}  \n**Investigator:** {literal(page.investigator)}"
     )
     st.subheader("What is asked")
     for cohort in page.cohorts:
-        st.markdown(f"**Cohort {cohort.name}**\n\n{cohort.words}")
+        st.markdown(f"**Cohort {cohort.name}**\n\n{outline(cohort.words)}")
     if page.concept_sets is not None:
         st.markdown("Cohorts that may be counted use only these concept sets:")
         st.code(page.concept_sets, language=None)
@@ -69,10 +73,10 @@ def _computed(page: ReviewPage) -> None:
     if page.variables:
         with st.expander(f"Taken from each person's record: {len(page.variables)} variables", expanded=True):
             for name, words in page.variables.items():
-                st.markdown(f"* **{unformatted(name)}**: {unformatted(words)}")
+                st.markdown(f"* **{literal(name)}**: {literal(words)}")
     st.markdown("**Analyses**")
     for one in page.analyses:
-        st.markdown(f"* **{unformatted(one.id)}**: {unformatted(one.words)}")
+        st.markdown(f"* **{literal(one.id)}**: {literal(one.words)}")
 
 
 def _leaving(page: ReviewPage) -> None:
@@ -82,7 +86,7 @@ def _leaving(page: ReviewPage) -> None:
             "The tables follow from each cohort that is counted: one number for each of its criteria."
         )
         return
-    st.table(leaving_table(page.tables), hide_index=True)
+    plain_table(leaving_table(page.tables), hide_index=True)
 
 
 def _dry_run(page: ReviewPage) -> None:
@@ -92,7 +96,7 @@ def _dry_run(page: ReviewPage) -> None:
         st.info("The connector has not run it yet.")
         return
     for problem in page.problems:
-        st.error(f"Cannot be served: {problem}")
+        st.error(f"Cannot be served: {literal(problem)}")
     for cohort in page.cohorts:
         if cohort.here is not None:
             _cohort_here(cohort, cohort.here)
@@ -100,15 +104,15 @@ def _dry_run(page: ReviewPage) -> None:
 
 def _cohort_here(cohort: CohortOnPage, here: CohortPreview) -> None:
     st.markdown(f"**{cohort.name}** · {here.population:,} persons in the data")
-    st.table(attrition_here(here), hide_index=True)
+    plain_table(attrition_here(here), hide_index=True)
     if here.emptied_by is None:
         return
-    st.warning(f"Nobody is left after: **{here.emptied_by}** ({here.note})")
+    st.warning(f"Nobody is left after: **{literal(here.emptied_by)}** ({literal(here.note)})")
     for sought in here.sought:
-        st.markdown(f"* {sought}")
+        st.markdown(f"* {literal(sought)}")
     if here.unmapped:
         st.markdown("Codes in the same domain that are mapped to no concept, most frequent first:")
-        st.table(unmapped_table(here), hide_index=True)
+        plain_table(unmapped_table(here), hide_index=True)
     else:
         st.markdown(
             "No unmapped codes lie behind it: the data hold no such persons, or the criterion is wrong."
@@ -120,28 +124,29 @@ def _readers(page: ReviewPage) -> None:
     for person in page.recipients:
         where = f" at {person.site}" if person.site else ""
         st.markdown(
-            f"* {person.id}: {person.role}, {person.organisation}{where}; {person.runs_left} runs left"
+            f"* {person.id}: {person.role}, {literal(person.organisation)}{where}; {person.runs_left} runs left"
         )
     st.markdown(
         f"* Shown: {page.release}\n* Runs: {page.runs}\n* Valid {page.not_before:%F} to {page.not_after:%F}"
     )
     st.subheader("Who would have to collude")
-    st.markdown(page.collusion)
+    st.markdown(literal(page.collusion))
     for operator in page.operators:
-        st.markdown(f"* {operator}")
+        st.markdown(f"* {literal(operator)}")
     st.subheader("Hospitals")
-    st.table(standing_table(page), hide_index=True)
+    plain_table(standing_table(page), hide_index=True)
     for upload in page.uploads:
-        st.markdown(f"* {unformatted(upload_words(upload))}")
+        st.markdown(f"* {literal(upload_words(upload))}")
 
 
 def _checks(page: ReviewPage) -> None:
     st.subheader("Checked by the connector")
     for verdict in page.verdicts:
         mark = ":green[✓]" if verdict.holds else ":red[✗]"
-        st.markdown(f"{mark} {verdict.what}" + (f"  \n:gray[{verdict.detail}]" if verdict.detail else ""))
+        detail = f"  \n:gray[{literal(verdict.detail)}]" if verdict.detail else ""
+        st.markdown(f"{mark} {verdict.what}{detail}")
     if page.note:
-        st.warning(page.note)
+        st.warning(literal(page.note))
     st.download_button(
         "Print version (Markdown)",
         review_markdown(page),

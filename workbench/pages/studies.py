@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from site_connector.plain import literal
 from workbench.accounts import SignIn
 from workbench.consortium import StudyView
 from workbench.context import Workbench
@@ -47,7 +48,7 @@ def _filters(drafts: list[DraftRow], views: list[StudyView]) -> list[str]:
 def _draft_card(draft: DraftRow) -> None:
     with st.container(border=True):
         left, middle, right = st.columns([5, 2, 1], vertical_alignment="center")
-        left.markdown(f"**{draft.title}**  \nlast changed {draft.updated_at:%Y-%m-%d %H:%M} UTC")
+        left.markdown(f"**{literal(draft.title)}**  \nlast changed {draft.updated_at:%Y-%m-%d %H:%M} UTC")
         middle.badge("draft", color="blue")
         if right.button("Open", key=f"draft-{draft.id}", width="stretch"):
             st.switch_page(page("draft"), query_params={"id": draft.id})
@@ -56,7 +57,7 @@ def _draft_card(draft: DraftRow) -> None:
 def _study_card(view: StudyView) -> None:
     with st.container(border=True):
         left, middle, right = st.columns([5, 2, 1], vertical_alignment="center")
-        left.markdown(f"**{view.study.title}**  \n`{view.study.short_name}` · {approvals(view)}")
+        left.markdown(f"**{literal(view.study.title)}**  \n`{view.study.short_name}` · {approvals(view)}")
         middle.badge(view.state, color=COLOURS[view.state])
         if right.button("Open", key=f"study-{view.digest}", width="stretch"):
             st.switch_page(page("study"), query_params={"id": view.digest})
@@ -80,8 +81,8 @@ def _examples(bench: Workbench, person: SignIn, *, empty: bool) -> None:
 
 def _example(bench: Workbench, person: SignIn, example: Example) -> None:
     with st.container(border=True):
-        st.markdown(f"**{example.title}**")
-        st.caption(example.description)
+        st.markdown(f"**{literal(example.title)}**")
+        st.caption(literal(example.description))
         if st.button("Copy as draft", key=f"example-{example.path.stem}"):
             _begin(bench, person, example.title, Path(example.path).read_text(encoding="utf-8"))
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from governance.study import StudyAnalysis
+from site_connector.plain import literal
 from workbench.accounts import SignIn
 from workbench.consortium import StudyView
 from workbench.context import Workbench
+from workbench.parts.plain import plain_table
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
 from workbench.parts.states import show
@@ -30,17 +32,17 @@ def render() -> None:
         head.title("Study")
         show_missing(bench)
         return
-    head.title(view.study.title)
+    head.title(literal(view.study.title))
     with head.container(horizontal=True, vertical_alignment="center"):
         st.badge(view.state, color=COLOURS[view.state])
         st.caption(f"`{view.study.short_name}` · {view.digest[:16]}…")
     if view.why:
-        st.warning(view.why)
+        st.warning(literal(view.why))
     runs, signatures, words, document = st.tabs(["Analyses and runs", "Signatures", "In words", "Document"])
     with runs:
         _runs(bench, person, view)
     with signatures:
-        st.table(approval_table(view))
+        plain_table(approval_table(view))
     with words:
         st.markdown(explain_study(view.study, bench.federation))
     with document:

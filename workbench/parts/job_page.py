@@ -10,9 +10,11 @@ import streamlit as st
 
 from governance.errors import GovernanceError
 from governance.receipt import Receipt, VerifiedReceipt, verify_receipt
+from site_connector.plain import literal
 from workbench.accounts import SignIn
 from workbench.context import Workbench
 from workbench.jobs import FAILED, UNFINISHED
+from workbench.parts.plain import plain_table
 from workbench.parts.progress import POLL_SECONDS, show_progress
 from workbench.parts.states import State, show
 from workbench.store import JobRow, now
@@ -52,10 +54,10 @@ def show_receipt(bench: Workbench, job: JobRow) -> None:
     try:
         verified = verify_receipt(bench.federation, receipt)
     except GovernanceError as error:
-        st.error(f"The receipt does not hold: {error}")
+        st.error(f"The receipt does not hold: {literal(str(error))}")
         return
     st.success(f"Verified: {len(verified.nodes)} independent nodes attest the same run.")
-    st.table(receipt_table(verified))
+    plain_table(receipt_table(verified))
     st.download_button(
         "Download receipt", receipt_json(job), file_name="receipt.json", mime="application/json"
     )

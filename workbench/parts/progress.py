@@ -7,6 +7,8 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
+from site_connector.plain import literal
+from workbench.parts.plain import plain_table
 from workbench.store import JobRow
 
 POLL_SECONDS = 1.5
@@ -26,7 +28,7 @@ def party_table(parties: dict[str, str]) -> pd.DataFrame:
 
 def show_progress(job: JobRow, moment: datetime) -> None:
     """Draw the progress of a run."""
-    st.progress(job.fraction, text=stage_text(job, moment))
+    st.progress(job.fraction, text=literal(stage_text(job, moment)))
     st.caption("You can leave or reload this page; the run goes on and is listed with its study.")
     if job.parties:
-        st.table(party_table(job.parties), hide_index=True)
+        plain_table(party_table(job.parties), hide_index=True)

@@ -81,12 +81,12 @@ def hidden_sentence(result: RankingResult) -> str:
     return f"{result.hidden_count} treatments show no number: {'; '.join(parts)}."
 
 
-def hidden_lines(result: RankingResult) -> list[str]:
+def hidden_by_reason(result: RankingResult) -> dict[str, list[str]]:
     """The withheld treatments by reason."""
     reasons: dict[str, list[str]] = {}
     for arm in result.hidden:
         reasons.setdefault(arm.reason, []).append(arm.treatment)
-    return [f"**{reason}** ({len(names)}): {', '.join(names)}" for reason, names in reasons.items()]
+    return reasons
 
 
 def arm_chart(result: RankingResult) -> alt.LayerChart:

@@ -5,7 +5,6 @@ without a browser; `show` and `guarded` put them on the page.
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Literal
 import streamlit as st
 
 from governance.errors import NotApproved
+from site_connector.plain import paragraphs
 from workbench.errors import exit_status, is_ours, message_of
 
 LOG = logging.getLogger("tessera.workbench")
@@ -44,14 +44,9 @@ def partial(
     lines = (
         [f"{of - len(missing)} of {of} answered; no answer{when}: {', '.join(missing)}."] if missing else []
     )
-    lines += [unformatted(problem) for problem in problems[:PROBLEMS_SHOWN]]
+    lines += problems[:PROBLEMS_SHOWN]
     more = len(problems) - PROBLEMS_SHOWN
     return State("warning", "\n\n".join([*lines, *([f"… and {more} more."] if more > 0 else [])]))
-
-
-def unformatted(text: str) -> str:
-    """Another party's words, so that none of them is read as Markdown: no link, no picture, no heading."""
-    return re.sub(r"([\\`*_{}\[\]()<>!|~$:])", r"\\\1", " ".join(text.split()))
 
 
 def not_approved(missing: Sequence[str], declined: Sequence[str]) -> State:
@@ -88,8 +83,8 @@ def trail(error: BaseException) -> str:
 
 
 def show(state: State) -> None:
-    """Put a state on the page."""
-    {"info": st.info, "warning": st.warning, "error": st.error}[state.tone](state.text)
+    """Put a state on the page, its text as it stands: errors quote what others wrote."""
+    {"info": st.info, "warning": st.warning, "error": st.error}[state.tone](paragraphs(state.text))
 
 
 def guarded(render: Callable[[], None]) -> None:
