@@ -1,6 +1,4 @@
-"""The runs of one node: one at a time, begun together with the other nodes, ended in exactly one final
-state.
-"""
+"""The runs of one node: one at a time, begun together with the other nodes, ended in exactly one final state."""
 
 from __future__ import annotations
 
@@ -113,13 +111,13 @@ class Jobs:
         if transport is not None:
             transport.abort(reason, self._core.entry.id, kind=AbortKind.STOPPED)
         else:
+            current.close()
+
     def refuse_stale(self) -> None:
         """End runs that wait and may not begin any more, or wait too long; one that has begun meanwhile goes on."""
         for run_id, why in runs_to_refuse(self._core).items():
             if finish_run(self._core, run_id, "refused", why, self._core.entry.id, of=("waiting",)):
                 self._why.pop(run_id, None)
-
-            current.close()
 
     # Leading
 
@@ -186,9 +184,7 @@ class Jobs:
         )
 
     def _ask_all(self, gathering: Gathering, charged: int) -> None:
-        """Connect, ask, decide; on any other answer than ready from all, everybody is told that it is not
-        now.
-        """
+        """Connect, ask, decide; on any other answer than ready from all, everybody is told that it is not now."""
         peers = [peer for peer in range(len(self._core.names)) if peer != self._core.index]
         greeting = StartGreeting(terms=gathering.terms, charged=charged)
         with ThreadPoolExecutor(len(peers)) as pool:
@@ -261,9 +257,7 @@ class Jobs:
             self._why[run_id] = str(error)
 
     def _agree(self, connection: Connection, gathering: Gathering, charged: int) -> int:
-        """Whether this node would run what the leader says; returns the runs charged as this node counts
-        them.
-        """
+        """Whether this node would run what the leader says; returns the runs charged as this node counts them."""
         terms, me = gathering.terms, self._core.entry.id
         if connection.peer != LEADER:
             raise Never(f"{self._core.names[connection.peer]} does not lead this federation", me)
@@ -379,14 +373,14 @@ class Jobs:
             self._count_traffic()
             self._release(gathering)
             self._core.metrics.running.dec()
-            if row.state != "waiting":
-                raise ProtocolAbort(f"the run is {row.state} at {self._core.entry.id}: {row.reason}")
             log.info("run ended", run=run_id, seconds=round(time.monotonic() - began, 3))
 
     def _begin(self, run_id: str, gathering: Gathering) -> Job:
         with self._core.database.write() as session:
             row = session.get(RunRow, run_id)
             assert row is not None  # checked before
+            if row.state != "waiting":
+                raise ProtocolAbort(f"the run is {row.state} at {self._core.entry.id}: {row.reason}")
             row.state, row.started_at = "running", utc_now()
             study = find_study(session, row.study)
             request = peek_document(Envelope.from_canonical(row.request), RunRequest)
@@ -431,6 +425,7 @@ class Jobs:
         if self._transport is not None:
             self._core.metrics.sent.inc(self._transport.traffic.bytes_sent)
             self._core.metrics.received.inc(self._transport.bytes_received)
+            self._core.metrics.rounds.inc(self._transport.traffic.rounds)
 
     def _abort(self, run_id: str, error: Exception, blamed: str) -> None:
         """End a run that failed: tell the other nodes, drop what was computed, say why.

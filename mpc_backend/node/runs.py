@@ -30,9 +30,7 @@ LARGEST_QUERY = 16 * 1024 * 1024
 
 
 class PostedRun(BaseModel):
-    """A run request as posted: the signed request, and for a secret query the ciphertext sealed to this
-    node.
-    """
+    """A run request as posted: the signed request, and for a secret query the ciphertext sealed to this node."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -132,9 +130,7 @@ def spent_on(session: Session, study: str, *, but: str = "") -> Spent:
 
 
 class Readiness(BaseModel):
-    """What a run needs at this node: the sites it will use with their manifests' digests, and who is
-    missing.
-    """
+    """What a run needs at this node: the sites it will use with their manifests' digests, and who is missing."""
 
     sites: dict[str, str]
     missing: list[str]
@@ -293,9 +289,7 @@ def finish_run(
 
 
 def end_interrupted(core: NodeCore) -> None:
-    """At start: runs that were computing when the process ended are over, and half-written files are
-    removed.
-    """
+    """At start: runs that were computing when the process ended are over, and half-written files are removed."""
     with core.database.read() as session:
         interrupted = list(session.scalars(select(RunRow.run_id).where(RunRow.state == "running")))
         kept = set(session.scalars(select(UploadRow.upload_id).where(UploadRow.destroyed.is_(False))))

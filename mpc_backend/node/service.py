@@ -1,6 +1,4 @@
-"""A running node without its control interface: the data listener, its runs, its witness duties,
-housekeeping.
-"""
+"""A running node without its control interface: the data listener, its runs, its witness duties, housekeeping."""
 
 from __future__ import annotations
 
@@ -90,9 +88,9 @@ class NodeService:
             now = time.monotonic()
             try:
                 if now - cleaned >= settings.housekeeping_seconds:
-                    self.jobs.refuse_stale()
                     cleaned = now
                     close_expired(self.core)
+                    self.jobs.refuse_stale()
                 if now - witnessed >= settings.witness_seconds and self.core.ledger.size > seen:
                     witnessed, seen = now, self.core.ledger.size
                     self._witness.ask_all()
