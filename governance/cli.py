@@ -24,13 +24,13 @@ def verify(
     receipt: Annotated[Path, typer.Argument(help="The receipt that came with a result (JSON).")],
     federation: Annotated[Path, typer.Option(help="The federation file you pinned (JSON).")],
     study: Annotated[
-        Path | None, typer.Option(help="The study, to check the request against it (JSON).")
+        Path | None, typer.Option(help="The study, to check the request against it (JSON or YAML).")
     ] = None,
 ) -> None:
     """Check that every node attests one and the same run. Exit status 0: it holds; 2: it does not."""
     try:
         pinned = Federation.load(federation)
-        protocol = None if study is None else StudyProtocol.from_value(parse_json(_bytes(study)))
+        protocol = None if study is None else _study(study)
         verified = verify_receipt(pinned, Receipt.from_value(parse_json(_bytes(receipt))), protocol)
     except GovernanceError as error:
         typer.echo(f"The receipt does not hold: {error}", err=True)
@@ -43,6 +43,15 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DocumentError(f"{path}: {error.strerror}") from error
+
+
+def _study(path: Path) -> StudyProtocol:
+    try:
+        return StudyProtocol.from_text(_bytes(path).decode())
+    except (DocumentError, UnicodeDecodeError) as error:
+        raise DocumentError(
+            f"{path}: not a whole study: {error}; give the study that was submitted"
+        ) from error
 
 
 def _report(federation: Federation, verified: VerifiedReceipt) -> str:

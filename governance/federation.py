@@ -130,14 +130,20 @@ class Federation(Document):
         """Read a federation file, in any JSON layout; check its digest against the pinned one if given.
 
         Raises:
-            DocumentError: unreadable or malformed.
+            DocumentError: unreadable or malformed; names the file.
             FederationMismatch: another digest than the pinned one.
         """
         try:
             data = path.read_bytes()
         except OSError as error:
             raise DocumentError(f"{path}: cannot read the federation file: {error.strerror}") from error
-        federation = cls.from_value(parse_json(data))
+        try:
+            federation = cls.from_value(parse_json(data))
+        except DocumentError as error:
+            raise DocumentError(
+                f"{path}: not a federation file: {error}; take the file the members agreed on, as `tessera "
+                "federation make` wrote it"
+            ) from error
         if pinned is not None and federation.digest != pinned:
             raise FederationMismatch(
                 f"{path}: this federation file has digest {federation.digest}, pinned is {pinned}; if the "

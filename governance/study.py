@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field, JsonValue, model_validator
 
 from cohort_lang.variables import Variable
+from governance.canonical import parse_json
 from governance.disclosure import SMALLEST_OPEN_ROUNDING, DisclosurePolicy
 from governance.document import (
     Digest,
@@ -215,6 +216,17 @@ class StudyProtocol(Document):
             raise DocumentError("a study is a YAML mapping of fields; see examples/")
         fields = {"nonce": secrets.token_hex(16), **value, **overrides}
         return cls.from_canonical(cls.from_value(fields).canonical())
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read a whole study, as JSON or as the YAML that `to_yaml` writes; unlike a draft it has its nonce.
+
+        Raises:
+            DocumentError: neither, or a field absent or at fault (by path).
+        """
+        if text.lstrip().startswith("{"):
+            return cls.from_value(parse_json(text.encode()))
+        return cls.from_canonical(cls.from_value(_parse_yaml(text)).canonical())
 
     def to_yaml(self) -> str:
         """The study as YAML, cohort texts as blocks, nothing left out."""

@@ -42,6 +42,12 @@ MOUNTS = (
     ),
     Mount("study", "workbench.study_cli", "study_app", "Write, check, explain, submit and run studies."),
     Mount("cohort", "cohort_lang.cli", "cohort_app", "Check, explain and evaluate cohort definitions."),
+    Mount(
+        "federation",
+        "governance.federation_cli",
+        "federation_app",
+        "Make a federation file; print the digest to agree on.",
+    ),
     Mount("verify", "governance.cli", "verify_app", "Verify a receipt, offline.", single=True),
     Mount(
         "workbench", "workbench.workbench_cli", "workbench_app", "Start the workbench; manage its accounts."

@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
+from governance.protocols import NODES_OF
 from mpc_backend.node.serve import serve_node
 from mpc_backend.node.settings import NodeDirectory
 from mpc_backend.node.setup import init_node
 from mpc_backend.node.status import node_status
 
+LAST_INDEX = max(NODES_OF.values()) - 1
 node_app = typer.Typer(
     name="node",
     help="Set up and run a computing node.",
@@ -27,7 +29,7 @@ Directory = Annotated[Path, typer.Argument(help="The node's directory.")]
 @node_app.command()
 def init(
     directory: Directory,
-    index: Annotated[int, typer.Option(help="Place in the federation, from 0.", min=0)],
+    index: Annotated[int, typer.Option(help="Place in the federation, from 0.", min=0, max=LAST_INDEX)],
     node_id: Annotated[str, typer.Option("--id", help="Name in the federation, for example node-a.")],
     organisation: Annotated[str, typer.Option(help="Who operates the node.")],
     control: Annotated[str, typer.Option(help="host:port at which clients reach it.")],

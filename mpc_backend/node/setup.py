@@ -111,7 +111,8 @@ def pin_federation(directory: NodeDirectory, file: Path | None, digest: str | No
     if file is None:
         if pinned is None:
             raise NodeSetupError(
-                f"{directory.path}: no federation is pinned yet; give its file with --federation"
+                f"{directory.path}: no federation is pinned yet; `tessera node serve {directory.path} --federation "
+                "FILE` pins the file the members agreed on"
             )
         return _own_entry_checked(directory, Federation.load(directory.federation, pinned))
     federation = Federation.load(file)

@@ -16,6 +16,7 @@ def node_status(directory: NodeDirectory) -> list[dict[str, Any]]:
     Raises:
         NodeSetupError: no node here, or it has no federation yet.
     """
+    directory.settings()
     federation = pin_federation(directory, None, None)
     with NodeSet(federation) as nodes:
         found, faults = nodes.each_that_answers(NodeClient.status)

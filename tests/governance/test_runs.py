@@ -276,3 +276,22 @@ def test_verify_command(
     assert "no attestation by node-d" in refused.output
     (tmp_path / "receipt.json").unlink()
     assert CliRunner().invoke(verify_app, arguments).exit_code == 2
+
+
+def test_verify_takes_the_study_as_the_yaml_it_was_written_as(
+    parties: Parties, federation: Federation, study: StudyProtocol, tmp_path: Path
+) -> None:
+    for name, document in {"federation": federation, "receipt": receipt(parties, study)}.items():
+        (tmp_path / f"{name}.json").write_bytes(document.canonical())
+    written = tmp_path / "study.yaml"
+    written.write_text(study.to_yaml(), encoding="utf-8")
+    arguments = [str(tmp_path / "receipt.json"), "--federation", str(tmp_path / "federation.json")]
+    arguments += ["--study", str(written)]
+    held = CliRunner().invoke(verify_app, arguments)
+    assert held.exit_code == 0, held.output
+    lines = study.to_yaml().splitlines(keepends=True)
+    written.write_text("".join(line for line in lines if not line.startswith("nonce:")), encoding="utf-8")
+    draft = CliRunner().invoke(verify_app, arguments)
+    assert draft.exit_code == 2
+    assert f"{written}: not a whole study: " in draft.output
+    assert "nonce" in draft.output

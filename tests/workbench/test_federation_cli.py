@@ -1,0 +1,102 @@
+"""From the members' entries to a pinned federation file, by nothing but commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from governance.federation import Federation
+from tests.workbench.test_cli import run
+
+Capture = pytest.CaptureFixture[str]
+SITES = ("north", "south")
+
+
+def made(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Four nodes and two hospitals; returns the paths of their entries."""
+    monkeypatch.setenv("TESSERA_STEWARD_PASSPHRASE", "a long passphrase")
+    for index, letter in enumerate("abcd"):
+        addresses = ("--control", f"127.0.0.1:{9000 + index}", "--data", f"127.0.0.1:{9100 + index}")
+        about = ("--index", str(index), "--id", f"node-{letter}", "--organisation", f"Operator {letter}")
+        code, _, err = run(capsys, "node", "init", str(folder / f"node-{letter}"), *about, *addresses)
+        assert code == 0, err
+    for site in SITES:
+        about = ("--id", site, "--name", f"Hospital {site}")
+        assert run(capsys, "site", "init", str(folder / site), *about)[0] == 0
+    names = [*SITES, "node-d", "node-b", "node-a", "node-c"]
+    return [str(folder / name / "entry.json") for name in names]
+
+
+def test_entries_become_a_file_that_every_party_pins(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = made(tmp_path, capsys, monkeypatch)
+    file, again = tmp_path / "federation.json", tmp_path / "again.json"
+    make = ("federation", "make")
+    code, out, err = run(capsys, *make, str(file), *entries, "--name", "Example")
+    assert code == 0, err
+    digest = out.strip()
+    assert run(capsys, "federation", "digest", str(file)) == (0, f"{digest}\n", "")
+    assert run(capsys, *make, str(again), *reversed(entries), "--name", "Example")[1].strip() == digest
+    federation = Federation.load(file, digest)
+    assert [node.id for node in federation.nodes] == ["node-a", "node-b", "node-c", "node-d"]
+    assert [site.id for site in federation.sites] == list(SITES)
+    code, _, err = run(
+        capsys, "site", "init", str(tmp_path / "north"), "--federation", str(file), "--pin", digest
+    )
+    assert code == 0, err
+    code, _, err = run(capsys, *make, str(file), *entries, "--name", "Another")
+    assert (code, "exists already" in err) == (2, True)
+    assert Federation.load(file).digest == digest
+
+
+def test_what_is_no_entry_is_refused_by_name(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = made(tmp_path, capsys, monkeypatch)
+    file, wrong = tmp_path / "federation.json", tmp_path / "wrong.json"
+    wrong.write_text('{"id": "west"}', encoding="utf-8")
+    for bad, words in (
+        ([*entries, str(wrong)], f"{wrong}: not the `entry.json` that `tessera node init`"),
+        ([*entries, str(tmp_path / "none.json")], "none.json: cannot be read"),
+        (entries[:-1], "rep4 needs nodes 0 to 3 in order, found [0, 1, 3]"),
+    ):
+        code, _, err = run(capsys, "federation", "make", str(file), *bad, "--name", "Example")
+        assert (code, words in err) == (2, True), err
+    assert not file.exists()
+
+
+def test_a_bad_federation_file_is_named_by_every_command(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path, capsys, monkeypatch)
+    for words in ('{"name": "x"}', "no JSON"):
+        file = tmp_path / "bad.json"
+        file.write_text(words, encoding="utf-8")
+        option = ("--federation", str(file))
+        for command in (
+            ("node", "serve", str(tmp_path / "node-a"), *option),
+            ("site", "init", str(tmp_path / "north"), *option),
+            ("study", "new", *option),
+            ("verify", "receipt.json", *option),
+            ("federation", "digest", str(file)),
+        ):
+            code, _, err = run(capsys, *command)
+            assert code == 2, command
+            assert f"{file}: not a federation file: " in err, command
+            assert "take the file the members agreed on" in err, command
+
+
+def test_a_node_that_has_no_federation_yet_says_how_to_pin_one(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path, capsys, monkeypatch)
+    code, _, err = run(capsys, "node", "status", str(tmp_path / "empty"))
+    assert (code, f"{tmp_path / 'empty'}: no node here; `tessera node init" in err) == (2, True), err
+    code, _, err = run(capsys, "node", "status", str(tmp_path / "node-a"))
+    assert (code, "tessera node serve" in err and "--federation FILE" in err) == (2, True), err
+    about = ("--id", "node-h", "--organisation", "H", "--control", "127.0.0.1:1", "--data", "127.0.0.1:2")
+    code, _, err = run(capsys, "node", "init", str(tmp_path / "node-h"), "--index", "7", *about)
+    assert (code, "should be less than or equal to 3" in err) == (2, True), err
+    assert not (tmp_path / "node-h").exists()
