@@ -3,8 +3,11 @@
 from mpc_backend.operations.arrange import concatenate, select, shuffle, stack
 from mpc_backend.operations.categories import sums_by_code
 from mpc_backend.operations.divide import divide, floor_divide, reciprocal
+from mpc_backend.operations.exponential import exp, sigmoid
+from mpc_backend.operations.extremes import amax, amin, argmax, argmin
 from mpc_backend.operations.groupby import Groups, distinct, group_by
 from mpc_backend.operations.join import join
+from mpc_backend.operations.popcount import popcount
 from mpc_backend.operations.reduce import dot, maximum, minimum, prefix_product
 from mpc_backend.operations.roots import log, sqrt
 from mpc_backend.operations.scan import segmented_copy, segmented_cumsum
@@ -12,22 +15,29 @@ from mpc_backend.operations.sort import sort
 
 __all__ = [
     "Groups",
+    "amax",
+    "amin",
+    "argmax",
+    "argmin",
     "concatenate",
     "distinct",
     "divide",
     "dot",
+    "exp",
     "floor_divide",
     "group_by",
     "join",
     "log",
     "maximum",
     "minimum",
+    "popcount",
     "prefix_product",
     "reciprocal",
     "segmented_copy",
     "segmented_cumsum",
     "select",
     "shuffle",
+    "sigmoid",
     "sort",
     "sqrt",
     "stack",

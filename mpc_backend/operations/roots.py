@@ -18,7 +18,7 @@ ROOT_FRACTION = 29
 LOG_FRACTION = 30
 
 
-def _coefficients(
+def coefficients(
     function: Callable[[NDArray[np.float64]], NDArray[np.float64]], domain: tuple[float, float], degree: int
 ) -> list[float]:
     """Power-basis coefficients of the Chebyshev interpolant of a function on a domain."""
@@ -26,13 +26,13 @@ def _coefficients(
     return [float(c) for c in fitted.convert(kind=Polynomial).coef]
 
 
-_INVERSE_ROOT = _coefficients(lambda u: 1 / np.sqrt((u + 1.25) / 2), (-0.75, 0.75), 4)
+_INVERSE_ROOT = coefficients(lambda u: 1 / np.sqrt((u + 1.25) / 2), (-0.75, 0.75), 4)
 """1 / sqrt(c) for u = 2 c - 5/4, c in [1/4, 1): relative error 4e-3."""
-_LOGARITHM = _coefficients(lambda u: np.log((u + 3) / 4), (-1.0, 1.0), 9)
+_LOGARITHM = coefficients(lambda u: np.log((u + 3) / 4), (-1.0, 1.0), 9)
 """log(c) for u = 4 c - 3, c in [1/2, 1): absolute error below 1e-8."""
 
 
-def _polynomial(u: SecretFixed, coefficients: list[float]) -> SecretFixed:
+def polynomial(u: SecretFixed, coefficients: list[float]) -> SecretFixed:
     """Horner's rule; one product a degree."""
     value = u * coefficients[-1] + coefficients[-2]
     for coefficient in reversed(coefficients[:-2]):
@@ -56,7 +56,7 @@ def sqrt(x: SecretNumber, scale: int) -> SecretFixed:
     shift = even - ROOT_FRACTION
     normal = truncate(protocol, normal, shift) if shift > 0 else normal << np.uint64(-shift)
     c = SecretFixed(protocol, normal, ROOT_FRACTION)
-    y = _polynomial(c * 2 - 1.25, _INVERSE_ROOT)
+    y = polynomial(c * 2 - 1.25, _INVERSE_ROOT)
     for _ in range(2):
         y = y * (3.0 - c * (y * y))
         y = SecretFixed(protocol, truncate(protocol, y.shares, 1), ROOT_FRACTION)
@@ -75,7 +75,7 @@ def log(x: SecretNumber, scale: int) -> SecretFixed:
     normal = protocol.multiply(words, weighted(hot, [1 << (length - 1 - i) for i in range(length)]))
     shift = length - LOG_FRACTION
     normal = truncate(protocol, normal, shift) if shift > 0 else normal << np.uint64(-shift)
-    inner = _polynomial(SecretFixed(protocol, normal, LOG_FRACTION) * 4 - 3.0, _LOGARITHM)
+    inner = polynomial(SecretFixed(protocol, normal, LOG_FRACTION) * 4 - 3.0, _LOGARITHM)
     whole = [round((i + 1 - own_scale) * math.log(2) * 2**LOG_FRACTION) for i in range(length)]
     total = SecretFixed(protocol, weighted(hot, whole), LOG_FRACTION) + inner
     return total.rescaled(scale).reshape(x.shape)
