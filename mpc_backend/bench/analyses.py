@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,26 @@ from mpc_backend.testing import World
 Rng = np.random.Generator
 Prepared = tuple[list[Any], Program]
 SITES = ("north", "south", "west")
-MARKERS = tuple(f"marker{number}" for number in range(24))
-TREATMENTS = tuple(f"treatment {number}" for number in range(100))
+MARKERS = [f"marker{number}" for number in range(24)]
+TREATMENTS = [f"treatment {number}" for number in range(100)]
 MONTHS = 24
 ROWS_IN_SMALL_RING = 65_535
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question as a study asks it: analysis, variables of the study, everybody's rows, a patient's facts if it
+    takes any."""
+
+    kind: str
+    parameters: Mapping[str, Any]
+    variables: Mapping[str, Any]
+    frame: pd.DataFrame
+    facts: Mapping[str, object] | None = None
+
+    def rows_of(self, place: int) -> SiteData:
+        """Every third row: those of the hospital with this number."""
+        return SiteData(self.frame.iloc[place :: len(SITES)])
 
 
 def _outcome(frame: pd.DataFrame, hazard: Any, longest: int, rng: Rng) -> pd.DataFrame:
@@ -34,17 +51,11 @@ def _outcome(frame: pd.DataFrame, hazard: Any, longest: int, rng: Rng) -> pd.Dat
     return frame.assign(outcome_time=time, outcome_event=(failure <= leaving).astype(np.int64))
 
 
-def _prepared(
-    world: World,
-    kind: str,
-    parameters: Mapping[str, Any],
-    frame: pd.DataFrame,
-    facts: Mapping[str, object] | None,
-) -> Prepared:
+def _prepared(world: World, case: Case) -> Prepared:
     """The rows of three hospitals, shared as they would share them, and the analysis as the program."""
-    chosen, typed = analysis(kind), parse_parameters(kind, parameters)
-    tables = {site: chosen.local(typed, SiteData(frame.iloc[place::3])) for place, site in enumerate(SITES)}
-    query = None if facts is None else chosen.query(typed, facts)
+    chosen, typed = analysis(case.kind), parse_parameters(case.kind, case.parameters)
+    tables = {site: chosen.local(typed, case.rows_of(place)) for place, site in enumerate(SITES)}
+    query = None if case.facts is None else chosen.query(typed, case.facts)
     inputs = shared_inputs(world, chosen, typed, tables, query)
     released = Released(DisclosurePolicy(), SITES)
 
@@ -54,10 +65,26 @@ def _prepared(
     return [inputs], program
 
 
+def _category(levels: Any) -> dict[str, Any]:
+    return {
+        "kind": "category",
+        "domain": "observation",
+        "levels": {level: [2_000_000_000 + number] for number, level in enumerate(levels)},
+    }
+
+
+TIME_TO_EVENT: Final = {"kind": "time_to_event", "events": ["death"], "horizon_days": 3_650, "unit": "month"}
+
+
 @line("ranking", 20_000)
 def ranking(world: World, n: int, rng: Rng) -> Prepared:
     """One secret patient among n, 100 treatments, 24 markers, 24 months, four strata, three tiers."""
-    frame = pd.DataFrame((rng.random((n, len(MARKERS))) < 0.2).astype(np.int64), columns=list(MARKERS))
+    return _prepared(world, ranking_case(n, rng))
+
+
+def ranking_case(n: int, rng: Rng) -> Case:
+    """The question of the line ``ranking``."""
+    frame = pd.DataFrame((rng.random((n, len(MARKERS))) < 0.2).astype(np.int64), columns=MARKERS)
     frame["age"], frame["stage"] = rng.integers(30, 85, n), rng.choice(["A", "B", "C"], n)
     frame["year"], frame["severe"] = rng.integers(2012, 2022, n), rng.choice(["no", "yes"], n)
     frame["treatment"] = rng.choice(TREATMENTS, n)
@@ -76,16 +103,35 @@ def ranking(world: World, n: int, rng: Rng) -> Prepared:
         "capacity": max(ROWS_IN_SMALL_RING, 2 * n + 3_072),
     }  # fmt: skip
     facts: dict[str, object] = {**dict.fromkeys(MARKERS, 0), "age": 60, "stage": "B"}
-    return _prepared(world, "treatment_ranking", parameters, frame, facts)
+    variables = {
+        **{name: {"kind": "presence", "domain": "measurement", "concepts": [3_000_000]} for name in MARKERS},
+        "age": {"kind": "age"},
+        "year": {"kind": "index_year"},
+        "stage": _category("ABC"),
+        "severe": _category(["no", "yes"]),
+        "treatment": _category(TREATMENTS),
+        "outcome": TIME_TO_EVENT,
+    }
+    return Case("treatment_ranking", parameters, variables, frame, facts)
 
 
 @line("survival", 1_000_000)
 def survival(world: World, n: int, rng: Rng) -> Prepared:
     """Kaplan-Meier by two arms over 120 months, standardised over four strata, with two log-rank tests: n persons."""
+    return _prepared(world, survival_case(n, rng))
+
+
+def survival_case(n: int, rng: Rng) -> Case:
+    """The question of the line ``survival``."""
     frame = pd.DataFrame({"arm": rng.choice(["a", "b"], n), "stratum": rng.choice(["1", "2", "3", "4"], n)})
     frame = _outcome(frame, np.where(frame["arm"] == "a", 0.012, 0.010), 150, rng)
     parameters = {
         "outcome": "outcome", "arm": "arm", "arms": ["a", "b"], "time_unit": "month", "unit": "month",
         "horizon": 120, "strata": [{"variable": "stratum", "levels": ["1", "2", "3", "4"]}],
     }  # fmt: skip
-    return _prepared(world, "survival", parameters, frame, None)
+    variables = {"arm": _category("ab"), "stratum": _category("1234"), "outcome": TIME_TO_EVENT}
+    return Case("survival", parameters, variables, frame)
+
+
+CASES: Final[Mapping[str, Callable[[int, Rng], Case]]] = {"ranking": ranking_case, "survival": survival_case}
+"""Lines that are questions of a study, so that separate nodes can be asked them."""

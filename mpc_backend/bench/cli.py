@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 
 import mpc_backend.bench
+from governance.protocols import NODES_OF
+from mpc_backend.bench.analyses import CASES
 from mpc_backend.bench.lines import LINES, Measurement, measure
+from mpc_backend.bench.processes import measure_processes
 from mpc_backend.protocols import NAMES
 
-bench_app = typer.Typer(help="Time the engine; all nodes in this process.", pretty_exceptions_enable=False)
+bench_app = typer.Typer(help="Time the engine.", pretty_exceptions_enable=False)
 
 
 def load_lines() -> None:
@@ -29,9 +32,16 @@ def bench(
         str, typer.Option(help="rep4, rep3, or plain for the cleartext twin; lines in the clear use none.")
     ] = "rep4",
     repeats: Annotated[int, typer.Option(min=1, help="Measured runs, of which the fastest counts.")] = 3,
+    processes: Annotated[
+        bool,
+        typer.Option(
+            "--processes",
+            help="Nodes as processes of their own that speak TLS on loopback: from request to opened answer.",
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")] = False,
 ) -> None:
-    """Measure one line or all, each as a row of a table. Exit status 2 for an unknown name or protocol."""
+    """Measure one line or all, each as a row of a table. Exit status 2 for what cannot be measured."""
     load_lines()
     if name is not None and name not in LINES:
         typer.echo(f"there is no benchmark {name!r}; there are: {', '.join(sorted(LINES))}", err=True)
@@ -39,8 +49,16 @@ def bench(
     if protocol not in NAMES:
         typer.echo(f"there is no protocol {protocol!r}; there are: {', '.join(NAMES)}", err=True)
         raise typer.Exit(2)
+    if processes and (name not in CASES or protocol not in NODES_OF):
+        typer.echo(
+            f"with --processes name a question of a study ({', '.join(sorted(CASES))}) and a protocol of separate nodes "
+            f"({', '.join(sorted(NODES_OF))}); found line {name or 'none'} and protocol {protocol}. Leave --processes "
+            "out to time any line with all nodes in this process.",
+            err=True,
+        )
+        raise typer.Exit(2)
     for chosen in [name] if name is not None else LINES:
-        result = measure(chosen, protocol, n, repeats)
+        result = (measure_processes if processes else measure)(chosen, protocol, n, repeats)
         typer.echo(result.model_dump_json() if json else _row(result))
 
 

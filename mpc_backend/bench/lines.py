@@ -29,7 +29,7 @@ CLEAR = "none"
 
 class Measurement(BaseModel):
     """One line of output. ``bytes_sent``: one entry per node, none for work in the clear; ``peak_mib``: of the whole
-    process so far.
+    process so far, of the largest one where nodes are processes of their own.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -25,6 +25,9 @@ class Metrics:
         self.received = Counter(
             "tessera_job_bytes_received", "Payload bytes received from peers.", registry=self.registry
         )
+        self.rounds = Counter(
+            "tessera_job_rounds", "Rounds in which a run waited for peers.", registry=self.registry
+        )
         self.deletions = Counter("tessera_deletions", "Sites' shares destroyed.", registry=self.registry)
         self.witness_refusals = Counter(
             "tessera_witness_refusals",

@@ -36,3 +36,24 @@ def test_every_engine_line_runs() -> None:
         if LINES[name].prepare.__module__ == "mpc_backend.bench.engine":
             result = CliRunner().invoke(bench_app, [name, "--n", "100", "--repeats", "1"])
             assert result.exit_code == 0, (name, result.output)
+
+
+@pytest.mark.processes
+def test_nodes_as_processes_answer_a_question() -> None:
+    command = ["ranking", "--n", "600", "--repeats", "1", "--processes", "--json"]
+    result = CliRunner().invoke(bench_app, command)
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.output)
+    assert set(measured) == KEYS
+    assert (measured["name"], measured["n"], measured["protocol"]) == ("ranking", 600, "rep4")
+    assert len(measured["bytes_sent"]) == 4 and min(measured["bytes_sent"]) > 100_000
+    assert 100 < measured["rounds"] < 1000
+    assert 0 < measured["seconds"] < 60 and 0 < measured["cpu_seconds"] < 120
+    assert 30 < measured["peak_mib"] < 1024
+
+
+@pytest.mark.parametrize("arguments", [["multiply"], [], ["ranking", "--protocol", "plain"]])
+def test_lines_that_no_separate_nodes_can_be_asked(arguments: list[str]) -> None:
+    result = CliRunner().invoke(bench_app, [*arguments, "--processes"])
+    assert result.exit_code == 2
+    assert "ranking, survival" in result.output
