@@ -217,7 +217,8 @@ class Rep3(Replicated):
         parts, done = [], 0
         for table in tables:
             part = payload[done : done + table[0].nbytes]
-            parts.append(part.view(table.dtype).reshape(table.shape[1:]))
+            aligned = np.require(part.view(table.dtype), requirements="A")
+            parts.append(aligned.reshape(table.shape[1:]))
             done += part.size
         return parts
 

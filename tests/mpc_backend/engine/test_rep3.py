@@ -62,7 +62,7 @@ def test_shuffles_take_turns_in_who_sends_most() -> None:
     assert sent == [4 * 700 * 8 + opening] * 3
 
 
-@pytest.mark.parametrize("columns", [("int",), ("bit",), ("int", "bit", "real")])
+@pytest.mark.parametrize("columns", [("int",), ("bit",), ("int", "bit", "real"), ("bit", "int")])
 @pytest.mark.parametrize("n", [1, 2, 500])
 def test_rows_stay_whole_in_shuffles_of_every_kind_and_size(columns: tuple[str, ...], n: int) -> None:
     rng = np.random.default_rng(n)
