@@ -108,6 +108,7 @@ def _said_plainly() -> Iterator[None]:
     import duckdb  # noqa: PLC0415  after the arguments are known to be right
 
     from fhir_mappings.errors import MappingError  # noqa: PLC0415
+    from fhir_mappings.faults import database_advice  # noqa: PLC0415
 
     try:
         yield
@@ -115,7 +116,7 @@ def _said_plainly() -> Iterator[None]:
         _stop(str(error), 2)
     except (duckdb.Error, MemoryError) as error:
         # Its own words may quote a cell of the record it failed at.
-        _stop(f"the database could not answer ({type(error).__name__})", 3)
+        _stop(f"the database could not answer ({type(error).__name__}): {database_advice(error)}", 3)
 
 
 def _stop(message: str, status: int) -> None:

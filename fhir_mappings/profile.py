@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from fhir_mappings.errors import ProfileError
 
@@ -113,9 +114,30 @@ class Profile(Part):
 
 
 def describe(error: ValidationError) -> str:
-    """Every problem of a pydantic validation on one line, as ``path.of.field: message``."""
-    parts = []
-    for problem in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(step) for step in problem["loc"]) or "document"
-        parts.append(f"{where}: {problem['msg']}")
-    return "; ".join(parts)
+    """Every problem of a pydantic validation on one line, as ``path.of.field: message``.
+
+    A problem that several fields share is said once; that a list is too short since its entries are wrong is not said.
+    """
+    problems = error.errors(include_url=False, include_input=False)
+    places = [problem["loc"] for problem in problems]
+    found: dict[str, list[str]] = {}
+    for problem, place in zip(problems, places, strict=True):
+        inner = any(len(other) > len(place) and other[: len(place)] == place for other in places)
+        if problem["type"] == "too_short" and inner:
+            continue
+        where, message = _in_words(problem)
+        found.setdefault(message, []).append(where)
+    return "; ".join(f"{', '.join(where)}: {message}" for message, where in found.items())
+
+
+def _in_words(problem: ErrorDetails) -> tuple[str, str]:
+    steps, context = [str(step) for step in problem["loc"]], problem.get("ctx", {})
+    if problem["type"] == "union_tag_invalid":
+        steps.append(context["discriminator"].strip("'"))
+        return ".".join(
+            steps
+        ), f"{context['tag']!r} cannot stand here; write one of {context['expected_tags']}"
+    if problem["type"] == "union_tag_not_found":
+        steps.append(context["discriminator"].strip("'"))
+        return ".".join(steps), "Field required"
+    return ".".join(steps) or "document", problem["msg"]

@@ -78,6 +78,7 @@ def _told(error: Exception) -> tuple[str, int]:
 
     from cohort_lang.errors import CohortError  # noqa: PLC0415
     from fhir_mappings.errors import LoadFailed, MappingError  # noqa: PLC0415
+    from fhir_mappings.faults import database_advice  # noqa: PLC0415
     from governance.errors import GovernanceError  # noqa: PLC0415
     from mpc_backend.client.errors import ClientError  # noqa: PLC0415
     from mpc_backend.errors import EngineError  # noqa: PLC0415
@@ -89,7 +90,7 @@ def _told(error: Exception) -> tuple[str, int]:
         return str(error), int(status)
     if isinstance(error, duckdb.Error):
         # Its own words may quote a cell of the record it failed at.
-        return f"the database could not answer ({where_from(error)})", FAILED
+        return f"the database could not answer ({where_from(error)}): {database_advice(error)}", FAILED
     raise error
 
 

@@ -5,6 +5,7 @@
 import difflib
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -126,7 +127,10 @@ def _check_codes(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> Non
     known = {row[0] for row in connection.execute("SELECT DISTINCT vocabulary_id FROM concept").fetchall()}
     named = {name for code in codes for name in (code.vocabulary, *code.vocabularies.values()) if name}
     if unknown := sorted(named - known):
-        raise VocabularyError(f"the loaded vocabulary has no {unknown}; it has {sorted(known)}")
+        raise VocabularyError(
+            f"the mapping names vocabularies {_listed(unknown)}, but the loaded vocabulary tables have only "
+            f"{_listed(sorted(known))}; correct the mapping, or give an Athena export that has them with --vocabulary"
+        )
     wanted = sorted({concept for code in codes for concept in code.map.values()} - {0})
     found = {
         row[0]
@@ -137,7 +141,15 @@ def _check_codes(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> Non
         ).fetchall()
     }
     if missing := [concept for concept in wanted if concept not in found]:
-        raise VocabularyError(f"{missing} in the mapping are not standard concepts of the loaded vocabulary")
+        raise VocabularyError(
+            f"the mapping gives concept ids {_listed(missing)}, which are not standard concepts of the loaded "
+            "vocabulary; correct the mapping, or give an Athena export that has them with --vocabulary"
+        )
+
+
+def _listed(names: Sequence[object], most: int = 20) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(map(str, names[:most])) or "none") + more
 
 
 def _codes(row: PersonRow | DeathRow | VisitRow | EventRow) -> list[Code]:

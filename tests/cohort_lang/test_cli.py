@@ -129,7 +129,8 @@ def test_the_words_of_the_database_are_not_repeated(run, text, omop, monkeypatch
     status, _, message = run("evaluate", text, "--omop", omop)
     assert (status, message) == (
         3,
-        "tessera cohort: the database could not answer (ConversionException)\n",
+        "tessera cohort: the database could not answer (ConversionException): a value does not fit the type of its "
+        "column: correct the extract there and load it again\n",
     )
 
 

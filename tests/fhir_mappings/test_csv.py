@@ -179,9 +179,19 @@ def test_dates_of_another_format_are_refused(site, extract):
 def test_unknown_vocabularies_and_concepts_are_refused(site, extract):
     row = {"table": "condition_occurrence", "person": "PID", "start": "DAY"}
     concept = {"column": "ICD", "vocabulary": "ICD10XY"}
-    refused(site, VocabularyError, r"has no \['ICD10XY'\]", f1={"rows": [row | {"concept": concept}]})
+    refused(
+        site,
+        VocabularyError,
+        r"names vocabularies ICD10XY, but .*with --vocabulary",
+        f1={"rows": [row | {"concept": concept}]},
+    )
     concept = {"column": "ICD", "map": {"E11.9": 1001, "E12": 77}}
-    refused(site, VocabularyError, r"\[77, 1001\] in the mapping", f1={"rows": [row | {"concept": concept}]})
+    refused(
+        site,
+        VocabularyError,
+        r"gives concept ids 77, 1001, which .*--vocabulary",
+        f1={"rows": [row | {"concept": concept}]},
+    )
 
 
 def test_missing_and_ragged_files_are_refused(site, extract):
@@ -222,6 +232,19 @@ def test_mapping_errors_name_the_entry(tmp_path, text, says):
     path.write_text(text)
     with pytest.raises(ProfileError, match=rf"^m.yaml.*{says}"):
         Mapping.load(path)
+
+
+def test_a_wrong_table_is_told_once(tmp_path):
+    path = tmp_path / "m.yaml"
+    rows = "".join(f"  - {{table: conditions, person: p{number}}}\n" for number in range(3))
+    path.write_text(f"tessera: csv-mapping/1\nfiles:\n- path: a.csv\n  rows:\n{rows}")
+    with pytest.raises(ProfileError) as caught:
+        Mapping.load(path)
+    start, _, tables = str(caught.value).partition("; write one of ")
+    places = ", ".join(f"files.0.rows.{number}.table" for number in range(3))
+    assert start == f"m.yaml: {places}: 'conditions' cannot stand here"
+    assert tables.startswith("'person', 'death', ")
+    assert ";" not in tables
 
 
 def test_a_csv_extract_needs_a_mapping(site):

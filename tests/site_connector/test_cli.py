@@ -212,6 +212,9 @@ def test_the_words_of_the_database_are_not_repeated(
     for words in (["quality", loaded.north.path], ["load", loaded.north.path, "--omop", loaded.root]):
         line = refused(tessera(*words), "database could not answer (ConversionException at", status=3)
         assert "7781" not in line
+        assert (
+            "a value does not fit the type of its column: correct the extract there and load it again" in line
+        )
 
 
 def test_help_loads_no_database() -> None:
