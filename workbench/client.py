@@ -28,10 +28,17 @@ from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.ranking_tables import missing_facts
-from mpc_backend.client import runs
 from mpc_backend.client.errors import ResultRefused
 from mpc_backend.client.nodes import NodeSet
-from mpc_backend.client.runs import Views, open_run, post_run, prepare_run, stage_of, wait_for_run
+from mpc_backend.client.runs import (
+    Views,
+    look_at_run,
+    open_run,
+    post_run,
+    prepare_run,
+    stage_of,
+    wait_for_run,
+)
 from workbench.asking import look
 from workbench.consortium import Snapshot, StudyView
 from workbench.errors import ClientError
@@ -40,7 +47,6 @@ from workbench.identities import Identity, load_identity, pinned_federation
 from workbench.jobs import Reporter
 from workbench.store import now
 
-POLL_SECONDS = 0.4
 PATIENCE_SECONDS = 3600.0
 
 
@@ -124,7 +130,7 @@ class Study:
     """One study at the nodes."""
 
     def __init__(self, client: Client, view: StudyView) -> None:
-        self._client = client
+        self.client = client
         self.view = view
 
     def run(
@@ -150,17 +156,30 @@ class Study:
             mpc_backend.client.errors.ClientError: a node does not answer or refuses, the run aborts or is
             late.
         """
-        study, keys = self.view.study, self._client.identity
+        asked = self.ask(analysis, parameters=parameters, facts=facts)
+        report = progress or _silent
+        report("Sent to the nodes", 0.0, run_id=asked.run_id)
+        return asked.wait(report, timeout)
+
+    def ask(
+        self,
+        analysis: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        facts: Mapping[str, object] | None = None,
+    ) -> Run:
+        """Ask for a run without waiting for it; see `run`. The facts are not kept."""
         prepared = prepare_run(
-            self._client.federation, study, analysis, keys.signing, parameters=parameters, facts=facts
+            self.client.federation,
+            self.view.study,
+            analysis,
+            self.client.identity.signing,
+            parameters=parameters,
+            facts=facts,
         )
-        with NodeSet(self._client.federation) as nodes:
+        with NodeSet(self.client.federation) as nodes:
             run_id = post_run(nodes, prepared)
-            report = progress or _silent
-            report("Sent to the nodes", 0.0, run_id=run_id)
-            await_run(nodes, run_id, report, timeout)
-            answer = _answer(open_run(nodes, study, prepared.request, keys.sealing))
-        return answer if facts is None else _with_missing(study, analysis, answer, facts)
+        return Run(self, run_id, prepared.request, _missing(self.view.study, analysis, facts))
 
     def wait(
         self, run_id: str, progress: Reporter | None = None, timeout: float = PATIENCE_SECONDS
@@ -170,10 +189,49 @@ class Study:
         Raises:
             mpc_backend.client.errors.ClientError: see `run`.
         """
-        with NodeSet(self._client.federation) as nodes:
-            await_run(nodes, run_id, progress or _silent, timeout)
-            request = _request_of(nodes, run_id)
-            return _answer(open_run(nodes, self.view.study, request, self._client.identity.sealing))
+        return Run(self, run_id).wait(progress or _silent, timeout)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that the nodes have.
+
+    Args:
+        study: which it belongs to.
+        run_id: its id.
+        request: as it was signed; None if it was asked for by another process.
+        missing: what was not known of the patient, for a ranking.
+    """
+
+    study: Study
+    run_id: str
+    request: RunRequest | None = None
+    missing: tuple[str, ...] = ()
+
+    def look(self, report: Reporter) -> Answer | str:
+        """Look once: the answer, or where the run is.
+
+        Raises:
+            mpc_backend.client.errors.ClientError: it will give no result, or no node tells anything of it.
+        """
+        with NodeSet(self.study.client.federation) as nodes:
+            ready, views, _ = look_at_run(nodes, self.run_id)
+            _tell(nodes.federation, self.run_id, report, views, ready=ready)
+            return self._open(nodes) if ready else stage_of(views)[0]
+
+    def wait(self, report: Reporter, timeout: float) -> Answer:
+        """Wait for the answer; see `Study.run`."""
+        with NodeSet(self.study.client.federation) as nodes:
+            await_run(nodes, self.run_id, report, timeout)
+            return self._open(nodes)
+
+    def _open(self, nodes: NodeSet) -> Answer:
+        request = self.request or _request_of(nodes, self.run_id)
+        opened = open_run(nodes, self.study.view.study, request, self.study.client.identity.sealing)
+        result = opened.result
+        if isinstance(result, RankingResult):
+            result = result.model_copy(update={"not_matched_on": self.missing})
+        return Answer(result, opened.receipt, opened.run_id)
 
 
 def _request_of(nodes: NodeSet, run_id: str) -> RunRequest:
@@ -201,11 +259,15 @@ def await_run(nodes: NodeSet, run_id: str, report: Reporter, timeout: float) -> 
     """
 
     def seen(views: Views) -> None:
-        stage, fraction = stage_of(views)
-        report(stage, fraction, run_id=run_id, parties=parties_of(nodes.federation, views))
+        _tell(nodes.federation, run_id, report, views, ready=False)
 
-    done = wait_for_run(nodes, run_id, seen=seen, timeout=timeout, pause=POLL_SECONDS)
-    report("Opening the answer", 1.0, run_id=run_id, parties=parties_of(nodes.federation, done))
+    done = wait_for_run(nodes, run_id, seen=seen, timeout=timeout)
+    _tell(nodes.federation, run_id, report, done, ready=True)
+
+
+def _tell(federation: Federation, run_id: str, report: Reporter, views: Views, *, ready: bool) -> None:
+    stage, fraction = ("Opening the answer", 1.0) if ready else stage_of(views)
+    report(stage, fraction, run_id=run_id, parties=parties_of(federation, views))
 
 
 def parties_of(federation: Federation, views: Views) -> dict[str, str]:
@@ -219,17 +281,11 @@ def parties_of(federation: Federation, views: Views) -> dict[str, str]:
     return {**waited, **nodes}
 
 
-def _answer(opened: runs.Answer) -> Answer:
-    return Answer(opened.result, opened.receipt, opened.run_id)
-
-
-def _with_missing(study: StudyProtocol, analysis: str, answer: Answer, facts: Mapping[str, object]) -> Answer:
-    """Say in the answer which facts were missing: only this process knows."""
-    if not isinstance(answer.result, RankingResult):
-        return answer
-    parameters = RankingParameters.model_validate(study.analysis(analysis).parameters)
-    result = answer.result.model_copy(update={"not_matched_on": missing_facts(parameters, facts)})
-    return Answer(result, answer.receipt, answer.run_id)
+def _missing(study: StudyProtocol, analysis: str, facts: Mapping[str, object] | None) -> tuple[str, ...]:
+    """Which facts of a patient were not given; the answer says so, and only who asked knows."""
+    if facts is None:
+        return ()
+    return missing_facts(RankingParameters.model_validate(study.analysis(analysis).parameters), facts)
 
 
 def _silent(

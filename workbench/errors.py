@@ -6,7 +6,7 @@ WorkbenchError
 ├── SignInRefused          wrong name or password, locked, or expired
 ├── PageDenied             a role, or this kind of workbench, may not open the page
 ├── DraftError             a study draft cannot be made into a study
-├── JobError               a background job is unknown
+├── JobError               a background job is unknown or late
 └── ClientError            the Python client was asked for something the study does not hold
 """
 
@@ -50,7 +50,7 @@ class DraftError(WorkbenchError):
 
 
 class JobError(WorkbenchError):
-    """A background job is unknown."""
+    """A background job is unknown, or its run gave no result in time."""
 
 
 class ClientError(WorkbenchError):

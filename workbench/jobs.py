@@ -1,13 +1,14 @@
 """Runs asked for by people of this workbench: what state each is in, and its answer.
 
-The run itself happens at the nodes. Here a few worker threads wait for it, write its progress to the
-database and fetch the answer, so that a page only ever reads one row: it never blocks, and a reload loses
-nothing. A physician's patient is known to the worker's memory alone, and so is the answer: both are gone
-when the workbench stops.
+The run itself happens at the nodes. Here a few worker threads look at it from time to time, write its
+progress to the database and fetch the answer, so that a page only ever reads one row: it never blocks, and a
+reload loses nothing. No worker waits: a run that waits at the nodes keeps none from others. A physician's
+patient is known to the worker's memory alone, and so is the answer: both are gone when the workbench stops.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from workbench.store import JobRow, now
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 UNFINISHED = (WAITING, RUNNING)
-WORKERS = 4
+WORKERS = 8
 RESTARTED = "The workbench was restarted before the run was sent; ask again."
 FORGOTTEN = "The answer was kept in memory only and the workbench was restarted since; ask again."
 
@@ -50,7 +51,16 @@ class Reporter(Protocol):
     ) -> None: ...
 
 
-Work = Callable[[Reporter], Outcome]
+Work = Callable[[Reporter], "Outcome | Later"]
+"""A short piece of a job: it ends the job, or says what goes on later."""
+
+
+@dataclass(frozen=True)
+class Later:
+    """A job that waits for others: ``step`` goes on with it after so many ``seconds``."""
+
+    step: Work
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,10 @@ class Jobs:
         self._clock = clock
         self._keep = keep
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="tessera-job")
+        self._alarm = asyncio.new_event_loop()
+        self._ringing = threading.Thread(target=self._alarm.run_forever, name="tessera-alarm", daemon=True)
+        self._ringing.start()
+        self._closed = False
         self._answers: dict[str, tuple[datetime, Outcome]] = {}
         self._lock = threading.Lock()
 
@@ -108,12 +122,12 @@ class Jobs:
         )
         with Session(self._engine) as session, session.begin():
             session.add(row)
-        self._pool.submit(self._work, identifier, request.in_memory, work)
+        self._go_on(identifier, request.in_memory, work)
         return identifier
 
     def resume(self, identifier: str, work: Work) -> None:
         """Wait again for a run that was under way when the workbench stopped."""
-        self._pool.submit(self._work, identifier, False, work)
+        self._go_on(identifier, False, work)
 
     def get(self, identifier: str, account: str) -> JobRow:
         """One's own job.
@@ -147,7 +161,22 @@ class Jobs:
 
     def close(self) -> None:
         """Stop accepting jobs; what is under way at the nodes goes on there."""
+        with self._lock:
+            self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._alarm.call_soon_threadsafe(self._alarm.stop)
+        self._ringing.join()
+        self._alarm.close()
+
+    def _go_on(self, identifier: str, in_memory: bool, work: Work, seconds: float = 0.0) -> None:
+        def begin() -> None:
+            with self._lock:
+                if not self._closed:
+                    self._pool.submit(self._work, identifier, in_memory, work)
+
+        with self._lock:
+            if not self._closed:
+                self._alarm.call_soon_threadsafe(self._alarm.call_later, seconds, begin)
 
     def _work(self, identifier: str, in_memory: bool, work: Work) -> None:
         def report(
@@ -167,7 +196,9 @@ class Jobs:
         except Exception as error:
             self._set(identifier, state=FAILED, error=self._words(error))
             return
-        if in_memory:
+        if isinstance(outcome, Later):
+            self._go_on(identifier, in_memory, outcome.step, outcome.seconds)
+        elif in_memory:
             self._remember(identifier, outcome)
             self._set(identifier, state=DONE, stage="", fraction=1.0)
         else:
