@@ -27,16 +27,37 @@ class PlannedTable:
         return f"{self.analysis}/{self.spec.name}"
 
 
+ANY_COHORT = 'cohort "Any" enter on visit'
+"""Stands for the cohorts that runs will bring, where a study is checked before it has runs."""
+
+
 def planned_tables(study: StudyProtocol, run: RunRequest | None = None) -> tuple[PlannedTable, ...]:
     """What every site uploads: once for all analyses of a study, or for the one run of a feasibility count.
+
+    A feasibility study as such asks for nothing; that its runs can be planned is checked all the same.
 
     Raises:
         ParametersRefused: an analysis of the study cannot be planned, or names an undeclared variable.
     """
+    if study.feasibility is not None and run is None:
+        for entry in study.analyses:
+            check_entry(study, entry)
+        return ()
     entries = study.analyses if run is None else (study.analysis(run.analysis),)
     return tuple(
         table for entry in entries for table in _tables(study, entry, run) if table.spec.level != "query"
     )
+
+
+def check_entry(study: StudyProtocol, entry: StudyAnalysis) -> None:
+    """Whether an analysis can be planned, with any cohort if the study leaves the cohort to each run.
+
+    Raises:
+        ParametersRefused: it cannot.
+        cohort_lang.CohortSyntaxError: the study's cohort does not parse.
+    """
+    chosen, parameters = resolve(study, entry.id, {"cohort": ANY_COHORT})
+    chosen.tables(parameters)
 
 
 def query_tables(

@@ -17,8 +17,6 @@ def planned(study: StudyProtocol, run: RunRequest | None = None) -> tuple[Planne
     Raises:
         CannotEvaluate: an analysis is unknown to this software, or its parameters are at fault.
     """
-    if study.feasibility is not None and run is None:
-        return ()
     try:
         return planned_tables(study, run)
     except AnalysisError as error:

@@ -17,7 +17,7 @@ from governance.federation import Federation
 from governance.keys import SealingKey, SigningKey
 from governance.study import Purpose, StudyProtocol
 from mpc_backend.analyses.errors import AnalysisError
-from mpc_backend.analyses.registry import check_variables, parse_parameters
+from mpc_backend.planned import check_entry
 from workbench.drafts import default_validity
 from workbench.errors import DraftError
 from workbench.identities import Identity
@@ -131,9 +131,11 @@ def check(study: StudyProtocol, federation: Federation | None = None) -> list[Fi
     found += [Finding("lint", "variables", str(one)) for one in lint_variables(study.variables)]
     for entry in study.analyses:
         try:
-            check_variables(study, entry, parse_parameters(entry.kind, entry.parameters))
+            check_entry(study, entry)
         except AnalysisError as error:
             found.append(Finding("error", f"analyses.{entry.id}", str(error)))
+        except CohortError:
+            continue  # told with the cohort
     return found
 
 

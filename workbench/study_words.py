@@ -120,9 +120,7 @@ def leaving_tables(study: StudyProtocol) -> list[tuple[str, TableSpec]]:
     """(analysis id, table) for every table a hospital shares; a query comes from the physician instead, and a
     feasibility study's tables follow from each cohort that is counted.
     """
-    if study.feasibility is not None:
-        return []
-    return [(one.analysis, one.spec) for one in planned_tables(study) if one.spec.level != "query"]
+    return [(one.analysis, one.spec) for one in planned_tables(study)]
 
 
 def leaving_words(study: StudyProtocol) -> str:

@@ -65,6 +65,10 @@ def resolve(
     entry = study.analysis(analysis_id)
     found = analysis(entry.kind)
     given = dict(entry.parameters)
+    if entry.cohort is None and given.get("steps"):
+        raise ParametersRefused(
+            f"analysis {entry.id!r} leaves its cohort to each run; its steps follow from that cohort, leave them out"
+        )
     if isinstance(found, CohortCount) and not given.get("steps"):
         text = study.cohorts[entry.cohort] if entry.cohort else str((run_parameters or {}).get("cohort", ""))
         given["steps"] = list(steps_of(text))

@@ -53,8 +53,7 @@ def post_study(core: NodeCore, document: bytes) -> tuple[StudyProtocol, bool]:
     """
     study = parse_study(document)
     check_study(core.federation, study)
-    if study.feasibility is None:
-        planned_tables(study)
+    planned_tables(study)
     with core.database.write() as session:
         if session.get(StudyRow, study.digest) is not None:
             return study, False

@@ -538,6 +538,20 @@ def test_a_column_of_words_is_refused_without_its_words(consortium: Consortium) 
         )
 
 
+def test_a_feasibility_study_whose_runs_cannot_be_planned_is_not_approved(loaded: Consortium) -> None:
+    """A node that does not check may hand it out."""
+    fields = loaded.feasibility().model_dump(mode="json")
+    fields["analyses"][0]["parameters"] = {"steps": ["Entry event"]}
+    study = loaded.submit(StudyProtocol.from_value(fields))
+    with loaded.mailbox() as mailbox:
+        loaded.connector(mailbox).round()
+        dry_run = mailbox.item(study.digest, loaded.now).dry_run
+        assert dry_run is not None
+        assert "leave them out" in dry_run.problems[0]
+        with pytest.raises(DecisionRefused, match="leave them out"):
+            loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
+
+
 def test_a_feasibility_study_with_an_unknown_concept_is_not_approved(loaded: Consortium) -> None:
     wrong = f"{CONCEPT_SETS}concept set Insulin: 987654321 and descendants\n"
     fields = loaded.feasibility().model_dump(mode="json")

@@ -92,6 +92,16 @@ def test_errors_in_cohorts_parameters_and_policy_are_found_together(consortium: 
     assert all(finding.level == "error" for finding in found.values())
 
 
+def test_a_feasibility_study_whose_runs_cannot_be_planned_is_found(consortium: Consortium) -> None:
+    study = consortium.study("feasibility")
+    (entry,) = study.analyses
+    broken = study.model_copy(
+        update={"analyses": (entry.model_copy(update={"parameters": {"steps": ["Entry event"]}}),)}
+    )
+    (found,) = check(broken, consortium.federation)
+    assert (found.level, found.where) == ("error", f"analyses.{entry.id}")
+
+
 def test_a_study_is_judged_from_its_signatures(consortium: Consortium) -> None:
     study = consortium.study("count")
     waiting = consortium.view(study, by=("north",))

@@ -15,8 +15,10 @@ from mpc_backend.node.database import utc_now
 from .calling import Node, refused
 from .conftest import make_party
 from .studying import (
+    CONCEPT_SETS,
     approval,
     approvals,
+    feasibility,
     now,
     ranking,
     request,
@@ -65,6 +67,30 @@ def test_a_study_with_an_unknown_analysis_or_parameter_is_refused(node: Node) ->
     wrong["parameters"]["taus"] = 12
     one = study(node.party, analyses=[wrong])
     refused(node.client.post("/v1/studies", content=one.canonical()), "tables-mismatch", "taus")
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"parameters": {"stepz": []}}, "stepz"),
+        ({"parameters": {"steps": ["Entry event"]}}, "leave them out"),
+        ({"cohort": "diabetes", "kind": "horoscope"}, "horoscope"),
+        ({"cohort": "diabetes", "kind": "survival"}, "outcome"),
+    ],
+)
+def test_a_feasibility_study_that_could_never_be_computed_is_refused(
+    node: Node, entry: dict[str, Any], why: str
+) -> None:
+    one = study(
+        node.party,
+        kind="feasibility",
+        variables={},
+        analyses=[{"id": "count", "kind": "cohort_count", **entry}],
+        feasibility={"concept_sets": CONCEPT_SETS, "max_counts": 5},
+    )
+    refused(node.client.post("/v1/studies", content=one.canonical()), "tables-mismatch", why)
+    sound = feasibility(node.party)
+    assert node.client.post("/v1/studies", content=sound.canonical()).status_code == 201
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"tessera": 1, "tessera": 2}'])
