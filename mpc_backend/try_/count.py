@@ -47,6 +47,9 @@ def _holds(frame: pd.DataFrame, condition: str) -> np.ndarray[Any, np.dtype[np.b
     """Where a condition over the columns holds; missing counts as not."""
     try:
         values = frame.eval(condition, engine="python", local_dict={}, global_dict={})
+    except pd.errors.UndefinedVariableError as error:
+        known = ", ".join(str(name) for name in frame.columns)
+        raise LocalDataError(f"cannot evaluate {condition!r}: {error}; the columns are: {known}") from error
     except Exception as error:
         raise LocalDataError(f"cannot evaluate {condition!r}: {error}") from error
     if not isinstance(values, pd.Series) or not pd.api.types.is_bool_dtype(values):

@@ -159,4 +159,4 @@ def in_words(result: RankingResult) -> list[str]:
         f"{arm.size[0]} to {arm.size[1]} patients{'' if arm.cannot_be_ruled_out else ', ruled out as best'}"
         for arm in result.arms
     ]
-    return [*lines, f"{result.hidden_count} treatments withheld"]
+    return [*lines, f"{result.hidden_count} treatment{'' if result.hidden_count == 1 else 's'} withheld"]

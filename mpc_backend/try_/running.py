@@ -38,7 +38,9 @@ class Setting:
         try:
             return DisclosurePolicy(minimum_cell=k, rounding=rounding, minimum_sites=least)
         except ValidationError as error:
-            raise ParametersRefused(f"--release k={k}: {error.errors()[0]['msg']}") from error
+            said = error.errors()[0]
+            why = said.get("ctx", {}).get("error", said["msg"])  # without pydantic's "Value error, "
+            raise ParametersRefused(f"--release k={k}: {why}") from error
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from mpc_backend.try_.running import Answer, Setting, answer
 
 MOST_ARMS = 12
 MOST_STRATA = 20
+MOST_TIMES = 12
+"""Times of the at-risk table that fit into a line."""
 
 
 @dataclass(frozen=True)
@@ -148,22 +150,42 @@ def _contrast(each: Contrast) -> dict[str, Any]:
 
 
 def in_words(result: SurvivalResult) -> list[str]:
-    """One line per arm and test."""
+    """One line per arm and test, and the at-risk table."""
     lines = [result.estimand]
     for arm in result.arms:
-        median, mean = arm.curve.median, arm.curve.rmst
-        shown = "not reached" if median is None or median.estimate is None else f"{median.estimate:g}"
+        mean = arm.curve.rmst
         restricted = (
-            arm.curve.why_not if mean is None else f"{mean.estimate:.4g} (SE {mean.se:.3g}) up to {mean.tau}"
+            f"hidden ({arm.curve.why_not})"
+            if mean is None
+            else f"{mean.estimate:.4g} (SE {mean.se:.3g}) up to {mean.tau}"
         )
         lines.append(
-            f"{arm.arm:<24} n {_text(arm.n)}, events {_text(arm.events)}, median {shown}, mean {restricted}"
+            f"{arm.arm:<24} n {_text(arm.n)}, events {_text(arm.events)}, median {_median(arm)}, mean {restricted}"
         )
+    lines += _at_risk(result)
     for name in ("log_rank", "stratified_log_rank", "weighted_log_rank"):
         test = getattr(result, name)
         if test is not None:
             lines.append(f"{name.replace('_', ' ')}: chi2 {test.chi2:.4g} on {test.df} df, p {test.p:.3g}")
     return lines
+
+
+def _median(arm: ArmSurvival) -> str:
+    median = arm.curve.median
+    if median is None:
+        return f"hidden ({arm.curve.why_not})"
+    return "not reached" if median.estimate is None else f"{median.estimate:g}"
+
+
+def _at_risk(result: SurvivalResult) -> list[str]:
+    """Persons at risk just before each time, an arm a line; a pointer where the times are too many for a line."""
+    times = [row.time for row in result.arms[0].table]
+    if len(times) > MOST_TIMES:
+        return [f"at-risk table: {len(times)} times; choose some with --times, or print all with --json"]
+    lines = [f"{f'at risk at {result.unit}':<24} " + " ".join(f"{time:>8}" for time in times)]
+    return lines + [
+        f"{arm.arm:<24} " + " ".join(f"{_text(row.at_risk):>8}" for row in arm.table) for arm in result.arms
+    ]
 
 
 def _text(cell: ReleasedCount | HiddenCount) -> str:

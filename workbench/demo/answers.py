@@ -124,10 +124,11 @@ def ranking_lines(result: RankingResult, similar: Similar, facts: dict[str, obje
         for arm in result.arms[:TREATMENTS_SHOWN]
     ]
     head = ("treatment", "patients", "months", "95 % interval", "pooled", "truth", "crude", "may be best")
-    more = len(result.arms) - len(rows)
+    more, count = len(result.arms) - len(rows), result.hidden_count
+    hidden = "1 treatment is not shown" if count == 1 else f"{count} treatments are not shown"
     return [
         f"  Among {among} comparable patients, tier {result.tier!r}{relaxed}.{missing}",
         *table(head, rows),
-        *([f"  and {more} more treatments"] if more else []),
-        f"  {result.verdict[:1].upper() + result.verdict[1:]}; {result.hidden_count} treatments are not shown.",
+        *([f"  and {more} more treatment{'' if more == 1 else 's'}"] if more else []),
+        f"  {result.verdict[:1].upper() + result.verdict[1:]}; {hidden}.",
     ]

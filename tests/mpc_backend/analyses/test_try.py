@@ -8,6 +8,8 @@ import ranking_data as data
 from typer.testing import CliRunner
 
 from mpc_backend.analyses.errors import AnalysisError
+from mpc_backend.analyses.ranking_result import HiddenArm, RankingResult
+from mpc_backend.try_.ranking import in_words
 from mpc_backend.try_cli import try_app
 
 runner = CliRunner()
@@ -131,6 +133,47 @@ def test_words_are_for_people(lung_file):
     assert "log rank: chi2" in done.output and "rep4" in done.output
 
 
+def said(*arguments: str) -> str:
+    done = runner.invoke(try_app, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_a_withheld_median_is_not_called_unreached(tmp_path):
+    """Six and five events: too few for k = 10, though both curves may well cross one half."""
+    path = tmp_path / "few.csv"
+    arms = [
+        pd.DataFrame({"arm": arm, "time": range(1, 41), "event": [1] * n + [0] * (40 - n)})
+        for arm, n in (("a", 6), ("b", 5))
+    ]
+    pd.concat(arms).to_csv(path, index=False)
+    columns = ("survival", str(path), "--time", "time", "--event", "event", "--arm", "arm")
+    text = said(*columns, "--tau", "20")
+    assert "not reached" not in text
+    assert text.count("median hidden (fewer than 10 events), mean hidden (fewer than 10 events)") == 2
+    assert "median not reached" in said(*columns, "--tau", "20", "--release", "exact")
+
+
+def test_survival_prints_the_table_at_risk(lung, lung_file):
+    text = said("survival", lung_file, *SURVIVAL, "--times", "90,365", "--release", "exact")
+    lines = [line.split() for line in text.splitlines()]
+    assert ["at", "risk", "at", "day", "90", "365"] in lines
+    for sex in (1, 2):
+        counts = [((lung.sex == sex) & (lung.o_time >= time)).sum() for time in (90, 365)]
+        assert [str(sex), *map(str, counts)] in lines
+    assert "times; choose some with --times" in said("survival", lung_file, *SURVIVAL, "--release", "exact")
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 treatment withheld"), (2, "2 treatments withheld")])
+def test_one_treatment_is_singular(count, words):
+    hidden = [HiddenArm(treatment=f"drug {number}", reason="no overlap") for number in range(count)]
+    result = RankingResult(
+        measure="", unit="month", tau=24, alpha=0.05, tier=None, relaxed=[], arms=[], hidden=hidden,
+        hidden_count=count, total=None, cannot_be_ruled_out=[], verdict="", adjusted_for=[], release="",
+    )  # fmt: skip
+    assert in_words(result)[-1] == words
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -178,4 +221,10 @@ def test_files_that_are_no_table_are_refused(tmp_path, content, message):
 
 def test_conditions_that_are_none_are_refused(lung_file):
     assert "true or false" in refusal("count", lung_file, "--where", "age + 1")
-    assert "cannot evaluate" in refusal("count", lung_file, "--where", "height > 3")
+    unknown = refusal("count", lung_file, "--where", "height > 3")
+    assert "cannot evaluate" in unknown and "the columns are: " in unknown and "sex" in unknown
+
+
+def test_a_small_k_is_refused_in_a_sentence(lung_file):
+    told = refusal("count", lung_file, "--where", "sex == 1", "--release", "k=3")
+    assert told.startswith("--release k=3: ") and "Value error" not in told
