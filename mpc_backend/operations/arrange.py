@@ -77,7 +77,7 @@ def _is_bits(value: object) -> bool:
 def shuffle(columns: Sequence[SecretValue]) -> list[SecretValue]:
     """Permute the rows of several columns of one length by one permutation that nobody knows.
 
-    Columns are (n,) or (n, ...); each row moves as a whole. Reveals nothing but n and the widths. Four messages deep.
+    Columns are (n,) or (n, ...); each row moves as a whole. Reveals nothing but n and the widths. Three or four messages deep.
 
     Raises:
         ValueError: no columns, or different lengths.

@@ -1,12 +1,17 @@
 """What is particular to three nodes: who knows which half, who sends how much, and that nobody checks."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from mpc_backend import operations as op
-from mpc_backend.bench.cli import load_lines
+from mpc_backend.bench.cli import bench_app, load_lines
 from mpc_backend.bench.lines import measure
 from mpc_backend.testing import World
+from mpc_backend.try_cli import try_app
 
 LIMITS = {
     "multiply": (8, 12.1),
@@ -72,6 +77,22 @@ def test_rows_stay_whole_in_shuffles_of_every_kind_and_size(columns: tuple[str, 
         out = world.run(lambda _, *given: op.shuffle(list(given)), *(world.share(v) for v in chosen))
     rows = sorted(zip(*(np.asarray(v).reshape(n, -1).tolist() for v in out), strict=True))
     assert rows == sorted(zip(*(v.reshape(n, -1).tolist() for v in chosen), strict=True))
+
+
+def test_the_commands_take_rep3(tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("age\n" + "".join(f"{age}\n" for age in range(100)))
+    tried = CliRunner().invoke(
+        try_app,
+        ["count", str(file), "--where", "age >= 60", "--protocol", "rep3", "--release", "exact", "--json"],
+    )
+    found = json.loads(tried.output)
+    assert (found["protocol"], found["count"]["value"]) == ("rep3", 40)
+    timed = CliRunner().invoke(
+        bench_app, ["compare16", "--n", "640", "--protocol", "rep3", "--repeats", "1", "--json"]
+    )
+    measured = json.loads(timed.output)
+    assert (measured["protocol"], len(measured["bytes_sent"])) == ("rep3", 3)
 
 
 def test_a_deviating_node_is_not_noticed() -> None:
