@@ -59,7 +59,8 @@ def sorted_rows(
     method: Method | None = None,
 ) -> tuple[KeyRows, list[SecretValue]]:
     """`sort` that gives the keys too, in the form in which neighbours are compared."""
-    protocol, n, planes = keys[0].protocol, len(keys[0]), key_planes(keys, descending)
+    planes = key_planes(keys, descending)
+    protocol, n = keys[0].protocol, len(keys[0])
     if any(column.shape[0] != n for column in columns):
         raise ValueError(f"columns to be sorted have the length of their keys, {n}")
     if n <= 1:

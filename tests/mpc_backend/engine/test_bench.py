@@ -25,6 +25,15 @@ def test_one_json_line_with_traffic_within_its_bound(name: str) -> None:
     assert measured["rounds"] <= 10
 
 
+@pytest.mark.parametrize(("name", "limit"), [("sort20", 300), ("sort64", 700)])
+def test_sorting_stays_within_its_traffic(name: str, limit: int) -> None:
+    result = CliRunner().invoke(bench_app, [name, "--n", "10000", "--repeats", "1", "--json"])
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.output)
+    assert max(measured["bytes_sent"]) / 10_000 <= limit
+    assert measured["rounds"] <= 350
+
+
 def test_unknown_names_are_refused() -> None:
     assert CliRunner().invoke(bench_app, ["nothing"]).exit_code == 2
     assert CliRunner().invoke(bench_app, ["multiply", "--protocol", "rep9"]).exit_code == 2
@@ -33,7 +42,7 @@ def test_unknown_names_are_refused() -> None:
 def test_every_engine_line_runs() -> None:
     load_lines()
     for name in LINES:
-        if LINES[name].prepare.__module__ == "mpc_backend.bench.engine":
+        if LINES[name].prepare.__module__ in ("mpc_backend.bench.engine", "mpc_backend.bench.tables"):
             result = CliRunner().invoke(bench_app, [name, "--n", "100", "--repeats", "1"])
             assert result.exit_code == 0, (name, result.output)
 

@@ -21,6 +21,11 @@ PROGRAMS: dict[str, Callable[..., object]] = {
     "two shuffles": lambda _, a, b: op.shuffle(op.shuffle([a, b])),
     "divide": lambda _, a, b: op.divide(a[:200], b[:200], 12),
     "floor divide": lambda _, a, b: op.floor_divide(a, 10),
+    "radix sort": lambda _, a, b: op.sort([a.with_bits(6)], [b], method="radix"),
+    "group by": lambda _, a, b: op.group_by([a.with_bits(4)], [b]),
+    "sums by code": lambda _, a, b: op.sums_by_code(a, 16, [b]),
+    "popcount": lambda _, a, b: op.popcount(a < b),
+    "logistic": lambda _, a, b: op.sigmoid(a[:100], 12),
 }
 N = 4000
 PROTOCOLS = ("rep3", "rep4")
