@@ -7,7 +7,7 @@ HEADLESS ?=
 .PHONY: demo test check setup browser lock clean
 
 demo: setup
-	$(BIN)/tessera demo $(if $(HEADLESS),--headless)
+	$(BIN)/tessera demo $(if $(filter-out 0 no false,$(HEADLESS)),--headless)
 
 test: setup browser
 	$(BIN)/pytest -n auto --dist loadfile
@@ -20,9 +20,10 @@ check: setup
 
 setup: $(VENV)/.installed
 
-# Debian splits venv out of Python; as root we fetch it, otherwise the error of `venv` says what to install.
+# Debian splits venv out of Python: as root we fetch it, others are told what to install.
 $(VENV)/.installed: requirements.lock pyproject.toml
-	$(PYTHON) -c "import ensurepip" 2>/dev/null || (test "$$(id -u)" = 0 && apt-get update -q && apt-get install -y -q python3-venv)
+	@$(PYTHON) -c "import ensurepip" 2>/dev/null || if test "$$(id -u)" = 0; then apt-get update -q && apt-get install -y -q python3-venv; \
+	else echo "$(PYTHON) cannot make virtual environments here; have an administrator run: apt-get install python3-venv" >&2; exit 1; fi
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -32,6 +33,7 @@ browser:
 	@command -v chromium >/dev/null || if test "$$(id -u)" = 0; then apt-get update -q && apt-get install -y -q --no-install-recommends chromium; \
 	else echo "chromium is not installed: browser tests will skip (apt-get install chromium)"; fi
 
+# Needs uv (`pip install uv`), which nothing else here does: run it after changing dependencies in pyproject.toml.
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements.lock
 
