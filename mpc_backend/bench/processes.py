@@ -7,7 +7,6 @@ shares uploaded before.
 
 from __future__ import annotations
 
-import os
 import secrets
 import tempfile
 import time
@@ -29,6 +28,7 @@ from governance.study import StudyProtocol
 from mpc_backend.analyses.registry import resolve
 from mpc_backend.bench.analyses import CASES, SITES, Case
 from mpc_backend.bench.lines import LINES, Measurement
+from mpc_backend.bench.usage import cpu_seconds, peak_mib
 from mpc_backend.client import NodeSet, run, share_upload
 from mpc_backend.node.local import LocalNodes, init_local_nodes
 from mpc_backend.transport.certificates import control_client_context
@@ -68,7 +68,7 @@ def measure_processes(name: str, protocol: str, n: int | None = None, repeats: i
             with NodeSet(consortium.federation) as nodes:
                 study = consortium.prepare(nodes, case, repeats + 1)
                 timed = [_timed(consortium, processes, nodes, study, case) for _ in range(repeats + 1)]
-            peak = max(peak_mib(processes.pid(node.id)) for node in consortium.federation.nodes)
+            peak = max(peak_mib(processes.pid(node.id)) or 0.0 for node in consortium.federation.nodes)
     seconds, used = min(timed[1:], key=lambda one: one[0])
     return Measurement(
         name=name,
@@ -231,16 +231,3 @@ def _counters(client: httpx.Client, url: str) -> list[float]:
     lines = client.get(f"{url}/metrics").raise_for_status().text.splitlines()
     values: Mapping[str, str] = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     return [float(values[name]) for name in COUNTERS]
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time a running process has used so far, in user and system mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def peak_mib(pid: int) -> float:
-    """The most memory a running process ever had in use."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    words = next(line for line in lines if line.startswith("VmHWM:")).split()
-    return int(words[1]) / 1024

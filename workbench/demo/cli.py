@@ -70,6 +70,8 @@ def _run(demonstration: Demonstration, as_json: bool) -> None:
     else:
         stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.seconds.items())
         _say(f"Stages: {stages}; together {sum(report.seconds.values()):.1f} s.")
+        peaks = ", ".join(f"{name} {mib:.0f}" for name, mib in report.peak_mib.items())
+        _say(f"Most memory each process had in use, in MiB: {peaks}.")
     if not report.agrees:
         wrong = [story.title for story in report.stories if not story.agrees]
         raise DemonstrationFailed(f"differs from the pooled cleartext answer: {'; '.join(wrong)}")

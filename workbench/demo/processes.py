@@ -14,6 +14,7 @@ from types import TracebackType
 
 from mpc_backend.node.local import stop_processes
 from workbench.demo.errors import DemonstrationFailed
+from workbench.demo.memory import Peaks
 
 READY_SECONDS = 180.0
 LINES_SHOWN = 12
@@ -25,9 +26,13 @@ class Processes:
     Use as a context manager: leaving it stops every process it started.
     """
 
-    def __init__(self, logs: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, logs: Path, environment: Mapping[str, str] | None = None, peaks: Peaks | None = None
+    ) -> None:
+        """``peaks``: told of every process that starts."""
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
+        self._peaks = peaks
         self._environment = {**os.environ, **(environment or {})}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stopped = False
@@ -55,6 +60,8 @@ class Processes:
                 stdout=output,
                 stderr=output,
             )
+        if self._peaks is not None:
+            self._peaks.watch(name, self._running[name].pid)
 
     def wait(self, name: str) -> None:
         """Wait for a process that ends by itself.
@@ -101,10 +108,6 @@ class Processes:
         raise DemonstrationFailed(
             f"{name} did not answer at {url} within {READY_SECONDS:g} s: {self._tail(name)}"
         )
-
-    def pids(self) -> dict[str, int]:
-        """Process ids by name."""
-        return {name: process.pid for name, process in self._running.items()}
 
     def stop(self) -> None:
         """Ask every process to stop, wait until it has, kill what does not; nothing starts after that."""

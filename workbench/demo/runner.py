@@ -9,6 +9,7 @@ answers are known to this process.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,7 @@ from workbench.demo.judge import Check, judge_count
 from workbench.demo.judge_ranking import judge_ranking
 from workbench.demo.judge_survival import judge_survival
 from workbench.demo.layout import HOSPITAL_WITH_WORKBENCH, PHYSICIAN, RESEARCHER, Layout, people, set_up
+from workbench.demo.memory import Peaks
 from workbench.demo.population import HOSPITALS, Population, make_population
 from workbench.demo.processes import Processes
 from workbench.demo.similar import Similar
@@ -69,10 +71,11 @@ class Story:
 
 @dataclass
 class Report:
-    """What the demonstration found, and how long each stage took."""
+    """What the demonstration found, how long each stage took, and the most memory (MiB) each process had in use."""
 
     stories: list[Story] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    peak_mib: dict[str, float] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -84,6 +87,7 @@ class Report:
         return {
             "agrees": self.agrees,
             "stages": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
+            "peak_mib": self.peak_mib,
             "stories": [
                 {
                     "title": story.title,
@@ -115,6 +119,7 @@ class Demonstration:
         self.federation: Federation
         self.population: Population
         self.processes: Processes
+        self._peaks: Peaks
         self.studies: dict[str, StudyProtocol] = {}
 
     def __enter__(self) -> Demonstration:
@@ -147,7 +152,9 @@ class Demonstration:
         """
         with self.stage("Keys, federation file, four nodes and three hospitals"):
             self.federation = set_up(self.layout)
-            self.processes = self._exits.enter_context(Processes(self.layout.logs, ENVIRONMENT))
+            self._peaks = self._exits.enter_context(Peaks())
+            self._peaks.watch("demonstration", os.getpid())
+            self.processes = self._exits.enter_context(Processes(self.layout.logs, ENVIRONMENT, self._peaks))
             nodes = self._exits.enter_context(LocalNodes(self.layout.nodes, self.federation))
             hospitals = {name: self._hospital(name) for name in HOSPITALS}
         with ThreadPoolExecutor(max_workers=4) as pool, self._ending(nodes):
@@ -156,6 +163,8 @@ class Demonstration:
                 self._write_extracts(hospitals)
             with self.stage("Nodes up, studies submitted"):
                 started.result()
+                for node in self.federation.nodes:
+                    self._peaks.watch(node.id, nodes.pid(node.id))
                 self._submit()
             with self.stage("Extracts loaded, studies tried on each hospital's data and approved"):
                 list(pool.map(self._take_part, hospitals.values()))
@@ -209,6 +218,7 @@ class Demonstration:
             similar = Similar(self.population, [HOSPITALS.index(HOSPITAL_WITH_WORKBENCH)])
             for path in sorted((examples_folder() / "patients").glob("*.json")):
                 self._tell(self._ranking(similar, path))
+        self.report.peak_mib = self._peaks.mib()
         return self.report
 
     def _tell(self, story: Story) -> None:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mpc_backend.node.local import NODE_IDS
+from workbench.demo.population import HOSPITALS
+
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 COMMAND = [sys.executable, "-m", "workbench.cli", "demo", "--headless"]
 
@@ -49,6 +52,13 @@ def test_demo_answers_every_question_and_leaves_no_process(tmp_path: Path) -> No
         "survival",
         "treatment_ranking",
     }
+    assert set(report["peak_mib"]) == {
+        "demonstration",
+        *(f"{kind}-{hospital}" for kind in ("load", "site") for hospital in HOSPITALS),
+        *NODE_IDS,
+    }
+    for name, mib in report["peak_mib"].items():
+        assert 20 < mib < 1024, (name, mib)
     assert _processes_of(folder) == []
 
 
