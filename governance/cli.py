@@ -31,7 +31,12 @@ def verify(
     try:
         pinned = Federation.load(federation)
         protocol = None if study is None else _study(study)
-        verified = verify_receipt(pinned, Receipt.from_value(parse_json(_bytes(receipt))), protocol)
+        given = Receipt.from_value(parse_json(_bytes(receipt)))
+    except GovernanceError as error:
+        typer.echo(f"Nothing was checked: {error}", err=True)
+        raise typer.Exit(REFUSED) from error
+    try:
+        verified = verify_receipt(pinned, given, protocol)
     except GovernanceError as error:
         typer.echo(f"The receipt does not hold: {error}", err=True)
         raise typer.Exit(REFUSED) from error

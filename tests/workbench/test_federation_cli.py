@@ -86,6 +86,7 @@ def test_a_bad_federation_file_is_named_by_every_command(
             assert code == 2, command
             assert f"{file}: not a federation file: " in err, command
             assert "take the file the members agreed on" in err, command
+            assert "receipt does not hold" not in err
 
 
 def test_a_node_that_has_no_federation_yet_says_how_to_pin_one(
