@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Account, Visitor
 from workbench.demo.hospital import Hospital
 from workbench.demo.runner import Demonstration
 from workbench.demo.workbenches import Workbenches
+from workbench.parts.patient_form import readable
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(900)]
 
 Visit = Callable[[str], Visitor]
-PATIENTS = 4_000
+PATIENTS = 6_000
+AGE = 46
+PRESENT = [f"marker_{number:02}" for number in (2, 10, 12, 13, 14, 16, 20, 21, 22)]
+SET_ASIDE = "regimen 002"
 WARNING = "Research use only. Not a medical device; not for choosing treatment."
 RUN_MS = 240_000
 CHART = "[data-testid=stVegaLiteChart] :is(canvas, svg)"
@@ -159,14 +164,12 @@ def test_a_feasibility_count_shows_counts_left_and_staleness(visit: Visit, world
     visitor.looks_until("49 counts left")
 
 
-def test_a_physician_asks_for_one_patient(visit: Visit, world: World) -> None:
+def test_a_physician_asks_for_one_patient_of_whom_nothing_is_kept(visit: Visit, world: World) -> None:
     visitor = enter(visit, world, "physician")
     page = visitor.page
     visitor.sees(WARNING)
     visitor.looks_until("questions left under this study")
-    page.get_by_label("Age", exact=True).fill(
-        "46"
-    )  # stage and genotype stay open: more patients are comparable
+    describe(page)
     visitor.shot("patient")
     page.get_by_role("button", name="Find comparable patients").click()
     page.wait_for_url("**/evidence?job=*")
@@ -178,12 +181,72 @@ def test_a_physician_asks_for_one_patient(visit: Visit, world: World) -> None:
     page.get_by_text("comparable patients, matched as").wait_for()
     page.get_by_role("tab", name="How this was found").click()
     visitor.sees("Observational")
-    visitor.sees("Not matched on, since missing for this patient")
+    visitor.sees("Not matched on, since missing for this patient: marker_24.")
+    visitor.sees(f"Set aside as not possible for this patient: {SET_ASIDE}.")
     visitor.shot("evidence-how")
+    assert traces(world.demonstration.layout.root) == []
 
 
-def test_nothing_of_the_patient_is_on_the_hospitals_disk(world: World) -> None:
-    state: Path = world.demonstration.layout.workbench("hospital")
-    stored = b"".join(file.read_bytes() for file in state.rglob("*") if file.is_file())
-    assert b"marker_01" not in stored
-    assert b"regimen 0" not in stored
+def describe(page: Page) -> None:
+    """Type in a patient: age, stage, genotype, a marker that is not known, a treatment that is not possible."""
+    page.get_by_label("Age", exact=True).fill(str(AGE))
+    pick(page, "Stage", "B")
+    page.get_by_text("tested", exact=True).click()
+    for marker in PRESENT:
+        pick(page, "Markers present", readable(marker))
+    pick(page, "Markers not known", readable("marker_24"))
+    pick(page, "Treatments this patient cannot receive", SET_ASIDE)
+    for marker in PRESENT:
+        expect(page.get_by_test_id("stMultiSelect").filter(has_text="Markers present")).to_contain_text(
+            readable(marker)
+        )
+
+
+def pick(page: Page, label: str, option: str) -> None:
+    """Choose an option of a menu."""
+    page.get_by_role("combobox", name=label).fill(option)
+    page.get_by_role("option", name=option, exact=True).click()
+    page.keyboard.press("Escape")
+
+
+def traces(root: Path) -> list[str]:
+    """Files that hold a fact that was typed, or the answer: as JSON, as keyword arguments, as a list of markers.
+
+    Names of variables, markers and treatments alone are no traces: the signed study holds them all.
+    """
+    first, second = (name[-2:].encode() for name in PRESENT[:2])
+    spellings = (
+        rb"\b(age|stage|marker_\d\d)[\"'\\]*\s*[:=]\s*[\"'\\]*(%d|B|[01])\b" % AGE,
+        rb"(?i:marker.%s\W{1,6}marker.%s)" % (first, second),
+        rb"cannot_be_ruled_out|not_matched_on|cannot_receive",
+    )
+    sought = re.compile(b"|".join(spellings))
+    files = [file for file in root.rglob("*") if file.is_file()]
+    assert {"nodes", "sites", "logs", "workbench-hospital"} <= {
+        file.relative_to(root).parts[0] for file in files
+    }
+    found = {file: sought.search(file.read_bytes()) for file in files}
+    return [f"{file.relative_to(root)}: {hit[0]!r}" for file, hit in found.items() if hit]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        '{"age": 46}',
+        '\\"age\\":46',
+        "facts={'marker_02': 1}",
+        "age=46 stage=None",
+        '["marker_02", "marker_10"]',
+        "Marker 02, Marker 10",
+        '{"cannot_receive": ["regimen 002"]}',
+    ],
+)
+def test_traces_are_found_where_there_are_any(kept: str, tmp_path: Path) -> None:
+    for folder in ("nodes", "sites", "logs", "workbench-hospital"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "clean").write_text(
+            '"age": {"kind": "age"}, "stage", ["marker_01", "marker_02"]'
+        )
+    assert traces(tmp_path) == []
+    (tmp_path / "logs" / "one.log").write_text(kept)
+    assert len(traces(tmp_path)) == 1
