@@ -75,8 +75,15 @@ def _node_views(federation: Federation, faults: Faults) -> tuple[NodeView, ...]:
 
 
 def spent_of(study: StudyProtocol, runs: Mapping[str, Iterable[RunLine]]) -> Spent:
-    """Runs charged to a study: those that began at any node, whatever came of them."""
-    begun = {run.run_id: run.recipient for lines in runs.values() for run in lines if run.started_at}
+    """Runs that are no longer free: those that began at any node, whatever came of them, and those that wait to.
+
+    Nodes charge a run when it begins, and refuse one beyond what those that wait leave over.
+    """
+    begun = {run.run_id: run.recipient for lines in runs.values() for run in lines if _takes_one(run)}
     keys = {person.id: person.signing_key for person in study.recipients}
     counted = Counter(keys[recipient] for recipient in begun.values() if recipient in keys)
     return Spent(runs=len(begun), by_requester=dict(counted))
+
+
+def _takes_one(run: RunLine) -> bool:
+    return run.started_at is not None or run.state in ("waiting", "running")

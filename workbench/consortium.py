@@ -1,6 +1,6 @@
 """The consortium as this workbench last saw it: nodes, studies, who signed what. Pages read this and never wait.
 
-A background thread (`workbench.watch`) asks the nodes every few seconds and puts a new `Snapshot` in place.
+A background thread (`workbench.network`) asks the nodes every few seconds and puts a new `Snapshot` in place.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class NodeView:
 
 @dataclass(frozen=True)
 class StudyView:
-    """One study with what was validly said about it. ``spent``: runs charged so far, as the nodes count them."""
+    """One study with what was validly said about it. ``spent``: runs that began or wait to."""
 
     study: StudyProtocol
     statements: Statements

@@ -10,7 +10,10 @@ from sqlalchemy.orm import Session
 
 from governance.errors import DocumentError
 from governance.study import StudyProtocol
+from mpc_backend.client.answers import RunLine
+from tests.workbench.answering import run_line
 from tests.workbench.conftest import EXAMPLES, Consortium
+from workbench.asking import spent_of
 from workbench.drafts import LONGEST_DRAFT, Drafts
 from workbench.errors import DraftError
 from workbench.examples import examples
@@ -120,6 +123,18 @@ def test_a_study_is_judged_from_its_signatures(consortium: Consortium) -> None:
     approved = consortium.view(study)
     assert (approved.state, approved.why) == ("approved", "")
     assert approved.runs_left(consortium.researcher.signing.public) == study.budget.runs
+
+
+def test_runs_that_wait_are_not_offered_again(consortium: Consortium) -> None:
+    study = consortium.study("count")
+    lines = [
+        run_line(study, run_id="1" * 64, state="waiting"),
+        run_line(study, run_id="2" * 64, state="refused", reason="waited in vain"),
+        run_line(study, run_id="3" * 64, state="aborted", started_at="2026-01-01T00:00:00Z"),
+    ]
+    said = tuple(RunLine.model_validate(line) for line in lines)
+    view = replace(consortium.view(study), spent=spent_of(study, {"node-a": said, "node-b": said[:1]}))
+    assert view.runs_left(consortium.researcher.signing.public) == study.budget.runs - 2
 
 
 def test_studies_are_shown_to_those_they_name(consortium: Consortium) -> None:
