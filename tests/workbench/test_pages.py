@@ -136,6 +136,17 @@ def test_a_draft_shows_errors_by_field_and_in_words_once_it_reads(
     assert bench.drafts.get(identifier, "researcher").text == broken
 
 
+def test_a_draft_is_deleted_once_that_is_confirmed(make_bench: Benches, consortium: Consortium) -> None:
+    bench = make_bench()
+    text = consortium.study("count").to_yaml()
+    kept, gone = (bench.drafts.create("researcher", name, text) for name in ("Kept", "Gone"))
+    test = view(bench, "researcher", "draft", id=gone)
+    assert len(bench.drafts.listing("researcher")) == 2
+    press(test, "Delete it")
+    assert [draft.id for draft in bench.drafts.listing("researcher")] == [kept]
+    assert test.title[0].value == "Studies"
+
+
 def test_another_persons_draft_and_result_are_refused(make_bench: Benches) -> None:
     bench = make_bench()
     identifier = bench.drafts.create("administrator", "Draft", "x")

@@ -35,12 +35,21 @@ def render() -> None:
         return
     draft = bench.drafts.get(identifier, person.account)
     st.title(literal(draft.title))
+    _delete(bench, person, draft)
     if draft.submitted_digest is not None:
         st.success("This draft was submitted; the study cannot change any more.")
         st.page_link(page("study"), label="Open the study", query_params={"id": draft.submitted_digest})
         st.code(draft.text, language="yaml")
         return
     _editor(bench, person, draft)
+
+
+def _delete(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
+    with st.popover("Delete draft"):
+        st.markdown("The text is gone for good; no study that was submitted is touched.")
+        if st.button("Delete it", key="delete"):
+            bench.drafts.remove(draft.id, person.account)
+            st.switch_page(page("studies"))
 
 
 def _editor(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
