@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pandas as pd
 
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cells import HiddenCount, ReleasedCount
 from mpc_backend.analyses.cohort_count import CountResult
 from mpc_backend.analyses.ranking_result import RankingResult
-from mpc_backend.analyses.survival_result import SurvivalResult
+from mpc_backend.analyses.survival_result import ArmSurvival, Curve, Median, SurvivalResult
+
+COUNT = "Int64"
+"""Type of a column of counts: missing where hidden."""
 
 
 def table_of(result: Result) -> pd.DataFrame:
@@ -23,10 +29,80 @@ def table_of(result: Result) -> pd.DataFrame:
     return pd.DataFrame([result.model_dump()])
 
 
+def tables_of(result: Result) -> dict[str, pd.DataFrame]:
+    """Every table of a result by its name; ``table`` is the main one. Only a survival result has others."""
+    others = _survival_tables(result) if isinstance(result, SurvivalResult) else {}
+    return {**others, "table": table_of(result)}
+
+
+def worded(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table to print or save: a hidden count is the word, never blank."""
+    shown = frame.copy()
+    for name in frame.columns[frame.dtypes == COUNT]:
+        shown[name] = frame[name].astype("object").where(frame[name].notna(), "hidden")
+    return shown
+
+
+def _survival_tables(result: SurvivalResult) -> dict[str, pd.DataFrame]:
+    """Groups with medians and restricted means, their contrasts, tests, and the at-risk table."""
+    named = {
+        "log-rank": result.log_rank,
+        "log-rank within strata": result.stratified_log_rank,
+        "weighted log-rank": result.weighted_log_rank,
+    }
+    groups = _counts(pd.DataFrame(_groups(result)), "persons", "events")
+    tables = {
+        "groups": groups.astype(
+            {name: float for name in ("median", "median_lower", "median_upper", "rmst", "rmst_se")}
+        ),
+        "contrasts": pd.DataFrame([one.model_dump() for one in result.rmst_contrasts]),
+        "tests": pd.DataFrame([{"test": name, **one.model_dump()} for name, one in named.items() if one]),
+        "at_risk": _counts(pd.DataFrame(_at_risk(result)), "at_risk", "events", "censored"),
+    }
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def _groups(result: SurvivalResult) -> Iterator[dict[str, Any]]:
+    for arm in result.arms:
+        for kind, curve in _curves(arm):
+            median, mean = curve.median or Median(estimate=None, lower=None, upper=None), curve.rmst
+            yield {
+                "arm": arm.arm,
+                "curve": kind,
+                "persons": _number(arm.n),
+                "events": _number(arm.events),
+                "median": median.estimate,
+                "median_lower": median.lower,
+                "median_upper": median.upper,
+                "tau": mean.tau if mean else None,
+                "rmst": mean.estimate if mean else None,
+                "rmst_se": mean.se if mean else None,
+                "not_shown": curve.why_not or "",
+            }
+
+
+def _at_risk(result: SurvivalResult) -> Iterator[dict[str, Any]]:
+    for arm in result.arms:
+        for row in arm.table:
+            counts = {"at_risk": row.at_risk, "events": row.events, "censored": row.censored}
+            numbers = {name: _number(cell) for name, cell in counts.items()}
+            yield {"arm": arm.arm, "time": row.time, **numbers}
+
+
+def _counts(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
+    return frame.astype({name: COUNT for name in names if name in frame})
+
+
+def _curves(arm: ArmSurvival) -> Iterator[tuple[str, Curve]]:
+    yield "main", arm.curve
+    if arm.crude is not None:
+        yield "crude", arm.crude
+
+
 def _count(result: CountResult) -> pd.DataFrame:
     named = [("population", result.population), *((step.label, step.count) for step in result.steps)]
     frame = pd.DataFrame({"step": [name for name, _ in named], "state": [cell.state for _, cell in named]})
-    frame["persons"] = pd.array([_number(cell) for _, cell in named], dtype="Int64")
+    frame["persons"] = pd.array([_number(cell) for _, cell in named], dtype=COUNT)
     return frame
 
 
@@ -38,8 +114,7 @@ def _survival(result: SurvivalResult) -> pd.DataFrame:
     rows = [
         {"arm": arm.arm, "curve": kind, **step.model_dump()}
         for arm in result.arms
-        for kind, curve in (("main", arm.curve), ("crude", arm.crude))
-        if curve is not None
+        for kind, curve in _curves(arm)
         for step in curve.steps
     ]
     return pd.DataFrame(rows, columns=["arm", "curve", "time", "estimate", "se", "lower", "upper"])

@@ -23,12 +23,21 @@ from mpc_backend.planner import plan as make_plan
 from workbench.client import PATIENCE_SECONDS, Answer, Client, connect
 from workbench.consortium import StudyView
 from workbench.errors import REFUSED, ClientError, DraftError
+from workbench.frames import tables_of, worded
 from workbench.identities import Identity, load_identity, pinned_federation
 from workbench.plan_view import plan_frame
 from workbench.store import now
 from workbench.study_check import Finding, complete_study, open_fields, template
 from workbench.study_check import check as check_study
 from workbench.study_words import explain_study
+
+HEADINGS = {
+    "groups": "Groups, with median and restricted mean time",
+    "contrasts": "Differences in restricted mean time",
+    "tests": "Tests",
+    "at_risk": "At risk, with events and censorings so far",
+    "table": "Curves",
+}
 
 study_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
@@ -184,7 +193,7 @@ def run(
         Path | None, typer.Option(help="A patient's facts as a JSON object, for a ranking.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for result.json, table.csv, receipt.json.")
+        Path | None, typer.Option(help="Folder for result.json, every table as CSV, receipt.json.")
     ] = None,
     timeout: Timeout = PATIENCE_SECONDS,
     pin: Pin = None,
@@ -210,7 +219,7 @@ def results(
     federation: Federated,
     identity: Keys,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for result.json, table.csv, receipt.json.")
+        Path | None, typer.Option(help="Folder for result.json, every table as CSV, receipt.json.")
     ] = None,
     timeout: Timeout = PATIENCE_SECONDS,
     pin: Pin = None,
@@ -341,16 +350,20 @@ def _deliver(answer: Answer, output: Path | None, as_json: bool) -> None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "result.json").write_text(answer.result.model_dump_json(indent=1), encoding="utf-8")
         (output / "receipt.json").write_text(answer.receipt.model_dump_json(indent=1), encoding="utf-8")
-        answer.table.to_csv(output / "table.csv", index=False)
+        for name, table in tables_of(answer.result).items():
+            worded(table).to_csv(output / f"{name}.csv", index=False)
     if as_json:
         body: dict[str, Any] = {"run_id": answer.run_id, "result": answer.result.model_dump(mode="json")}
         typer.echo(json.dumps(body, indent=1))
         return
-    typer.echo(answer.table.to_string(index=False))
+    for note in answer.result.notes:  # a ranking's first one is the warning, to be read before any number
+        typer.echo(note)
+    tables = tables_of(answer.result)
+    for name, table in tables.items():
+        heading = [] if len(tables) == 1 else ["", HEADINGS[name]]
+        typer.echo("\n".join([*heading, worded(table).to_string(index=False, na_rep="–")]))
     for withheld in answer.result.suppressed:
         typer.echo(f"withheld: {withheld.what}: {withheld.why}")
-    for note in answer.result.notes:
-        typer.echo(note)
     typer.echo(f"run {answer.run_id}")
 
 
