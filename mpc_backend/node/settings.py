@@ -46,7 +46,10 @@ class NodeSettings(FileSettings):
         float, Field(ge=0, description="How long a running job may go on after a stop was asked for.")
     ] = 10.0
     housekeeping_seconds: Annotated[
-        float, Field(gt=0, description="How often expired studies and runs that wait in vain are looked for and ended.")
+        float,
+        Field(
+            gt=0, description="How often expired studies and runs that wait in vain are looked for and ended."
+        ),
     ] = 60.0
     waiting_seconds: Annotated[
         float,
