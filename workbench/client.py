@@ -3,7 +3,7 @@
 from workbench.client import connect
 
 consortium = connect("federation.json", "keys/")
-answer = consortium.study("second-line").run("survival")
+answer = consortium.study("second-line").run("comparison")
 answer.table           # pandas
 answer.result          # the typed result, with what was suppressed and why
 answer.receipt         # signed by every node; `tessera verify` checks it offline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from governance.study import StudyProtocol
 from mpc_backend.client.answers import RunLine
 from tests.workbench.answering import run_line
 from tests.workbench.conftest import EXAMPLES, Consortium
+from workbench import client
 from workbench.asking import spent_of
 from workbench.drafts import LONGEST_DRAFT, Drafts
 from workbench.errors import DraftError
@@ -35,6 +37,14 @@ def test_every_example_is_completed_checked_and_explained(consortium: Consortium
         assert study.title in words
         assert "Operator 1, Operator 2, Operator 3 and Operator 4" in words
         assert "FILLED IN" not in words
+
+
+def test_the_client_is_described_with_an_example_that_exists(consortium: Consortium) -> None:
+    study = consortium.study("survival")
+    page = (EXAMPLES.parent / "docs" / "workbench.md").read_text(encoding="utf-8")
+    for text in (client.__doc__ or "", page):
+        (called,) = re.findall(r'consortium\.study\("(.+?)"\)\.run\("(.+?)"\)', text)
+        assert called == (study.short_name, study.analyses[0].id)
 
 
 def test_the_words_of_the_ranking_name_what_leaves_and_spare_the_reader_sixty_markers(
