@@ -53,7 +53,7 @@ def _survival_tables(result: SurvivalResult) -> dict[str, pd.DataFrame]:
     groups = _counts(pd.DataFrame(_groups(result)), "persons", "events")
     tables = {
         "groups": groups.astype(
-            {name: float for name in ("median", "median_lower", "median_upper", "rmst", "rmst_se")}
+            dict.fromkeys(("median", "median_lower", "median_upper", "rmst", "rmst_se"), float)
         ),
         "contrasts": pd.DataFrame([one.model_dump() for one in result.rmst_contrasts]),
         "tests": pd.DataFrame([{"test": name, **one.model_dump()} for name, one in named.items() if one]),
