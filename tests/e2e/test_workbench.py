@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -177,4 +178,5 @@ def shows_as_written(visitor: Visitor, *texts: str) -> None:
         "b",
     ):
         assert main.locator(made).count() == 0, made
-    assert main.locator("code", has_text="c").filter(has_not_text="second-line").count() == 0
+    ours = re.compile(r"second-line|^[0-9a-f]{64}$")
+    assert main.locator("code", has_text="c").filter(has_not_text=ours).count() == 0
