@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import Account, Visitor
+from tests.e2e.conftest import PATIENCE_MS, Account, Visitor
 from workbench.demo.hospital import Hospital
 from workbench.demo.runner import Demonstration
 from workbench.demo.workbenches import Workbenches
@@ -157,7 +157,7 @@ def test_a_feasibility_count_shows_counts_left_and_staleness(visit: Visit, world
     page.locator(CHART).first.wait_for()
     visitor.shot("feasibility-count")
     editor = page.get_by_label("Cohort definition")
-    expect(editor).not_to_have_value("")
+    expect(editor).not_to_have_value("", timeout=PATIENCE_MS)
     editor.fill(editor.input_value().replace("18 or more", "65 or more"))
     editor.press("Control+Enter")
     visitor.sees("edited since last count")

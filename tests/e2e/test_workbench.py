@@ -15,7 +15,7 @@ from governance.study import StudyProtocol
 from site_connector.mailbox import Mailbox
 from site_connector.models import AttritionStep, CohortPreview, DryRun
 from site_connector.plain import JOINER
-from tests.e2e.conftest import Account, Visitor
+from tests.e2e.conftest import PATIENCE_MS, Account, Visitor
 from tests.workbench.foreign import DESCRIPTION, LABEL, MARKS, ORGANISATION, TITLE, with_foreign_texts
 from workbench.demo.layout import Layout, people
 from workbench.demo.studies import example_study
@@ -84,7 +84,7 @@ def test_a_cohort_is_checked_and_said_in_words_and_survives_a_reload(
     visitor.sign_in(account.name, account.password, "/count")
     visitor.sees("The person must have been under continuous observation for at least 365 days")
     editor = visitor.page.get_by_label("Cohort definition")
-    expect(editor).not_to_have_value("")
+    expect(editor).not_to_have_value("", timeout=PATIENCE_MS)
     text = editor.input_value()
     editor.fill(text.replace("enter on", "enter of"))
     editor.press("Control+Enter")
@@ -95,7 +95,9 @@ def test_a_cohort_is_checked_and_said_in_words_and_survives_a_reload(
     visitor.sees("at least 180 days")
     visitor.page.reload()
     visitor.sees("at least 180 days")
-    expect(visitor.page.get_by_label("Cohort definition")).to_have_value(text.replace("365", "180"))
+    expect(visitor.page.get_by_label("Cohort definition")).to_have_value(
+        text.replace("365", "180"), timeout=PATIENCE_MS
+    )
     visitor.shot("cohort-in-words")
 
 
