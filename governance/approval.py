@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field
 
 from governance.bounds import check_texts
-from governance.document import CLOCK_SKEW, Digest, Document, Slug, UtcTime, Words
+from governance.document import Digest, Document, Slug, UtcTime, Words, check_not_ahead
 from governance.envelope import D, Envelope, open_document, peek_document
 from governance.errors import (
     DocumentError,
@@ -128,6 +128,7 @@ def check_study(federation: Federation, study: StudyProtocol) -> None:
         FederationMismatch: written for another federation file or protocol.
         DocumentError: names a site the federation does not have, or holds a cohort that does not parse.
         PolicyRefused: releases smaller cells than the federation allows, or one key holds two duties.
+        NotListed: the federation lists its investigators, and one who proposes or asks is not among them.
     """
     if study.federation != federation.digest:
         raise FederationMismatch(
@@ -151,7 +152,7 @@ def check_study(federation: Federation, study: StudyProtocol) -> None:
 
 
 def _check_duties(federation: Federation, study: StudyProtocol) -> None:
-    """Who asks must not be who approves or computes."""
+    """Who asks must not be who approves or computes, and must be listed where there is a list."""
     held = set(federation.signing_keys())
     askers = {"investigator": study.investigator.key}
     askers |= {f"recipient {person.id}": person.signing_key for person in study.recipients}
@@ -160,6 +161,7 @@ def _check_duties(federation: Federation, study: StudyProtocol) -> None:
             raise PolicyRefused(
                 f"the key of {who} also belongs to a node, connector or steward; use separate keys"
             )
+        federation.check_listed(f"the study's {who}", key)
 
 
 def read_statement(
@@ -172,7 +174,8 @@ def read_statement(
 
     Raises:
         ForeignSignature: signed by another key, for another study, or for a site the study does not name.
-        DocumentError: no such statement, more signatures than one, or dated ahead of ``now``.
+        DocumentError: no such statement, or more signatures than one.
+        DatedAhead: dated ahead of ``now``.
     """
     kind = STATEMENTS.get(envelope.payloadType)
     if kind is None:
@@ -197,12 +200,14 @@ def read_statement(
 
 
 def _check_date(said: Statement, now: datetime) -> None:
-    """A decision from the future would outweigh every later one. A withdrawal counts whatever its date."""
-    if isinstance(said, Withdrawal):
-        return
-    dated = said.decided_at if isinstance(said, SiteDecision) else said.submitted_at
-    if dated > now + CLOCK_SKEW:
-        raise DocumentError(f"the statement is dated {dated}, ahead of {now}; set the clock and sign anew")
+    """A decision from the future would outweigh every later one. A withdrawal counts whatever its date: nothing
+    outweighs it anyway, and a wrong clock must not keep a hospital in.
+    """
+    match said:
+        case InvestigatorSubmission():
+            check_not_ahead("the submission", said.submitted_at, now)
+        case SiteDecision():
+            check_not_ahead(f"the decision of {said.site}", said.decided_at, now)
 
 
 def _entitled(federation: Federation, study: StudyProtocol, claimed: Statement) -> tuple[str, str]:
@@ -232,7 +237,7 @@ def read_statements(
     approval may be dated ahead of ``now``; on equal times the refusal counts.
 
     Raises:
-        ForeignSignature, DocumentError: any envelope at fault, see `read_statement`.
+        ForeignSignature, DocumentError, DatedAhead: any envelope at fault, see `read_statement`.
     """
     submission: InvestigatorSubmission | None = None
     decisions: dict[str, SiteDecision] = {}

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
 from governance.canonical import canonical_json, parse_canonical, sha256_hex
-from governance.errors import DocumentError
+from governance.errors import DatedAhead, DocumentError
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of ours another party's clock may run."""
@@ -30,6 +30,20 @@ def _utc(value: datetime) -> datetime:
 def utc_text(value: datetime) -> str:
     """A time as documents carry it: whole seconds, UTC, ``Z``."""
     return _utc(value).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def check_not_ahead(what: str, dated: datetime, now: datetime) -> None:
+    """Refuse what is dated ahead of our clock by more than `CLOCK_SKEW`.
+
+    Raises:
+        DatedAhead: with both times.
+    """
+    if dated > now + CLOCK_SKEW:
+        raise DatedAhead(
+            f"{what} is dated {utc_text(dated)}, more than {CLOCK_SKEW.seconds // 60} minutes ahead of "
+            f"{utc_text(now)}, which is what the clock here says; set the clock that is wrong and, if it was the "
+            f"signer's, sign anew"
+        )
 
 
 def _base64_of(length: int) -> AfterValidator:

@@ -2,12 +2,14 @@
 
     GovernanceError
     ├── DocumentError            a document is malformed; the message names the path of the field
+    │   └── DatedAhead           it is dated later than our clock and a small skew allow
     ├── KeyFileError             a key cannot be read or would be overwritten
     ├── SealError                a sealed message does not open with this key and context
     ├── SignatureError           a signature is missing or does not verify
     │   └── ForeignSignature     the signature is sound, but its key may not sign this document
     ├── FederationMismatch       a document belongs to another federation than the pinned one
     ├── PolicyRefused            a document asks for more than the federation or the law of its kind allows
+    │   └── NotListed            the federation file lists who may propose and ask, and this key is not listed
     ├── NotPermitted             the documents are sound and still do not allow this now
     │   ├── NotApproved          signatures are still missing, or a hospital declined
     │   ├── NotYetValid          before the study's first day
@@ -38,6 +40,10 @@ class DocumentError(GovernanceError, ValueError):
     """A document is malformed; the message names the path of the field."""
 
 
+class DatedAhead(DocumentError):
+    """A document is dated ahead of our clock by more than the skew that is allowed; says both times."""
+
+
 class KeyFileError(GovernanceError):
     """A key file cannot be read, has the wrong kind, or would be overwritten."""
 
@@ -60,6 +66,10 @@ class FederationMismatch(GovernanceError):
 
 class PolicyRefused(GovernanceError):
     """A document asks for more than the federation allows."""
+
+
+class NotListed(PolicyRefused):
+    """The federation file lists investigators, and this key belongs to none of them."""
 
 
 class NotPermitted(GovernanceError):

@@ -1,4 +1,4 @@
-"""The federation file: who runs nodes, which hospitals take part, their keys, the protocol between the nodes.
+"""The federation file: who runs nodes, which hospitals take part, who may propose studies, their keys, the protocol.
 
 It is agreed out of band. Every party pins its digest when it is set up, every study carries that digest, and
 any mismatch is refused.
@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from cryptography import x509
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from governance.canonical import parse_json
 from governance.disclosure import SMALLEST_MINIMUM_CELL
 from governance.document import Document, Part, PublicKey, SealingPublicKey, Slug, Words
-from governance.errors import DocumentError, FederationMismatch
+from governance.errors import DocumentError, FederationMismatch, NotListed
 from governance.files import replace_file
+from governance.keys import key_id
 from governance.protocols import NODES_OF, ProtocolName
 
 
@@ -65,10 +66,20 @@ class SiteEntry(Part):
     steward_key: PublicKey
 
 
+class InvestigatorEntry(Part):
+    """Somebody who may propose studies and ask for runs, and the institution that answers for the key."""
+
+    id: Slug
+    organisation: Words
+    signing_key: PublicKey
+
+
 class Federation(Document):
     """Nodes in the order of their index, sites, and what they agreed on.
 
     ``release_floor``: no study may release cells smaller than this, whatever its own policy says.
+    ``investigators``: the only ones who may propose studies and ask for runs. Without the list every key may, and the
+    canonical bytes do not mention it.
     """
 
     payload_type = "application/vnd.tessera.federation+json"
@@ -80,6 +91,14 @@ class Federation(Document):
     release_floor: Annotated[int, Field(ge=SMALLEST_MINIMUM_CELL, le=10_000)] = SMALLEST_MINIMUM_CELL
     nodes: tuple[NodeEntry, ...]
     sites: Annotated[tuple[SiteEntry, ...], Field(min_length=1)]
+    investigators: Annotated[tuple[InvestigatorEntry, ...], Field(min_length=1)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_list(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        value: dict[str, Any] = fields(self)
+        if self.investigators is None:
+            del value["investigators"]
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -92,13 +111,29 @@ class Federation(Document):
         _distinct("data address", (node.data_address for node in self.nodes))
         _distinct("sealing key", (node.sealing_key for node in self.nodes))
         _distinct("site id", (site.id for site in self.sites))
-        _distinct("signing key", self.signing_keys())
+        listed = self.investigators or ()
+        _distinct("investigator id", (one.id for one in listed))
+        _distinct("signing key", (*self.signing_keys(), *(one.signing_key for one in listed)))
         return self
 
     def signing_keys(self) -> tuple[str, ...]:
         """Every Ed25519 key of nodes, connectors and stewards; no two may be equal (separation of duties)."""
         sites = [key for site in self.sites for key in (site.connector_key, site.steward_key)]
         return tuple([node.identity_key for node in self.nodes] + sites)
+
+    def check_listed(self, who: str, key: str) -> None:
+        """Refuse a key that is none of the investigators', if there is a list of them. ``who``: whose key, for people.
+
+        Raises:
+            NotListed: names the key by its id, and those that are listed.
+        """
+        if self.investigators is None or any(one.signing_key == key for one in self.investigators):
+            return
+        known = ", ".join(one.id for one in self.investigators)
+        raise NotListed(
+            f"{who} has key {key_id(key)}, which belongs to none of the investigators that federation {self.name!r} "
+            f"lists ({known}); sign with a listed key, or ask the members to agree on a file that lists this one"
+        )
 
     def node(self, which: str | int) -> NodeEntry:
         """The node with this id or index.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from governance.canonical import parse_json
 from governance.disclosure import SMALLEST_MINIMUM_CELL
 from governance.document import explain_validation
 from governance.errors import DocumentError
-from governance.federation import Federation, NodeEntry, SiteEntry
+from governance.federation import Federation, InvestigatorEntry, NodeEntry, SiteEntry
 from governance.files import write_new
 
 federation_app = typer.Typer(
@@ -32,8 +31,9 @@ def make(
         list[Path],
         typer.Argument(
             metavar="ENTRY...",
-            help="The `entry.json` of every node and every hospital, in any order, as `tessera node init` and "
-            "`tessera site init` wrote them.",
+            help="The `entry.json` of every node, hospital and investigator, in any order, as `tessera node init`, "
+            "`tessera site init` and `tessera workbench users add` wrote them. With no investigator's entry, "
+            "anyone may propose studies.",
         ),
     ],
     name: Annotated[str, typer.Option(help="The federation's name.")],
@@ -49,15 +49,20 @@ def make(
 
     The same entries and options give the same digest for every member that makes the file.
     """
-    nodes, sites = _sorted_entries(entries)
+    found = [_entry(entry) for entry in entries]
     federation = Federation.from_value(
         {
             "name": name,
             "version": version,
             "protocol": protocol,
             "release_floor": release_floor,
-            "nodes": [node.model_dump(mode="json") for node in nodes],
-            "sites": [site.model_dump(mode="json") for site in sites],
+            # The order in which the files are given does not matter.
+            "nodes": sorted((one for one in found if isinstance(one, NodeEntry)), key=lambda one: one.index),
+            "sites": sorted((one for one in found if isinstance(one, SiteEntry)), key=lambda one: one.id),
+            "investigators": sorted(
+                (one for one in found if isinstance(one, InvestigatorEntry)), key=lambda one: one.id
+            )
+            or None,
         }
     )
     try:
@@ -75,28 +80,25 @@ def digest(file: Annotated[Path, typer.Argument(help="A federation file.")]) -> 
     typer.echo(Federation.load(file).digest)
 
 
-def _sorted_entries(files: Sequence[Path]) -> tuple[list[NodeEntry], list[SiteEntry]]:
-    """Nodes by index and hospitals by id, so that the order in which files are given does not matter."""
-    found = [_entry(file) for file in files]
-    nodes = [one for one in found if isinstance(one, NodeEntry)]
-    sites = [one for one in found if isinstance(one, SiteEntry)]
-    return sorted(nodes, key=lambda node: node.index), sorted(sites, key=lambda site: site.id)
-
-
-def _entry(file: Path) -> NodeEntry | SiteEntry:
+def _entry(file: Path) -> NodeEntry | SiteEntry | InvestigatorEntry:
     """One member's public entry.
 
     Raises:
-        DocumentError: unreadable, or no entry of a node or a hospital; names the file.
+        DocumentError: unreadable, or no entry of a node, a hospital or an investigator; names the file.
     """
     try:
         value = parse_json(file.read_bytes())
-        kind = NodeEntry if isinstance(value, dict) and "tls_certificate" in value else SiteEntry
-        return kind.model_validate_json(file.read_bytes())
+        fields = value if isinstance(value, dict) else {}
+        if "tls_certificate" in fields:
+            return NodeEntry.model_validate(value)
+        if "signing_key" in fields:
+            return InvestigatorEntry.model_validate(value)
+        return SiteEntry.model_validate(value)
     except OSError as error:
         raise DocumentError(f"{file}: cannot be read: {error.strerror}") from error
     except (DocumentError, ValueError) as error:
         why = explain_validation("entry", error) if isinstance(error, ValidationError) else str(error)
         raise DocumentError(
-            f"{file}: not the `entry.json` that `tessera node init` or `tessera site init` wrote: {why}"
+            f"{file}: not the `entry.json` that `tessera node init`, `tessera site init` or `tessera workbench users "
+            f"add` wrote: {why}"
         ) from error

@@ -9,9 +9,9 @@ from typing import ClassVar
 from pydantic import Field, JsonValue
 
 from governance.bounds import check_cohort_within
-from governance.document import CLOCK_SKEW, Digest, Document, Nonce, Part, PublicKey, Slug, UtcTime
+from governance.document import Digest, Document, Nonce, Part, PublicKey, Slug, UtcTime, check_not_ahead
 from governance.envelope import Envelope, open_document, peek_document
-from governance.errors import DocumentError, ForeignParameters, OverBudget, Replayed, UnknownRequester
+from governance.errors import ForeignParameters, OverBudget, Replayed, UnknownRequester
 from governance.federation import Federation
 from governance.study import COHORT_LEFT_OPEN, Recipient, StudyAnalysis, StudyProtocol
 
@@ -68,9 +68,11 @@ def check_run_request(
         SignatureError, DocumentError: malformed, or not signed by the key it names.
         UnknownRequester: the signer is no recipient of this study, asks on another's behalf, or brings a
             secret query without being a physician.
+        NotListed: the federation lists its investigators, and the signer is not among them.
         UnknownAnalysis: the study names no such analysis.
         ForeignParameters: parameters or commitments outside the study's bounds.
-        NotYetValid, Expired: outside the study's time, or the request is dated ahead of our clock.
+        NotYetValid, Expired: outside the study's time.
+        DatedAhead: the request is dated ahead of our clock.
         Replayed: the nonce was seen before.
         OverBudget: no runs left.
     """
@@ -83,13 +85,11 @@ def check_run_request(
     asker = study.recipient(request.requester_key)
     if asker.id != request.recipient:
         raise UnknownRequester(f"the signer may not ask for results to be sealed to {request.recipient!r}")
+    federation.check_listed(f"the signer of the run request, {asker.id},", request.requester_key)
     analysis = study.analysis(request.analysis)
     study.check_time(now)
     study.check_time(request.created_at)
-    if request.created_at > now + CLOCK_SKEW:
-        raise DocumentError(
-            f"the request is dated {request.created_at}, ahead of {now}; set the clock and ask anew"
-        )
+    check_not_ahead("the run request", request.created_at, now)
     _check_parameters(study, analysis, request)
     _check_commitments(federation, asker, request)
     check_budget(study, request, spent)

@@ -15,7 +15,14 @@ import structlog
 
 from governance.approval import check_approved, read_statements
 from governance.envelope import Envelope, open_document, peek_document
-from governance.errors import DocumentError, Expired, GovernanceError, NotPermitted, SignatureError
+from governance.errors import (
+    DatedAhead,
+    DocumentError,
+    Expired,
+    GovernanceError,
+    NotPermitted,
+    SignatureError,
+)
 from governance.federation import Federation
 from governance.run_request import RunRequest, check_run_request
 from governance.study import StudyProtocol
@@ -39,6 +46,7 @@ from site_connector.loading import last_report
 from site_connector.mailbox import Mailbox
 from site_connector.models import DryRun, Upload
 from site_connector.nodes import NodeLink
+from site_connector.turns import Turns
 from site_connector.uploading import Uploader
 
 log = structlog.get_logger()
@@ -66,6 +74,7 @@ class Connector:
         self._nodes, self._clock = nodes, clock
         settings = directory.settings()
         self._site, self._synthetic = settings.id, settings.synthetic_data
+        self._turns, self._dry_runs = Turns(), settings.dry_runs_per_round
         self._intake = Intake(federation, self._site, mailbox)
         self._judge_anew = {
             one.digest for one in self._intake.studies.values() if one.disclosure.release == "exact"
@@ -125,7 +134,7 @@ class Connector:
     # ---- the steps of a round
 
     def _make_dry_runs(self, now: datetime) -> None:
-        """A dry run for every study that has none on the data now in place.
+        """A dry run for studies that have none on the data now in place: a few in each round, by turns.
 
         After a start also for studies of exact release: the settings may say something else of the data now.
         """
@@ -135,11 +144,17 @@ class Connector:
             for digest in self._intake.studies:
                 self._mailbox.put_note(digest, str(error))
             return
-        for digest, made_on in self._mailbox.dry_run_snapshots().items():
-            stale = made_on != snapshot or digest in self._judge_anew
-            if stale and not self._mailbox.uploads(digest):
-                self._make_dry_run(self._intake.studies[digest], snapshot, now)
-        self._judge_anew.clear()
+        made_on = self._mailbox.dry_run_snapshots()
+        lacking = [
+            study
+            for digest, study in self._intake.studies.items()
+            if (made_on[digest] != snapshot or digest in self._judge_anew)
+            and now <= study.validity.not_after
+            and not self._mailbox.uploads(digest)
+        ]
+        for study in self._turns.take(lacking, self._dry_runs):
+            self._make_dry_run(study, snapshot, now)
+            self._judge_anew.discard(study.digest)
 
     def _make_dry_run(self, study: StudyProtocol, snapshot: str, now: datetime) -> None:
         try:
@@ -181,7 +196,7 @@ class Connector:
         except Expired as error:
             self._abandon(upload, self._mailbox.manifest(upload.upload_id), str(error), now)
             return False
-        except (NotPermitted, DecisionRefused) as error:
+        except (NotPermitted, DatedAhead, DecisionRefused) as error:
             log.warning("upload held back", study=upload.study, upload=upload.upload_id, why=str(error))
             return False
         return True
@@ -237,6 +252,8 @@ class Connector:
                 self._finish_uploads(now)
         except NotPermitted:
             return
+        except DatedAhead as error:  # our clock was set back; what waits for it need not wait for other data
+            self._mailbox.put_note(study.digest, str(error))
         except (CannotEvaluate, EvaluationFailed, NoData, DecisionRefused) as error:
             self._give_up(study, str(error))
         except Exception as error:

@@ -41,6 +41,9 @@ class SiteSettings(FileSettings):
     id: Annotated[Slug, Field(description="The site's name in the federation file.")]
     name: Annotated[Words, Field(description="The hospital's name, as people read it.")]
     poll_seconds: Annotated[float, Field(gt=0, description="Pause between two looks at the nodes.")] = 2.0
+    dry_runs_per_round: Annotated[
+        int, Field(ge=1, description="Dry runs between two looks at the nodes; investigators take turns.")
+    ] = 4
     synthetic_data: Annotated[
         bool,
         Field(description="Whether the loaded data are synthetic or public, so that exact release may be."),

@@ -1,11 +1,13 @@
 """Taking in what nodes hold: every signature is checked here again, and nothing else is believed.
 
 A node may withhold things, repeat them or make them up. Whatever does not verify is left out and logged once;
-what one node withholds, another delivers.
+what one node withholds, another delivers. Nor does one node hold up the others: what it has not handed out in time is
+asked for in the next round.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -13,7 +15,7 @@ import structlog
 
 from governance.approval import InvestigatorSubmission, check_study, read_statement
 from governance.envelope import Envelope
-from governance.errors import GovernanceError
+from governance.errors import DatedAhead, GovernanceError
 from governance.federation import Federation
 from governance.study import StudyProtocol
 from mpc_backend.client.errors import NodeRefused
@@ -21,6 +23,9 @@ from site_connector.mailbox import Mailbox
 from site_connector.nodes import NodeLink
 
 log = structlog.get_logger()
+
+SECONDS_FOR_A_NODE = 60.0
+"""How long one round goes on asking one node for what is new there."""
 
 
 class Intake:
@@ -52,6 +57,7 @@ class Intake:
             NodeUnreachable, NodeRefused: what was taken so far stays. One study that cannot be read is left out
                 alone.
         """
+        until = time.monotonic() + SECONDS_FOR_A_NODE
         self._waiting.pop(node.node, None)
         every = {**self._amendments, **self._studies}
         listed = node.studies_concerning(self._site, every)
@@ -60,30 +66,34 @@ class Intake:
             key = (node.node, one.digest)
             if one.digest in self._refused or self._taken.get(key) == one.revision:
                 continue
+            if time.monotonic() > until:
+                log.warning("node is slow, the rest is asked for in the next round", node=node.node)
+                return
             known = every.get(one.digest)
             taken = self._meet(node, one.digest, now) if known is None else self._follow(node, known, now)
             if taken:
                 self._taken[key] = one.revision
 
     def _follow(self, node: NodeLink, study: StudyProtocol, now: datetime) -> bool:
-        """Take in what is newly said about a known study; False if the node does not say it."""
+        """Take in what is newly said about a known study; False if it is to be asked for again."""
         try:
             _, envelopes = node.study(study.digest)
         except NodeRefused as error:
             self._complain(node, study.digest, str(error))
             return False
-        self._put(study, self._verified(node, study, envelopes), now)
-        return True
+        statements, complete = self._verified(node, study, envelopes, now)
+        self._put(study, statements, now)
+        return complete
 
     def _meet(self, node: NodeLink, digest: str, now: datetime) -> bool:
-        """Take in a new study, once its investigator signed it; False if the node does not hand it out."""
+        """Take in a new study, once its investigator signed it; False if it is to be asked for again."""
         found = self._fetched(node, digest)
         if found is None:
             return False
-        statements = self._verified(node, *found)
+        statements, complete = self._verified(node, *found, now)
         if self._submitted(statements):
             self._put(found[0], statements, now)
-        return True
+        return complete
 
     def _fetched(self, node: NodeLink, digest: str) -> tuple[StudyProtocol, Sequence[Envelope]] | None:
         """A study that concerns this site and may be proposed in this federation, with what is said about it."""
@@ -111,20 +121,26 @@ class Intake:
         return amended is not None and amended.investigator.key == study.investigator.key
 
     def _verified(
-        self, node: NodeLink, study: StudyProtocol, envelopes: Sequence[Envelope]
-    ) -> list[Envelope]:
-        found = []
+        self, node: NodeLink, study: StudyProtocol, envelopes: Sequence[Envelope], now: datetime
+    ) -> tuple[list[Envelope], bool]:
+        """The sound statements, and whether they are all there will be: what is dated ahead of our clock is refused
+        now, but may be sound once that time has come.
+        """
+        found, complete = [], True
         for envelope in envelopes:
             key = envelope.digest
             if key in self._refused or key in self._kept:
                 continue
             try:
-                read_statement(self._federation, study, envelope)
+                read_statement(self._federation, study, envelope, now)
+            except DatedAhead as error:
+                self._complain(node, key, str(error))
+                complete = False
             except GovernanceError as error:
                 self._refuse(node, key, str(error))
-                continue
-            found.append(envelope)
-        return found
+            else:
+                found.append(envelope)
+        return found, complete
 
     @staticmethod
     def _submitted(statements: list[Envelope]) -> bool:

@@ -122,8 +122,7 @@ class Client:
             InvestigatorSubmission(study_digest=study.digest, submitted_at=now()), self.identity.signing
         )
         with NodeSet(self.federation) as nodes:
-            nodes.post_study(study)
-            nodes.post_envelope(study.digest, said)
+            nodes.submit(study, said)
 
 
 class Study:

@@ -4,11 +4,12 @@ that this person uses them in, by its digest.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from governance.errors import FederationMismatch
-from governance.federation import Federation
+from governance.federation import Federation, InvestigatorEntry
 from governance.files import replace_file
 from governance.keys import SealingKey, SigningKey
 from workbench.errors import ClientError
@@ -16,6 +17,8 @@ from workbench.errors import ClientError
 SIGNING_FILE = "signing.pem"
 SEALING_FILE = "sealing.pem"
 PIN_FILE = "federation.sha256"
+ENTRY_FILE = "entry.json"
+LONGEST_ID = 63
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,20 @@ def create_identity(folder: Path, passphrase: bytes | None = None) -> Identity:
     identity.signing.save(folder / SIGNING_FILE, passphrase)
     identity.sealing.save(folder / SEALING_FILE, passphrase)
     return identity
+
+
+def write_entry(folder: Path, account: str, organisation: str) -> InvestigatorEntry:
+    """Write the person's public entry for a federation file that lists its investigators, beside the keys.
+
+    Raises:
+        ClientError: the folder holds no keys.
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", f"{organisation} {account}".lower()).strip("-")
+    named = words if words[:1].isalpha() else f"i-{words}"
+    key = load_identity(folder).signing.public
+    entry = InvestigatorEntry(id=named[:LONGEST_ID], organisation=organisation, signing_key=key)
+    replace_file(folder / ENTRY_FILE, entry.model_dump_json(indent=2).encode())
+    return entry
 
 
 def load_identity(folder: Path, passphrase: bytes | None = None) -> Identity:

@@ -47,14 +47,20 @@ def add(
     display_name: Annotated[str, typer.Option(help="Shown to the person.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="Read the password from this file.")] = None,
 ) -> None:
-    """Add an account, make its keys, and print the public keys a study names it by."""
-    from workbench.identities import create_identity  # noqa: PLC0415
+    """Add an account, make its keys and `entry.json`, and print the public keys a study names it by.
+
+    The entry is for a federation file that lists who may propose studies and ask for runs.
+    """
+    from workbench.identities import ENTRY_FILE, create_identity, write_entry  # noqa: PLC0415
 
     accounts = _accounts(context)
     accounts.add(name, _password(password_file), role, display_name)
-    identity = create_identity(context.obj.identities / name)
+    folder = context.obj.identities / name
+    identity = create_identity(folder)
+    write_entry(folder, name, context.obj.title)
     typer.echo(f"account {name} added as {', '.join(role)}")
     typer.echo(f"signing_key: {identity.signing.public}\nsealing_key: {identity.sealing.public}")
+    typer.echo(f"entry: {folder / ENTRY_FILE}")
 
 
 @users_app.command("list")

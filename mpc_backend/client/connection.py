@@ -120,6 +120,11 @@ class NodeClient:
         """Hand a study over; repeating it is harmless."""
         self.post("/v1/studies", study.canonical())
 
+    def submit(self, study: StudyProtocol, submission: Envelope) -> None:
+        """Hand a study over with its investigator's signature; repeating it is harmless."""
+        body = {"study": study.model_dump(mode="json"), "submission": submission.model_dump(mode="json")}
+        self.post("/v1/submissions", canonical_json(body))
+
     def post_envelope(self, study_digest: str, envelope: Envelope) -> None:
         """Hand a signed statement about a study over; repeating it is harmless."""
         self.post(f"/v1/studies/{study_digest}/envelopes", envelope.canonical())

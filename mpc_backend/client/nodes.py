@@ -193,6 +193,16 @@ class NodeSet:
         self.check_all_answer("a study")
         self.each(lambda node: node.post_study(study))
 
+    def submit(self, study: StudyProtocol, submission: Envelope) -> None:
+        """Give a study with its investigator's signature to every node, if all of them answer.
+
+        Raises:
+            NothingSent: one does not.
+            NodeUnreachable, NodeRefused: the first that failed after all.
+        """
+        self.check_all_answer("a study")
+        self.each(lambda node: node.submit(study, submission))
+
     def post_envelope(self, study_digest: str, envelope: Envelope) -> None:
         """Give a signed statement about a study to every node."""
         self.each(lambda node: node.post_envelope(study_digest, envelope))

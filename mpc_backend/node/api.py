@@ -38,10 +38,12 @@ from mpc_backend.node.runs import PostedRun, post_run, readiness, run_view
 from mpc_backend.node.service import NodeService
 from mpc_backend.node.studies import (
     LARGEST_STUDY,
+    PostedSubmission,
     envelopes_of,
     find_study,
     post_envelope,
     post_study,
+    post_submission,
     study_state,
 )
 from mpc_backend.node.uploads import accept, receive
@@ -96,14 +98,20 @@ def _add_studies(app: FastAPI, service: NodeService) -> None:
 
     @app.post("/v1/studies", status_code=201)
     async def add_study(request: Request, response: Response) -> dict[str, Any]:
-        """Keep a study protocol; the body is its canonical JSON."""
-        document = await request.body()
-        if len(document) > LARGEST_STUDY:
-            raise Refusal(
-                "too-large", f"a study of {len(document)} bytes; at most {LARGEST_STUDY} are accepted"
-            )
+        """Keep a study protocol that its investigator signs later; the body is its canonical JSON."""
+        document = _small_enough(await request.body())
         study, new = await run_in_threadpool(post_study, core, document)
         response.status_code = 201 if new else 200
+        return {"digest": study.digest, "new": new}
+
+    @app.post("/v1/submissions", status_code=201)
+    async def add_submission(request: Request, response: Response) -> dict[str, Any]:
+        """Keep a study protocol together with its investigator's signature, or neither; the body has both."""
+        posted = PostedSubmission.from_value(parse_json(await request.body()))
+        document = _small_enough(canonical_json(posted.study))
+        study, new = await run_in_threadpool(post_submission, core, document, posted.submission)
+        response.status_code = 201 if new else 200
+        jobs.wake()
         return {"digest": study.digest, "new": new}
 
     @app.get("/v1/studies")
@@ -138,6 +146,12 @@ def _add_studies(app: FastAPI, service: NodeService) -> None:
             jobs.give_up("a site withdrew from the study; ask for a new run", digest)
         jobs.wake()
         return {"envelope": envelope.digest, "new": new}
+
+
+def _small_enough(document: bytes) -> bytes:
+    if len(document) > LARGEST_STUDY:
+        raise Refusal("too-large", f"a study of {len(document)} bytes; at most {LARGEST_STUDY} are accepted")
+    return document
 
 
 def _by_study(pairs: Iterable[Sequence[Any]]) -> defaultdict[str, list[str]]:

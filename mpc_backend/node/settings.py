@@ -31,6 +31,14 @@ class NodeSettings(FileSettings):
     largest_upload_mib: Annotated[
         int, Field(ge=1, le=65_536, description="Largest upload a site may send, in MiB.")
     ] = 256
+    undecided_per_investigator: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10_000,
+            description="How many studies of one investigator may wait for hospitals to decide on them.",
+        ),
+    ] = 20
     message_seconds: Annotated[
         float,
         Field(gt=0, description="How long a job waits for a peer's next message before it is given up."),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import ColumnElement
@@ -23,9 +25,11 @@ from governance.approval import (
     read_statements,
 )
 from governance.canonical import canonical_json, sha256_hex
+from governance.document import Document
 from governance.envelope import Envelope
 from governance.errors import NotPermitted
 from governance.study import StudyProtocol
+from governance.undecided import undecided_by
 from mpc_backend.node.core import NodeCore, parse_study
 from mpc_backend.node.database import EnvelopeRow, StudyRow, UploadRow, VersionRow, utc_now
 from mpc_backend.node.errors import Refusal
@@ -43,28 +47,70 @@ SUBMITTED = select(EnvelopeRow.study).where(EnvelopeRow.kind == InvestigatorSubm
 """Digests of the studies that their investigators signed."""
 
 
+class PostedSubmission(Document):
+    """A study as posted with the signature of its investigator; neither is checked yet."""
+
+    study: dict[str, JsonValue]
+    submission: Envelope
+
+
 def post_study(core: NodeCore, document: bytes) -> tuple[StudyProtocol, bool]:
-    """Keep a study; False if it is known already.
+    """Keep a study that its investigator signs later; False if it is known already.
 
     Raises:
         governance.errors.GovernanceError: malformed, for another federation, or asking for too much.
         mpc_backend.analyses.errors.AnalysisError: an analysis does not exist or its parameters are wrong.
         Refusal: too many studies wait for their investigator's signature.
     """
-    study = parse_study(document)
-    check_study(core.federation, study)
-    planned_tables(study)
+    study = _proposed(core, document)
     with core.database.write() as session:
         if session.get(StudyRow, study.digest) is not None:
             return study, False
         forgotten = _make_room(session, len(document))
-        session.add(StudyRow(digest=study.digest, document=document))
-        session.flush()
-        session.add(VersionRow(study=study.digest, investigator=study.investigator.key, amends=study.amends))
+        _keep_study(session, study, document)
     for digest in forgotten:
         core.record("study forgotten", study=digest, why="not submitted")
     core.record("study received", study=study.digest)
     return study, True
+
+
+def post_submission(core: NodeCore, document: bytes, envelope: Envelope) -> tuple[StudyProtocol, bool]:
+    """Keep a study together with its investigator's signature, or neither; False if both are known already.
+
+    Raises:
+        governance.errors.GovernanceError, mpc_backend.analyses.errors.AnalysisError: see `post_study`; or not
+            signed by the investigator whom the study names.
+        Refusal: no submission, or too many studies of this investigator are undecided.
+    """
+    study = _proposed(core, document)
+    statement = read_statement(core.federation, study, envelope, utc_now())
+    if not isinstance(statement, InvestigatorSubmission):
+        raise Refusal("malformed", "the envelope is not the submission of the study by its investigator")
+    with core.database.write() as session:
+        new = session.get(StudyRow, study.digest) is None
+        if new:
+            _keep_study(session, study, document)
+        said = _keep_statement(core, session, study, statement, envelope)
+    if new:
+        core.record("study received", study=study.digest)
+    if said:
+        _record_statement(core, study.digest, envelope)
+    return study, said
+
+
+def _proposed(core: NodeCore, document: bytes) -> StudyProtocol:
+    """A study that may be proposed in this federation and can be computed."""
+    study = parse_study(document)
+    check_study(core.federation, study)
+    planned_tables(study)
+    return study
+
+
+def _keep_study(session: Session, study: StudyProtocol, document: bytes) -> None:
+    session.add(StudyRow(digest=study.digest, document=document))
+    session.flush()
+    session.add(VersionRow(study=study.digest, investigator=study.investigator.key, amends=study.amends))
+    session.flush()
 
 
 def _make_room(session: Session, size: int) -> list[str]:
@@ -121,25 +167,80 @@ def post_envelope(core: NodeCore, digest: str, envelope: Envelope) -> bool:
     """Keep a signed statement; False if it is known already. A withdrawal destroys the site's shares at once.
 
     Raises:
-        Refusal: no such study, or too many statements by this party that are no refusal.
-        governance.errors.GovernanceError: not signed by the party it speaks for.
+        Refusal: no such study, too many statements by this party that are no refusal, or too many undecided
+            studies of this investigator.
+        governance.errors.GovernanceError: not signed by the party it speaks for, or dated ahead of the clock.
     """
     with core.database.write() as session:
         study = find_study(session, digest)
         statement = read_statement(core.federation, study, envelope, utc_now())
-        if session.get(EnvelopeRow, statement_id(envelope)) is not None:
+        if not _keep_statement(core, session, study, statement, envelope):
             return False
-        if not _ends_a_part(statement):
-            _check_room(session, digest, envelope.key_ids[0])
-        row = EnvelopeRow(
-            digest=statement_id(envelope), study=digest, kind=envelope.payloadType, body=envelope.canonical()
-        )
-        session.add(row)
-    kind = envelope.payloadType.rpartition(".")[2].removesuffix("+json")
-    core.record("statement received", study=digest, kind=kind, envelope=envelope.digest)
+    _record_statement(core, digest, envelope)
     if isinstance(statement, Withdrawal):
         destroy_shares(core, digest, statement.site, "withdrawn")
     return True
+
+
+def _keep_statement(
+    core: NodeCore, session: Session, study: StudyProtocol, statement: Statement, envelope: Envelope
+) -> bool:
+    if session.get(EnvelopeRow, statement_id(envelope)) is not None:
+        return False
+    if isinstance(statement, InvestigatorSubmission):
+        _check_undecided(core, session, study)
+    if not _ends_a_part(statement):
+        _check_room(session, study.digest, envelope.key_ids[0])
+    row = EnvelopeRow(
+        digest=statement_id(envelope),
+        study=study.digest,
+        kind=envelope.payloadType,
+        body=envelope.canonical(),
+    )
+    session.add(row)
+    return True
+
+
+def _record_statement(core: NodeCore, study: str, envelope: Envelope) -> None:
+    kind = envelope.payloadType.rpartition(".")[2].removesuffix("+json")
+    core.record("statement received", study=study, kind=kind, envelope=envelope.digest)
+
+
+def _check_undecided(core: NodeCore, session: Session, study: StudyProtocol) -> None:
+    """Refuse one more study by an investigator of whom hospitals have as many to decide as this node allows.
+
+    Part of the transaction that keeps the submission, so that of two at the same time the second sees the first.
+    """
+    others = (
+        select(StudyRow.digest)
+        .join(VersionRow, VersionRow.study == StudyRow.digest)
+        .where(VersionRow.investigator == study.investigator.key, StudyRow.digest.in_(SUBMITTED))
+        .where(StudyRow.closed.is_(False))
+        .order_by(StudyRow.received_at, StudyRow.digest)
+    )
+    submitted = list(session.scalars(others))
+    most = core.settings.undecided_per_investigator
+    if study.digest in submitted or len(submitted) < most:
+        return
+    following = partial(amendments, session)
+    versions = [Version(find_study(session, one), envelopes_of(session, one)) for one in submitted]
+    undecided = [
+        (one.study, sites)
+        for one in versions
+        if (sites := undecided_by(core.federation, one, following, utc_now()))
+    ]
+    if len(undecided) >= most:
+        raise Refusal("too-many", _too_many_undecided(undecided, most))
+
+
+def _too_many_undecided(undecided: Sequence[tuple[StudyProtocol, Sequence[str]]], most: int) -> str:
+    oldest, sites = undecided[0]
+    return (
+        f"{len(undecided)} studies of this investigator wait here for hospitals to decide, and at most {most} may; "
+        f"ask the data stewards to approve or decline them, first {oldest.short_name} ({oldest.digest[:12]}), which "
+        f"waits for {', '.join(sites)}, then submit again. A node's operator can allow more with the setting "
+        f"undecided_per_investigator"
+    )
 
 
 def statement_id(envelope: Envelope) -> str:
