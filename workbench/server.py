@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 
 from workbench.context import Workbench, workbench
 from workbench.gate import SIGN_IN_HEADER, Gate
-from workbench.settings import SETTINGS_VARIABLE, WorkbenchSettings, write_settings
+from workbench.settings import SETTINGS_VARIABLE, WorkbenchSettings, check_certificate, write_settings
 
 # Not beside pages/: Streamlit would take that folder for pages of its own and run them past the shell.
 SCRIPT = Path(__file__).parent / "parts" / "app.py"
@@ -63,7 +63,12 @@ def application(bench: Workbench) -> st.App:
 
 
 def serve(settings: WorkbenchSettings) -> None:
-    """Serve until interrupted. The pages read the very settings given here, through a file of the state folder."""
+    """Serve until interrupted. The pages read the very settings given here, through a file of the state folder.
+
+    Raises:
+        SettingsError: the certificate cannot be served with the key.
+    """
+    check_certificate(settings)
     serving = settings.state_dir / "serving.toml"
     write_settings(serving, settings)
     os.environ[SETTINGS_VARIABLE] = str(serving)

@@ -6,7 +6,9 @@ steward pages; a *hospital* workbench runs inside one hospital beside that hospi
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import ssl
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,14 +36,17 @@ class WorkbenchSettings(BaseSettings):
     examples_dir: Path | None = Field(
         None, description="study files offered as worked examples, and `cohorts/*.cohort` to count"
     )
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: str = Field(
+        "127.0.0.1",
+        description="address to listen on; other than loopback only with TLS or behind a TLS proxy",
+    )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         8501, description="port to listen on; 0: any free one"
     )
-    tls_certificate: Path | None = Field(None, description="PEM certificate; without it use a TLS proxy")
-    tls_key: Path | None = Field(None, description="PEM key of the certificate")
+    tls_certificate: Path | None = Field(None, description="PEM certificate (chain) to serve HTTPS with")
+    tls_key: Path | None = Field(None, description="PEM key of the certificate, without a passphrase")
     behind_tls_proxy: bool = Field(
-        False, description="cookies are marked Secure though this process speaks HTTP"
+        False, description="a proxy in front speaks HTTPS with browsers, though this process speaks HTTP"
     )
     session_hours: Annotated[float, Field(gt=0, le=24)] = Field(
         8.0, description="a sign-in ends after so long"
@@ -57,6 +62,11 @@ class WorkbenchSettings(BaseSettings):
             raise ValueError("a research workbench must not see a site directory; remove 'site_dir'")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("'tls_certificate' and 'tls_key' go together")
+        if not self.secure_cookies and not _loopback(self.host):
+            raise ValueError(
+                f"host {self.host!r} is reached from other machines, where passwords must not travel in clear: set "
+                "'tls_certificate' and 'tls_key', or 'behind_tls_proxy' if a proxy speaks HTTPS, or listen on 127.0.0.1"
+            )
         return self
 
     @property
@@ -73,6 +83,36 @@ class WorkbenchSettings(BaseSettings):
     def identities(self) -> Path:
         """Folder with one folder of keys per account."""
         return self.state_dir / "identities"
+
+
+def check_certificate(settings: WorkbenchSettings) -> None:
+    """See that the certificate can be served with its key, before anything listens.
+
+    Raises:
+        SettingsError: a file is absent or not PEM, the key has a passphrase, or it is another certificate's.
+    """
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            settings.tls_certificate, settings.tls_key, password=_no_passphrase
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"{settings.tls_certificate} with {settings.tls_key}: cannot be served: {error.strerror or error}; give a PEM "
+            "certificate and its own unencrypted PEM key, both readable to this user"
+        ) from None
+
+
+def _no_passphrase() -> str:
+    raise PermissionError("the key is encrypted")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def load_settings(path: Path | None, **overrides: object) -> WorkbenchSettings:

@@ -8,11 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from pydantic import BaseModel, ValidationError
 
 from governance.errors import Expired
 from mpc_backend.errors import PeerLost
 from workbench.cli import MOUNTS, main
+from workbench.demo.certificates import make_certificate
 from workbench.errors import exit_status, message_of
 from workbench.settings import WorkbenchSettings, load_settings, write_settings
 
@@ -73,12 +80,49 @@ def test_settings_are_refused_with_the_reason(capsys: pytest.CaptureFixture[str]
         'kind = "research"\nsite_dir = "site"': "must not see a site directory",
         "porrt = 8501": "porrt",
         "port = [": "not a TOML file",
+        'host = "0.0.0.0"': "host '0.0.0.0' is reached from other machines",
+        'host = ""': "host '' is reached from other machines",
+        'host = "workbench.example.org"': "set 'tls_certificate' and 'tls_key', or 'behind_tls_proxy'",
+        'tls_key = "tls.key"': "'tls_certificate' and 'tls_key' go together",
     }.items():
         path.write_text(text)
         code, _, err = run(capsys, "workbench", "--settings", str(path), "users", "list")
         assert code == 2
         assert words in err
         assert "Traceback" not in err
+
+
+def test_other_machines_are_served_with_tls_alone(tmp_path: Path) -> None:
+    tls = {"tls_certificate": tmp_path / "tls.crt", "tls_key": tmp_path / "tls.key"}
+    for host in ("0.0.0.0", "::", "workbench.example.org"):
+        assert load_settings(None, host=host, behind_tls_proxy=True).secure_cookies
+        assert load_settings(None, host=host, **tls).secure_cookies
+    for host in ("127.0.0.1", "127.0.0.2", "::1", "localhost"):
+        assert not load_settings(None, host=host).secure_cookies
+
+
+def test_a_certificate_that_cannot_be_served_is_refused_before_anything_is_written(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        make_certificate(tmp_path / name, "Hospital North")
+    key = load_pem_private_key((tmp_path / "one" / "tls.key").read_bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"passphrase"))
+    (tmp_path / "locked.key").write_bytes(locked)
+    path = tmp_path / "workbench.toml"
+    for certificate, private, words in (
+        ("absent.crt", "one/tls.key", "No such file"),
+        ("one/tls.key", "one/tls.key", "PEM"),
+        ("one/tls.crt", "other/tls.key", "mismatch"),
+        ("one/tls.crt", "locked.key", "the key is encrypted"),
+    ):
+        path.write_text(f'state_dir = "state"\ntls_certificate = "{certificate}"\ntls_key = "{private}"\n')
+        code, _, err = run(capsys, "workbench", "--settings", str(path))
+        assert (code, err.count("\n")) == (2, 1)
+        assert words in err
+        assert f"{tmp_path / certificate} with {tmp_path / private}: cannot be served" in err
+        assert not (tmp_path / "state").exists()
 
 
 def test_settings_survive_writing_and_the_environment_wins(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess  # our own interpreter with fixed arguments
 import sys
 import time
@@ -89,24 +90,29 @@ class Processes:
                     f"{name} ended with status {process.returncode}: {self._tail(name)}"
                 )
 
-    def await_page(self, name: str, url: str) -> None:
-        """Wait until a process answers at ``url``.
+    def await_page(self, name: str, url: str, certificate: Path | None = None) -> None:
+        """Wait until a process answers at ``url``; over TLS with that very certificate and no other.
 
         Raises:
             DemonstrationFailed: it ended, or does not answer in time.
         """
+        tls = () if certificate is None else (urllib.request.HTTPSHandler(context=only(certificate)),)
+        no_proxy = urllib.request.ProxyHandler({})
+        asking = urllib.request.build_opener(no_proxy, *tls)
         until = time.monotonic() + READY_SECONDS
+        found = ""
         while time.monotonic() < until:
             self.check()
             try:
-                with urllib.request.urlopen(url, timeout=5):  # noqa: S310  (our own loopback address)
+                with asking.open(url, timeout=5):
                     return
             except urllib.error.HTTPError:
                 return
-            except OSError:
+            except OSError as error:
+                found = f" ({error})"
                 time.sleep(0.2)
         raise DemonstrationFailed(
-            f"{name} did not answer at {url} within {READY_SECONDS:g} s: {self._tail(name)}"
+            f"{name} did not answer at {url} within {READY_SECONDS:g} s{found}: {self._tail(name)}"
         )
 
     def stop(self) -> None:
@@ -122,3 +128,8 @@ class Processes:
     def _tail(self, name: str) -> str:
         lines = self.log(name).read_text(encoding="utf-8", errors="replace").splitlines()
         return f"see {self.log(name)}\n" + "\n".join(lines[-LINES_SHOWN:])
+
+
+def only(certificate: Path) -> ssl.SSLContext:
+    """A client's TLS settings that trust one self-signed certificate and nothing else."""
+    return ssl.create_default_context(cafile=certificate)
