@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from governance.clock import utc_now
 from site_connector.errors import SiteSetupError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from governance.federation import Federation
     from governance.keys import SigningKey
     from site_connector.decisions import StewardDesk
@@ -92,13 +91,6 @@ def _told(error: Exception) -> tuple[str, int]:
         # Its own words may quote a cell of the record it failed at.
         return f"the database could not answer ({where_from(error)}): {database_advice(error)}", FAILED
     raise error
-
-
-def utc_now() -> datetime:
-    """See `site_connector.serve.utc_now`."""
-    from site_connector.serve import utc_now as clock  # noqa: PLC0415
-
-    return clock()
 
 
 def _directory(path: Path) -> SiteDirectory:

@@ -313,11 +313,13 @@ class Mailbox:
     # ---- inside
 
     def _find(self, session: Session, which: str) -> tables.StudyRow:
+        exact = session.get(tables.StudyRow, which)
+        if exact is not None:
+            return exact
         rows = list(session.scalars(select(tables.StudyRow)))
-        exact = [row for row in rows if row.digest == which]
-        close = [row for row in rows if len(which) >= SHORTEST_PREFIX and row.digest.startswith(which)]
-        named = [row for row in rows if StudyProtocol.from_canonical(row.document).short_name == which]
-        found = exact or close or named
+        found = [row for row in rows if len(which) >= SHORTEST_PREFIX and row.digest.startswith(which)]
+        if not found:
+            found = [row for row in rows if StudyProtocol.from_canonical(row.document).short_name == which]
         if len(found) == 1:
             return found[0]
         if not found:

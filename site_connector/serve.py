@@ -9,22 +9,17 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from threading import Event
 
 import structlog
 
+from governance.clock import utc_now
 from governance.federation import Federation
 from mpc_backend.client.nodes import NodeSet
 from site_connector.connector import Connector
 from site_connector.directory import SiteDirectory
 from site_connector.mailbox import Mailbox
 from site_connector.nodes import HttpNode
-
-
-def utc_now() -> datetime:
-    """Now, in UTC and whole seconds; the one clock of the connector."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 def serve_site(directory: SiteDirectory, *, once: bool = False) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from governance.collection import collect_seldom
 from workbench.errors import exit_status, message_of
 
 
@@ -127,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: always; see the module docstring for the status.
     """
+    collect_seldom()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         build_app(selected_command(words))(args=words, prog_name="tessera")

@@ -13,10 +13,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -24,6 +23,9 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.session import Session
 from mpc_backend.tables import Arrays, TableSpec
 from mpc_backend.values import SecretValue
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Parameters(BaseModel):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mpc_backend.analyses.errors import LocalDataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Unit = Literal["day", "week", "month", "quarter", "year"]
 Ints = NDArray[np.int64]
@@ -102,6 +104,8 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
 
 def numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
     """A numeric column as float64, missing as NaN."""
+    import pandas as pd  # noqa: PLC0415  (a third of a second to import; nodes never hold a frame)
+
     given = column(frame, name)
     try:
         values = pd.to_numeric(given).to_numpy(dtype=np.float64, na_value=np.nan)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mpc_backend.analyses.base import SiteData
@@ -21,6 +21,9 @@ from mpc_backend.analyses.grid import (
 )
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.tables import Arrays, Column, TableSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Known = NDArray[np.bool_]
 OLDEST = 127

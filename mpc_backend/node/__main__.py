@@ -4,12 +4,15 @@ import sys
 
 import typer
 
-from mpc_backend.node.cli import node_app
-from mpc_backend.node.problems import EXPECTED
+from governance.collection import collect_seldom
 
 
 def main() -> None:
     """Run a command; errors of ours become one line and exit status 2 or 3."""
+    collect_seldom()
+    from mpc_backend.node.cli import node_app  # noqa: PLC0415  (what this imports is worth the line above)
+    from mpc_backend.node.problems import EXPECTED  # noqa: PLC0415
+
     try:
         node_app(prog_name="tessera node")
     except EXPECTED as error:

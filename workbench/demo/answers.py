@@ -32,8 +32,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def verdict(checks: Sequence[Check]) -> list[str]:
     """How many comparisons with the pooled answer agree, the tolerances, and each that does not."""
     wrong = [check for check in checks if not check.agrees]
-    tolerances = sorted({check.tolerance for check in checks if check.tolerance is not None})
-    within = f"; numbers within {', '.join(f'{one:g}' for one in tolerances)}" if tolerances else ""
+    tolerances = {check.tolerance for check in checks if check.tolerance is not None}
+    within = f"; numbers within {min(tolerances):.1g} to {max(tolerances):.1g}" if tolerances else ""
     lines = [
         f"  {len(checks) - len(wrong)} of {len(checks)} comparisons with the pooled cleartext answer agree "
         f"(what is shown and every count: equal{within})."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 
+from governance.clock import utc_now
 from governance.federation import Federation
 from site_connector.decisions import StewardDesk
 from site_connector.errors import UnknownStudy
@@ -61,7 +61,7 @@ class Hospital:
             steward = self._directory.steward(self._layout.passphrase_file.read_bytes())
             for digest in studies:
                 self._await(mailbox, "a dry run", digest, lambda item: item.dry_run is not None)
-                desk.approve(digest, steward, _now(), reason="demonstration on synthetic data")
+                desk.approve(digest, steward, utc_now(), reason="demonstration on synthetic data")
 
     def await_uploads(self, studies: Sequence[str]) -> None:
         """Wait until every node holds this hospital's shares for the studies.
@@ -82,7 +82,7 @@ class Hospital:
         while time.monotonic() < until:
             self._processes.check()
             with suppress(UnknownStudy):
-                item = mailbox.item(digest, _now())
+                item = mailbox.item(digest, utc_now())
                 if reached(item):
                     return
                 note = item.note
@@ -95,7 +95,3 @@ class Hospital:
 
 def _delivered(item: InboxItem) -> bool:
     return any(upload.state == "delivered" for upload in item.uploads)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
