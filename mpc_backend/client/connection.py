@@ -36,6 +36,7 @@ from mpc_backend.client.answers import (
     printable,
     read_answer,
 )
+from mpc_backend.client.deadline import punctual, within
 from mpc_backend.client.errors import AnswerTooLarge, BadAnswer, NodeRefused, NodeUnreachable
 from mpc_backend.node.problems import TYPE_PREFIX
 from mpc_backend.transport.certificates import control_client_context
@@ -43,8 +44,10 @@ from mpc_backend.transport.certificates import control_client_context
 T = TypeVar("T")
 PIECE_BYTES = 1 << 20
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-ANSWER_SECONDS = 600.0
-"""How long a whole answer may take; a single pause in it may last as long as TIMEOUT says."""
+"""For single steps of a request."""
+REQUEST_SECONDS = 60.0
+SLOWEST_BYTES_PER_SECOND = 512 * 1024
+"""A whole request, its answer included, may take REQUEST_SECONDS, and more by what it sends and may be answered."""
 _USUAL = {"type", "title", "status", "detail", "instance"}
 
 
@@ -57,7 +60,7 @@ class NodeClient:
         self.entry = entry
         self._http = httpx.Client(
             base_url=entry.control_url,
-            verify=control_client_context(entry.tls_certificate),
+            verify=punctual(control_client_context(entry.tls_certificate)),
             timeout=TIMEOUT,
             transport=transport,
             trust_env=False,
@@ -140,8 +143,9 @@ class NodeClient:
 
         Layout: length of the manifest (4 bytes, little-endian), manifest, package.
         """
+        head = manifest.canonical()
         try:
-            self.post("/v1/uploads", _pieces(manifest.canonical(), sealed))
+            self.post("/v1/uploads", _pieces(head, sealed), len(head) + len(sealed))
         except NodeRefused as error:
             held = error.more.get("manifest")
             if error.problem != "duplicate-upload" or held != sha256_hex(manifest.body):
@@ -153,24 +157,36 @@ class NodeClient:
         """A JSON document, as the node gives it."""
         return self._json("GET", path, f"what is at {path}", OTHER.limit)
 
-    def post(self, path: str, body: bytes | Iterator[bytes]) -> Any:
-        """Send bytes, get a JSON document, as the node gives it."""
-        return self._json("POST", path, f"the answer to what was sent to {path}", OTHER.limit, body)
+    def post(self, path: str, body: bytes | Iterator[bytes], size: int | None = None) -> Any:
+        """Send bytes, get a JSON document, as the node gives it. ``size``: of a body in pieces."""
+        what = f"the answer to what was sent to {path}"
+        sent = len(body) if isinstance(body, bytes) else size or 0
+        return self._json("POST", path, what, OTHER.limit, body, sent)
 
     def _read(self, kind: Kind[T], what: str, path: str) -> T:
         return read_answer(self.entry.id, what, kind.form, self._json("GET", path, what, kind.limit))
 
     def _json(
-        self, method: str, path: str, what: str, limit: int, body: bytes | Iterator[bytes] | None = None
+        self,
+        method: str,
+        path: str,
+        what: str,
+        limit: int,
+        body: bytes | Iterator[bytes] | None = None,
+        sent: int = 0,
     ) -> Any:
         entry = self.entry
         headers = {} if body is None else {"Content-Type": "application/json"}
-        try:
-            with self._http.stream(method, path, content=body, headers=headers) as response:
-                taken = self._taken_in(response, what, limit if response.is_success else OTHER.limit)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = printable(str(error)) or type(error).__name__
-            raise NodeUnreachable(entry.id, entry.control_url, why) from error
+        seconds = REQUEST_SECONDS + (limit + sent) / SLOWEST_BYTES_PER_SECOND
+        with within(seconds) as until:
+            try:
+                with self._http.stream(method, path, content=body, headers=headers) as response:
+                    taken = self._taken_in(response, what, limit if response.is_success else OTHER.limit)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                why = printable(str(error)) or type(error).__name__
+                if time.monotonic() >= until:
+                    why = f"{what} did not end within {seconds:.3g} s"
+                raise NodeUnreachable(entry.id, entry.control_url, why) from error
         try:
             value = json.loads(taken)
         except (ValueError, RecursionError) as error:
@@ -182,8 +198,8 @@ class NodeClient:
         return value
 
     def _taken_in(self, response: httpx.Response, what: str, limit: int) -> bytearray:
-        """The body, as long as it keeps to the limit and ends in time. Nothing was to be compressed, so that
-        no few bytes can become many.
+        """The body, as long as it keeps to the limit. Nothing was to be compressed, so that no few bytes can
+        become many.
         """
         node = self.entry
         encoding = response.headers.get("content-encoding", "identity")
@@ -191,14 +207,11 @@ class NodeClient:
             raise BadAnswer(
                 node.id, f"cannot take in {what}: encoded as {printable(encoding[:40])!r}, unasked"
             )
-        taken, until = bytearray(), time.monotonic() + ANSWER_SECONDS
+        taken = bytearray()
         for piece in response.iter_bytes():
             taken += piece
             if len(taken) > limit:
                 raise AnswerTooLarge(node.id, what, limit)
-            if time.monotonic() > until:
-                why = f"{what} did not end within {ANSWER_SECONDS:g} s"
-                raise NodeUnreachable(node.id, node.control_url, why)
         return taken
 
     def _refusal(self, status: int, body: object) -> NodeRefused:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import re
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from resource import RUSAGE_SELF, getrusage
 
+import httpx
 import pytest
 
 from governance.federation import NodeEntry
@@ -136,22 +139,96 @@ def test_few_bytes_that_unpack_to_many_are_not_unpacked(liar: Callable[[Answer],
     assert getrusage(RUSAGE_SELF).ru_maxrss - before < 64 * 1024, "kilobytes"
 
 
-def test_an_answer_that_trickles_ends_in_time(
-    liar: Callable[[Answer], NodeClient], monkeypatch: pytest.MonkeyPatch
+class Trickler:
+    """Takes one TLS connection in node-a's place: sends ``first`` at once and ``rest`` a byte a second. With
+    ``reading`` it reads the request a byte a second instead; without ``greeting`` it never answers the handshake.
+    """
+
+    def __init__(
+        self, party: Party, first: bytes, rest: bytes, *, reading: bool = False, greeting: bool = True
+    ) -> None:
+        folder = party.directory(0)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(folder.tls_certificate, folder.tls_key)
+        self._first, self._rest, self._reading, self._greeting = first, rest, reading, greeting
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._stopped = threading.Event()
+        self.entry = party.federation.nodes[0].model_copy(
+            update={"control_url": f"https://127.0.0.1:{self._socket.getsockname()[1]}"}
+        )
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        plain, _ = self._socket.accept()
+        with suppress(OSError), plain:  # the client cuts the connection
+            if not self._greeting:
+                self._stopped.wait(20)
+                return
+            with self._context.wrap_socket(plain, server_side=True) as secured:
+                secured.sendall(self._first)
+                for byte in self._rest:
+                    if self._stopped.wait(1):
+                        return
+                    secured.recv(1) if self._reading else secured.sendall(bytes([byte]))
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join(5)
+        self._socket.close()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "rest", "how"),
+    [
+        (b"", HEAD, {}),
+        (HEAD[:20], HEAD[20:], {}),
+        (HEAD, b"{" + b" " * 98, {}),
+        (b"", HEAD, {"reading": True}),
+        (b"", HEAD, {"greeting": False}),
+    ],
+    ids=["status line", "header", "body", "reading", "greeting"],
+)
+def test_a_node_that_trickles_a_byte_a_second_is_given_up_in_time(
+    party: Party, monkeypatch: pytest.MonkeyPatch, first: bytes, rest: bytes, how: dict[str, bool]
 ) -> None:
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.3)
+    """Each byte comes well before the timeout of a single step; the request as a whole has a deadline."""
+    monkeypatch.setattr(connection, "REQUEST_SECONDS", 2.2)
+    monkeypatch.setattr(connection, "SLOWEST_BYTES_PER_SECOND", 1e12)
+    trickler = Trickler(party, first, rest, **how)
+    node, began = NodeClient(trickler.entry), time.monotonic()
+    try:
+        with pytest.raises(NodeUnreachable, match=r"^node-a does not answer at .* did not end within 2\.2 s"):
+            if "reading" in how:
+                node.post("/v1/uploads", bytes(64 * MIB))
+            else:
+                node.status()
+        assert 2 < time.monotonic() - began < 4
+    finally:
+        node.close()
+        trickler.stop()
 
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
-        while True:
-            handler.wfile.write(b" ")
-            time.sleep(0.02)
 
-    node, began = liar(answer), time.monotonic()
-    with pytest.raises(NodeUnreachable, match=r"its status did not end within 0\.3 s"):
-        node.status()
-    assert time.monotonic() - began < 5
+def test_a_request_has_more_time_the_more_it_moves(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    @contextmanager
+    def noted(seconds: float) -> Iterator[float]:
+        given.append(seconds)
+        yield 0.0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        request.read()
+        return httpx.Response(200, json=[])
+
+    monkeypatch.setattr(connection, "within", noted)
+    node = NodeClient(party.federation.nodes[0], httpx.MockTransport(answer))
+    node.studies()
+    node.post("/v1/uploads", iter([bytes(3 * MIB)] * 2), 6 * MIB)
+    assert given == [60 + 2 * STUDY_LIST.limit // MIB, 60 + 2 * (6 + OTHER.limit // MIB)]
 
 
 def test_every_limit_is_documented() -> None:
