@@ -1,8 +1,8 @@
 """Local accounts: who may sign in, as what, and for how long.
 
 Passwords are kept as Argon2id hashes (RFC 9106, the library's second recommended profile). A sign-in is a
-random 256-bit cookie of which only the SHA-256 is kept. Failures are counted per name and per address, for
-names that do not exist as well, so that neither the answer nor its timing tells which names do.
+random 256-bit cookie of which only the SHA-256 is kept. How many failures are too many, and where, is the matter of
+`workbench.lockout`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from functools import cached_property
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from workbench.errors import AccountError, SignInRefused
+from workbench.lockout import Lockout
 from workbench.settings import WorkbenchSettings
-from workbench.store import AccountRow, FailureRow, SignInRow, now
+from workbench.store import AccountRow, SignInRow, now
 
 ROLES = ("researcher", "physician", "steward", "administrator")
 SHORTEST_PASSWORD = 12
-FAILURES_PER_ADDRESS = 30
 NAME = re.compile(r"[a-z][a-z0-9._-]{1,62}")
 
 
@@ -47,7 +47,7 @@ class Accounts:
     Args:
         engine: from `workbench.store.open_store`.
         lifetime: a sign-in ends after this long, however active.
-        lock_after: failures of one name within ``lock_for`` that lock it.
+        lock_after: failures of one name at one address within ``lock_for`` that lock it there.
         clock: the present, injected by tests.
         hasher: other costs than the library's; for tests.
     """
@@ -64,9 +64,8 @@ class Accounts:
     ) -> None:
         self._engine = engine
         self._lifetime = lifetime
-        self._lock_after = lock_after
-        self._lock_for = lock_for
         self._clock = clock
+        self._lockout = Lockout(engine, lock_after, lock_for, clock)
         self._hasher = hasher or PasswordHasher()
 
     def add(self, name: str, password: str, roles: Iterable[str], display_name: str = "") -> None:
@@ -100,7 +99,7 @@ class Accounts:
             session.add(row)
 
     def set_password(self, name: str, password: str) -> None:
-        """Replace a password and end the account's sign-ins.
+        """Replace a password, end the account's sign-ins, and forget how often others failed at it.
 
         Raises:
             AccountError: no such account, or the password is too short.
@@ -109,6 +108,7 @@ class Accounts:
         with Session(self._engine) as session, session.begin():
             self._existing(session, name).password_hash = hashed
             self._end_all(session, name)
+        self._lockout.forget(name)
 
     def disable(self, name: str) -> None:
         """Refuse later sign-ins of an account and end the present ones."""
@@ -130,15 +130,13 @@ class Accounts:
             SignInRefused: wrong name or password (the same words for both), or too many failures.
         """
         name = name.strip().lower()
-        self._refuse_if_locked(name, address)
+        attempt = self._lockout.attempt(name, address)
         with Session(self._engine, expire_on_commit=False) as session:
             row = session.get(AccountRow, name)
         verified = self._verify(row.password_hash if row else self._decoy, password)
         if row is None or not verified or row.disabled:
-            self._count_failure(name, address)
             raise SignInRefused("Wrong name or password.")
-        with Session(self._engine) as session, session.begin():
-            session.execute(delete(FailureRow).where(FailureRow.subject == f"name:{name}"))
+        self._lockout.succeeded(attempt)
         return self._start(row)
 
     def current(self, sign_in: str | None) -> SignIn | None:
@@ -207,27 +205,6 @@ class Accounts:
             if row.ended or account.disabled or row.expires_at <= self._clock():
                 return None
             return SignIn(row.id, account.name, account.display_name, tuple(account.roles), row.expires_at)
-
-    def _refuse_if_locked(self, name: str, address: str) -> None:
-        limits = {f"name:{name[:64]}": self._lock_after, f"address:{address}": FAILURES_PER_ADDRESS}
-        since = self._clock() - self._lock_for
-        with Session(self._engine) as session:
-            for subject, limit in limits.items():
-                recent = select(func.count()).where(FailureRow.subject == subject, FailureRow.at > since)
-                if (session.scalar(recent) or 0) >= limit:
-                    minutes = round(self._lock_for.total_seconds() / 60)
-                    raise SignInRefused(f"Too many failed sign-ins. Try again in {minutes} minutes.")
-
-    def _count_failure(self, name: str, address: str) -> None:
-        moment = self._clock()
-        with Session(self._engine) as session, session.begin():
-            session.execute(delete(FailureRow).where(FailureRow.at <= moment - self._lock_for))
-            session.add_all(
-                [
-                    FailureRow(subject=f"name:{name[:64]}", at=moment),
-                    FailureRow(subject=f"address:{address}", at=moment),
-                ]
-            )
 
 
 def accounts_of(engine: Engine, settings: WorkbenchSettings) -> Accounts:

@@ -43,11 +43,20 @@ class SignInRow(Base):
 
 
 class FailureRow(Base):
-    """A failed sign-in, counted per name and per address whether or not the name exists."""
+    """A failed sign-in, once for each `workbench.lockout` counts it by, whether or not the name exists."""
 
     __tablename__ = "sign_in_failures"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    subject: Mapped[str] = mapped_column(String(80), index=True)
+    subject: Mapped[str] = mapped_column(String(200), index=True)
+    at: Mapped[datetime]
+
+
+class UsualSourceRow(Base):
+    """Where an account has signed in from, and when last."""
+
+    __tablename__ = "usual_sources"
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.name"), primary_key=True)
+    source: Mapped[str] = mapped_column(String(64), primary_key=True)
     at: Mapped[datetime]
 
 
