@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from governance.clock import utc_now
+from governance.hardening import harden
 from site_connector.errors import SiteSetupError
 
 if TYPE_CHECKING:
@@ -35,8 +36,14 @@ site_app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="A hospital's side: load data, run the connector, review and sign studies.",
 )
+
+
+@site_app.callback()
+def site() -> None:
+    """A hospital's side: load data, run the connector, review and sign studies."""
+    harden()
+
 
 F = TypeVar("F", bound=Callable[..., None])
 Site = Annotated[Path, typer.Argument(metavar="DIR", help="The site's directory.")]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -30,7 +28,6 @@ def serve_site(directory: SiteDirectory, *, once: bool = False) -> None:
         SiteSetupError: the site is not set up, or pinned no federation.
     """
     configure_logs()
-    harden()
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -52,12 +49,6 @@ def connected(directory: SiteDirectory) -> Iterator[Connector]:
     ):
         links = [HttpNode(client) for client in nodes.nodes]
         yield Connector(directory, federation, mailbox, links, utc_now)
-
-
-def harden() -> None:
-    """No core dumps, which would hold patients' rows, and files for the owner alone."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.umask(0o077)
 
 
 def configure_logs() -> None:

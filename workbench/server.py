@@ -72,6 +72,8 @@ def serve(settings: WorkbenchSettings) -> None:
     serving = settings.state_dir / "serving.toml"
     write_settings(serving, settings)
     os.environ[SETTINGS_VARIABLE] = str(serving)
+    # Left alone, uvicorn believes X-Forwarded-For from any process of this machine, and sign-ins are limited by address.
+    os.environ["FORWARDED_ALLOW_IPS"] = settings.trusted_proxy
     bench = workbench()
     threading.Thread(target=_take_up_again, args=(bench,), name="tessera-resume", daemon=True).start()
     application(bench).run(config=streamlit_options(settings))

@@ -48,10 +48,16 @@ class WorkbenchSettings(BaseSettings):
     behind_tls_proxy: bool = Field(
         False, description="a proxy in front speaks HTTPS with browsers, though this process speaks HTTP"
     )
+    trusted_proxy: str = Field(
+        "",
+        description="address of the proxy whose X-Forwarded-For names the browser; empty: nobody's is believed",
+    )
     session_hours: Annotated[float, Field(gt=0, le=24)] = Field(
         8.0, description="a sign-in ends after so long"
     )
-    lock_after: Annotated[int, Field(ge=3, le=20)] = Field(5, description="failed sign-ins that lock a name")
+    lock_after: Annotated[int, Field(ge=3, le=20)] = Field(
+        5, description="failed sign-ins of a name at one address that lock it there"
+    )
     lock_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(15, description="how long a lock lasts")
 
     @model_validator(mode="after")
@@ -60,6 +66,8 @@ class WorkbenchSettings(BaseSettings):
             raise ValueError("a hospital workbench needs 'site_dir', the hospital's site directory")
         if self.kind == "research" and self.site_dir is not None:
             raise ValueError("a research workbench must not see a site directory; remove 'site_dir'")
+        if self.trusted_proxy and not _is_address(self.trusted_proxy):
+            raise ValueError(f"'trusted_proxy' is the IP address of one proxy, not {self.trusted_proxy!r}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("'tls_certificate' and 'tls_key' go together")
         if not self.secure_cookies and not _loopback(self.host):
@@ -109,10 +117,15 @@ def _no_passphrase() -> str:
 
 
 def _loopback(host: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback if _is_address(host) else host == "localhost"
+
+
+def _is_address(text: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(text)
     except ValueError:
-        return host == "localhost"
+        return False
+    return True
 
 
 def load_settings(path: Path | None, **overrides: object) -> WorkbenchSettings:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from governance.hardening import harden
 from workbench.accounts import ROLES, Accounts, accounts_of
 from workbench.errors import AccountError
 from workbench.settings import load_settings
@@ -31,6 +32,7 @@ def start(
     ] = None,
 ) -> None:
     """Start the workbench and serve it until interrupted."""
+    harden()
     overrides = {} if port is None else {"port": port}
     context.obj = load_settings(settings, **overrides)
     if context.invoked_subcommand is None:

@@ -177,6 +177,25 @@ def test_a_bad_extract_is_refused_whole(loaded: Consortium, tmp_path: Path, extr
     assert directory_digest(loaded.north.path) == before
 
 
+def test_a_load_leaves_files_for_their_owner_alone_and_no_core_dump(
+    consortium: Consortium, tmp_path: Path
+) -> None:
+    """Started by somebody whose files others may read: `load` as a process, as an operator runs it."""
+    folder, south = write_extract(tmp_path / "omop"), consortium.sites["south"].path
+    code = (
+        "import resource, sys; from site_connector.cli import site_app; site_app(sys.argv[1:], standalone_mode=False); "
+        "print(resource.getrlimit(resource.RLIMIT_CORE))"
+    )
+    words, before = ["load", str(south), "--omop", str(folder)], set(south.iterdir())
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], umask=0o022, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("(0, 0)\n")
+    written = {file.name: stat.S_IMODE(file.stat().st_mode) for file in set(south.iterdir()) - before}
+    assert {"cdm.duckdb", "load-report.json", "data.lock", "ledger.sqlite"} <= set(written)
+    assert set(written.values()) == {0o600}
+
+
 def test_load_arguments(loaded: Consortium, tmp_path: Path) -> None:
     folder = write_extract(tmp_path / "omop")
     north = loaded.north.path
