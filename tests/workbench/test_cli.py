@@ -65,7 +65,7 @@ def test_accounts_from_the_command_line(
     assert code == 0
     assert "signing_key: " in out
     keys = tmp_path / "state" / "identities" / "analyst"
-    assert [file.stat().st_mode & 0o077 for file in keys.iterdir()] == [0, 0]
+    assert [file.stat().st_mode & 0o077 for file in keys.iterdir()] == [0, 0, 0]
     code, out, _ = run(capsys, *start, "list")
     assert out.startswith("analyst\tresearcher\tactive")
     code, _, err = run(capsys, *start, "add", "analyst", "--role", "researcher", *password)

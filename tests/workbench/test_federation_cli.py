@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,67 @@ def test_entries_become_a_file_that_every_party_pins(
     code, _, err = run(capsys, *make, str(file), *entries, "--name", "Another")
     assert (code, "exists already" in err) == (2, True)
     assert Federation.load(file).digest == digest
+
+
+def researcher(folder: Path, capsys: Capture, title: str, name: str = "researcher") -> Path:
+    """An account of a workbench of an organisation of this title; returns the path of its entry."""
+    state = folder / f"{title} {name}"
+    state.mkdir()
+    settings, password = state / "workbench.toml", state / "password"
+    settings.write_text(f'title = "{title}"\nstate_dir = "state"\n', encoding="utf-8")
+    password.write_text("correct horse battery\n", encoding="utf-8")
+    add = ("workbench", "--settings", str(settings), "users", "add", name, "--role", "researcher")
+    code, out, err = run(capsys, *add, "--password-file", str(password))
+    assert code == 0, err
+    entry = state / "state" / "identities" / name / "entry.json"
+    assert f"entry: {entry}\n" in out
+    return entry
+
+
+def test_entries_of_investigators_become_the_list_of_who_may_propose(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = made(tmp_path, capsys, monkeypatch)
+    file, again, without = (tmp_path / name for name in ("federation.json", "again.json", "without.json"))
+    people = [str(researcher(tmp_path, capsys, title)) for title in ("University Ö & Co", "42 Institutes")]
+    make = ("federation", "make")
+    code, out, err = run(capsys, *make, str(file), *entries, *people, "--name", "Example")
+    assert code == 0, err
+    federation = Federation.load(file, out.strip())
+    assert federation.investigators is not None
+    assert [(one.id, one.organisation) for one in federation.investigators] == [
+        ("i-42-institutes-researcher", "42 Institutes"),
+        ("university-co-researcher", "University Ö & Co"),
+    ]
+    mixed = [*reversed(people), *entries]
+    assert run(capsys, *make, str(again), *mixed, "--name", "Example")[1] == out, "the order does not matter"
+    digest = run(capsys, *make, str(without), *entries, "--name", "Example")[1]
+    assert digest != out
+    assert "investigators" not in json.loads(without.read_bytes())
+    twice = ("federation", "make", str(tmp_path / "twice.json"), *entries, people[0], people[0])
+    code, _, err = run(capsys, *twice, "--name", "Example")
+    assert (code, "every investigator id must be distinct" in err) == (2, True), err
+
+
+def test_a_workbench_refuses_what_is_proposed_with_a_key_that_is_not_listed(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any node is asked: none runs here."""
+    entries = made(tmp_path, capsys, monkeypatch)
+    listed, other = (researcher(tmp_path, capsys, "University", name) for name in ("listed", "other"))
+    file, study = tmp_path / "federation.json", tmp_path / "study.yaml"
+    make = ("federation", "make", str(file), *entries, str(listed), "--name", "Example")
+    assert run(capsys, *make)[0] == 0
+    assert run(capsys, "study", "new", "--federation", str(file), "-o", str(study))[0] == 0
+    for command in ("check", "submit"):
+        options = ("--federation", str(file), "--identity", str(other.parent))
+        code, out, err = run(capsys, "study", command, str(study), *options)
+        assert (code, "the study's investigator has key" in out + err) == (2, True), (out, err)
+        assert "(university-listed)" in out + err
+    options = ("--federation", str(file), "--identity", str(listed.parent))
+    assert run(capsys, "study", "check", str(study), *options)[0] == 0
+    code, _, err = run(capsys, "study", "submit", str(study), *options)
+    assert (code, "does not answer" in err) == (3, True), err
 
 
 def test_what_is_no_entry_is_refused_by_name(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cohort_lang import explain, lint, lint_variables, parse, parse_concept_sets
+from governance.approval import check_study
 from governance.federation import Federation
 from governance.study import StudyProtocol
 from mpc_backend.analyses.ranking_parameters import RankingParameters
@@ -46,6 +47,17 @@ def _study(name: str, root: Path) -> StudyProtocol:
 
 def test_every_hospital_says_that_its_data_are_synthetic(layout: Layout) -> None:
     assert all(layout.site(hospital).settings().synthetic_data for hospital in HOSPITALS)
+
+
+def test_the_federation_lists_everybody_who_proposes_or_asks(layout: Layout) -> None:
+    federation = Federation.load(layout.federation_file)
+    for name in NAMES:
+        check_study(federation, _study(name, layout.root))
+    listed = {one.id: one.organisation for one in federation.investigators or ()}
+    assert listed == {
+        "researcher": "Research Institute",
+        **{f"physician-{name}": f"Hospital {name.capitalize()}" for name in HOSPITALS},
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
