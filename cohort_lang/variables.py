@@ -198,11 +198,6 @@ def columns(name: str, variable: Any) -> tuple[str, ...]:
     return (f"{name}_time", f"{name}_event") if isinstance(variable, TimeToEvent) else (name,)
 
 
-def horizon_in_units(variable: TimeToEvent) -> int:
-    """The horizon on the variable's own grid, the largest value its ``_time`` column can take."""
-    return ceil_days(variable.horizon_days, variable.unit)
-
-
 def ceil_days(days: int, unit: Literal["day", "week", "month"]) -> int:
     """Whole days to the grid's unit by ceiling, in integers: a month is 365.25 / 12 = 487 / 16 days."""
     numerator, denominator = DAYS_PER_UNIT[unit]

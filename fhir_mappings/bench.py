@@ -1,39 +1,12 @@
-"""Measuring how fast FHIR resources become the common model."""
+"""A FHIR extract of any size, for measuring how fast resources become the common model."""
 
 import random
-import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
 
-from fhir_mappings.profile import Profile
-from fhir_mappings.sources.fhir import load_fhir
-
 EVENTS_PER_PATIENT = 24
-
-
-def bench_fhir_load(n: int = 100_000) -> dict[str, Any]:
-    """Load about ``n`` generated R4 resources (NDJSON, 750 bytes each) from disk into a new database.
-
-    Returns name, n, seconds, cpu_seconds and resources_per_second (wall clock, everything included).
-    """
-    with TemporaryDirectory(prefix="fhir-load-") as folder:
-        extract = Path(folder) / "extract"
-        written = write_extract(extract, n)
-        started, cpu = time.perf_counter(), time.process_time()
-        report = load_fhir(extract, Path(folder) / "cdm.duckdb", None, Profile())
-        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    if sum(entry.loaded for entry in report.inputs) != written:
-        raise RuntimeError("the benchmark's own extract was not loaded completely")
-    return {
-        "name": "fhir_load",
-        "n": written,
-        "seconds": round(seconds, 3),
-        "cpu_seconds": round(cpu, 3),
-        "resources_per_second": round(written / seconds),
-    }
 
 
 def write_extract(folder: Path, n: int) -> int:

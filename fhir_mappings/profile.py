@@ -88,7 +88,7 @@ class Profile(Part):
     death: DeathRule = DeathRule()
     fhir: FhirOptions = FhirOptions()
     csv_mapping: str | None = None
-    """Path of the CSV mapping file, relative to the folder of the extract."""
+    """Path of the mapping file of a CSV extract, relative to the folder of the profile."""
 
     @field_validator("time_zone")
     @classmethod

@@ -6,7 +6,6 @@ collects the distinct coded ideas it met in ``stage_code`` and this module turns
 
 # ruff: noqa: S608 -- statements are put together from table and column names of this package only
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -19,17 +18,6 @@ from fhir_mappings.tabular import find_table_files, sql_text
 
 DOTTED = ("ICD10CM", "ICD10", "ICD10GM", "ICD9CM")
 """Vocabularies whose codes many sources write without the dot."""
-
-
-@dataclass(frozen=True)
-class Concept:
-    """A concept as far as mapping needs it."""
-
-    concept_id: int
-    name: str
-    domain: str
-    vocabulary: str
-    code: str
 
 
 def load_vocabulary(connection: duckdb.DuckDBPyConnection, source: Path | None) -> str:
@@ -55,28 +43,6 @@ def release(connection: duckdb.DuckDBPyConnection) -> str:
         "SELECT vocabulary_version FROM vocabulary WHERE vocabulary_id = 'None'"
     ).fetchone()
     return str(row[0]) if row and row[0] else "none"
-
-
-def standard_concepts(connection: duckdb.DuckDBPyConnection, vocabulary: str, code: str) -> list[Concept]:
-    """Standard concepts a source code maps to, by ``Maps to``; itself when standard; empty when unmapped."""
-    rows = connection.execute(
-        """SELECT DISTINCT t.concept_id, t.concept_name, t.domain_id, t.vocabulary_id, t.concept_code
-        FROM concept s
-        LEFT JOIN concept_relationship r ON r.concept_id_1 = s.concept_id AND r.relationship_id = 'Maps to'
-             AND r.invalid_reason IS NULL
-        JOIN concept t ON t.concept_id = coalesce(r.concept_id_2, s.concept_id) AND t.standard_concept = 'S'
-        WHERE s.vocabulary_id = ? AND s.concept_code = ? ORDER BY t.concept_id""",
-        [vocabulary, code],
-    ).fetchall()
-    return [Concept(*row) for row in rows]
-
-
-def domain_of(connection: duckdb.DuckDBPyConnection, concept_id: int) -> str:
-    """Domain of a concept; VocabularyError when the vocabulary does not hold it."""
-    row = connection.execute("SELECT domain_id FROM concept WHERE concept_id = ?", [concept_id]).fetchone()
-    if row is None:
-        raise VocabularyError(f"concept {concept_id} is not in the loaded vocabulary {release(connection)}")
-    return str(row[0])
 
 
 def _from_folder(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:

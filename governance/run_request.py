@@ -49,14 +49,6 @@ class Spent(Part):
     by_requester: Mapping[str, int] = Field(default_factory=dict)
     nonces: frozenset[str] = frozenset()
 
-    def charge(self, request: RunRequest) -> Spent:
-        """The account after one more run."""
-        used = {
-            **self.by_requester,
-            request.requester_key: self.by_requester.get(request.requester_key, 0) + 1,
-        }
-        return Spent(runs=self.runs + 1, by_requester=used, nonces=self.nonces | {request.nonce})
-
 
 def check_run_request(
     federation: Federation, study: StudyProtocol, envelope: Envelope, now: datetime, spent: Spent

@@ -10,7 +10,7 @@ import numpy as np
 
 from mpc_backend.circuits.carry import carry_out, plane_input
 from mpc_backend.kernels.arrays import Words, WordType, ring_bits
-from mpc_backend.kernels.planes import packed, unpacked, word_count
+from mpc_backend.kernels.planes import packed, unpacked
 from mpc_backend.protocols.base import JointInput, Protocol
 
 
@@ -64,8 +64,3 @@ def widen(protocol: Protocol, x: Words, bits: int, dtype: WordType) -> Words:
         wrap = bits_to_ring(protocol, carry_out(protocol, a, b), n, dtype)
     wrapped = first + second - (wrap << dtype.type(ring))
     return protocol.add_constant(wrapped, np.negative(np.full((), offset, dtype)))
-
-
-def empty_words(protocol: Protocol, n: int) -> Words:
-    """Shares of n packed zero bits."""
-    return np.zeros((protocol.components, word_count(n)), np.uint64)

@@ -373,8 +373,3 @@ def _add_problems(app: FastAPI, service: NodeService) -> None:
         route = request.scope.get("route")
         counter.labels(getattr(route, "path", "other"), str(response.status_code)).inc()
         return response
-
-
-def openapi_json(service: NodeService) -> bytes:
-    """The OpenAPI document of this interface, canonical."""
-    return canonical_json(make_app(service).openapi())

@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 
-from governance.canonical import canonical_json
 from governance.federation import Federation, NodeEntry
 from governance.keys import SealingKey, SigningKey
 from governance.ledger import Ledger
@@ -91,8 +90,3 @@ def open_core(directory: NodeDirectory, federation: Federation) -> NodeCore:
 def parse_study(document: bytes) -> StudyProtocol:
     """A stored study; parsed once."""
     return StudyProtocol.from_canonical(document)
-
-
-def canonical_digests(digests: dict[str, str]) -> bytes:
-    """Canonical bytes of a mapping of digests, for hashing."""
-    return canonical_json(digests)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from governance.canonical import canonical_json, parse_json
-from governance.document import utc_text
+from governance.canonical import canonical_json
 from governance.envelope import Envelope, open_document, sign_document
 from governance.errors import GovernanceError
 from governance.files import write_new
@@ -205,12 +203,3 @@ class Execution:
         for peer in self._transport.peers:
             if bytes(self._transport.receive(peer)) != b"release" + digest:
                 raise ProtocolAbort(f"{self._core.names[peer]} holds other attestations than this node")
-
-
-def result_body(core: NodeCore, row: ResultRow) -> dict[str, Any]:
-    """Attestations of a stored result, as JSON values."""
-    return {
-        "attestations": parse_json(row.attestations),
-        "sealed_output": row.sealed_output,
-        "at": utc_text(utc_now()),
-    }

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from tiny_omop import TinyOmop
 
 from cohort_lang import CohortRefused, UnknownConcept, UnknownConceptSet, evaluate_variables, parse
-from cohort_lang.variables import Variable, ceil_days, columns, horizon_in_units, named_concept_sets
+from cohort_lang.variables import Variable, ceil_days, columns, named_concept_sets
 
 COHORT = parse('cohort "c" concept set a: 10 and descendants concept set b: 20 enter on visit')
 ENTRIES = pd.DataFrame(
@@ -213,6 +213,6 @@ def test_calendar_units():
     found = READ.validate_python(
         {"t": {"kind": "time_to_event", "events": ["death"], "horizon_days": 1826, "unit": "month"}}
     )
-    assert horizon_in_units(found["t"]) == 60
+    assert ceil_days(found["t"].horizon_days, found["t"].unit) == 60
     assert columns("t", found["t"]) == ("t_time", "t_event")
     assert named_concept_sets(found["t"]) == ()

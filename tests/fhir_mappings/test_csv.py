@@ -14,8 +14,8 @@ from fhir_mappings.errors import (
     SourceMissing,
     VocabularyError,
 )
-from fhir_mappings.load import load_extract
 from fhir_mappings.profile import Profile
+from fhir_mappings.sources.csv import load_csv
 from fhir_mappings.sources.csv_mapping import Mapping
 
 PEOPLE = """ID;BORN;SEX;DIED
@@ -94,8 +94,8 @@ def load(site, text=MAPPING, **changes):
         document["files"][int(number[1:])] |= change
     path = site.extract / "mapping.yaml"
     path.write_text(yaml.safe_dump(document))
-    profile = Profile.model_validate({"extract_date": "2023-01-01", "csv_mapping": "mapping.yaml"})
-    site.report = load_extract("csv", site.extract, site.database, site.vocabulary, profile)
+    profile = Profile.model_validate({"extract_date": "2023-01-01"})
+    site.report = load_csv(site.extract, site.database, site.vocabulary, profile, path)
     return site.report
 
 
@@ -248,10 +248,8 @@ def test_a_wrong_table_is_told_once(tmp_path):
 
 
 def test_a_csv_extract_needs_a_mapping(site):
-    with pytest.raises(ProfileError, match="needs a mapping file"):
-        load_extract("csv", site.extract, site.database)
     with pytest.raises(ProfileError, match="no such mapping file"):
-        load_extract("csv", site.extract, site.database, mapping=Path("nowhere.yaml"))
+        load_csv(site.extract, site.database, None, Profile(), Path("nowhere.yaml"))
 
 
 @pytest.mark.shared
@@ -259,7 +257,7 @@ def test_synthea_export(site, shared_dir):
     data = shared_dir / "data"
     shutil.copytree(data / "synthea27_csv/synthea", site.extract, dirs_exist_ok=True)
     mapping = Path(__file__).with_name("synthea_mapping.yaml")
-    site.report = load_extract("csv", site.extract, site.database, data / "synthea27_omop", mapping=mapping)
+    site.report = load_csv(site.extract, site.database, data / "synthea27_omop", Profile(), mapping)
     import duckdb
 
     def count(name, where="true"):

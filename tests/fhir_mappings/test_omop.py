@@ -6,8 +6,8 @@ import duckdb
 import pytest
 
 from fhir_mappings.errors import SourceEmpty, SourceFormatError, SourceMissing
-from fhir_mappings.load import load_extract
 from fhir_mappings.profile import Profile
+from fhir_mappings.sources.omop import load_omop
 
 PERSON = """person_id,gender_concept_id,year_of_birth,race_concept_id,ethnicity_concept_id,month_of_birth
 1,8507,1950,0,0,3
@@ -38,7 +38,7 @@ def extract(site):
 
 def load(site, **profile):
     options = Profile.model_validate({"extract_date": "2023-01-01"} | profile)
-    site.report = load_extract("omop", site.extract, site.database, site.vocabulary, options)
+    site.report = load_omop(site.extract, site.database, site.vocabulary, options)
     return site.report
 
 
@@ -103,7 +103,7 @@ def test_unusable_extracts_are_refused_and_change_nothing(site, extract):
 @pytest.mark.shared
 def test_a_published_database_loads_whole_with_its_own_vocabulary(site, shared_dir):
     folder = shared_dir / "data/synthea27_omop"
-    site.report = load_extract("omop", folder, site.database)
+    site.report = load_omop(folder, site.database, None, Profile())
     for entry in site.report.inputs:
         file = folder / f"{entry.name.upper()}.csv"
         assert (
@@ -121,7 +121,7 @@ def test_a_published_database_loads_whole_with_its_own_vocabulary(site, shared_d
     for name in ("person", "measurement", "observation_period", "death"):
         with duckdb.connect(str(site.database), read_only=True) as connection:
             connection.execute(f"COPY {name} TO '{copy / name}.parquet'")
-    site.report = load_extract("omop", copy, site.extract / "again.duckdb", site.database)
+    site.report = load_omop(copy, site.extract / "again.duckdb", site.database, Profile())
     assert {e.name: e.loaded for e in site.report.inputs} == {
         "person": 28,
         "observation_period": 28,

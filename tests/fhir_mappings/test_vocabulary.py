@@ -7,7 +7,7 @@ import pytest
 from fhir_mappings import cdm
 from fhir_mappings.codes import ADMINISTRATIVE
 from fhir_mappings.errors import SourceMissing, VocabularyError
-from fhir_mappings.vocabulary import domain_of, load_vocabulary, standard_concepts
+from fhir_mappings.vocabulary import load_vocabulary
 
 
 @pytest.fixture
@@ -16,22 +16,22 @@ def connection():
         yield opened
 
 
-def test_lookups(connection, vocabulary):
+def test_a_vocabulary_folder_is_taken_whole(connection, vocabulary):
     assert load_vocabulary(connection, vocabulary) == "v-test 1"
-    assert [c.concept_id for c in standard_concepts(connection, "ICD10CM", "E99.1")] == [2001, 2002]
-    assert [c.concept_id for c in standard_concepts(connection, "SNOMED", "D1")] == [2001]
-    assert standard_concepts(connection, "SNOMED", "R1") == []
-    assert standard_concepts(connection, "SNOMED", "none") == []
-    assert domain_of(connection, 2004) == "Procedure"
-    with pytest.raises(VocabularyError, match="concept 5 is not in the loaded vocabulary v-test 1"):
-        domain_of(connection, 5)
+    mapped = """SELECT r.concept_id_2 FROM concept c JOIN concept_relationship r ON r.concept_id_1 = c.concept_id
+        WHERE r.relationship_id = 'Maps to' AND c.vocabulary_id = 'ICD10CM' AND c.concept_code = 'E99.1' ORDER BY 1"""
+    assert connection.execute(mapped).fetchall() == [(2001,), (2002,)]
+    assert connection.execute("SELECT domain_id FROM concept WHERE concept_id = 2004").fetchall() == [
+        ("Procedure",)
+    ]
 
 
 def test_administrative_concepts_are_there_without_any_vocabulary(connection):
     assert load_vocabulary(connection, None) == "none"
     ids = {row[0] for row in connection.execute("SELECT concept_id FROM concept").fetchall()}
     assert ids == {row[0] for row in ADMINISTRATIVE}
-    assert standard_concepts(connection, "UCUM", "mmol/L")[0].concept_id == 8753
+    unit = "SELECT concept_id FROM concept WHERE vocabulary_id = 'UCUM' AND concept_code = 'mmol/L'"
+    assert connection.execute(unit).fetchall() == [(8753,)]
 
 
 def test_no_clinical_content_is_shipped():

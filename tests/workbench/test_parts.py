@@ -18,7 +18,7 @@ from workbench.frames import table_of
 from workbench.parts import attrition, ranking, survival
 from workbench.parts.cells import band_text, cell_text, share_text
 from workbench.parts.patient_form import UNKNOWN, facts, marker_facts, questions
-from workbench.parts.states import State, describe, hidden_text, not_approved, partial
+from workbench.parts.states import State, describe, not_approved, partial
 
 
 def count(last: object = HIDDEN) -> CountResult:
@@ -34,7 +34,7 @@ def count(last: object = HIDDEN) -> CountResult:
 
 
 def test_hidden_is_never_zero_or_blank() -> None:
-    texts = [cell_text(HIDDEN), cell_text(MERGED), band_text(HIDDEN), hidden_text(10)]
+    texts = [cell_text(HIDDEN), cell_text(MERGED), band_text(HIDDEN)]
     assert all("hidden" in text for text in texts)
     assert "fewer than 10" in band_text(HIDDEN)
     table = attrition.attrition_table(count())

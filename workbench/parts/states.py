@@ -31,11 +31,6 @@ class State:
     text: str
 
 
-def hidden_text(minimum_cell: int) -> str:
-    """What stands where a number is withheld: never 0, never blank."""
-    return f"hidden (fewer than {minimum_cell})"
-
-
 def partial(
     missing: Sequence[str], of: int, since: datetime | None = None, problems: Sequence[str] = ()
 ) -> State:

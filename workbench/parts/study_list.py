@@ -8,7 +8,6 @@ import pandas as pd
 
 from workbench.consortium import Snapshot, StudyView
 from workbench.parts.states import State, partial
-from workbench.store import JobRow
 
 COLOURS = {
     "awaiting approval": "orange",
@@ -68,17 +67,6 @@ def approval_table(view: StudyView) -> pd.DataFrame:
 
 def _when(moment: datetime | None) -> str:
     return "" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def job_table(jobs: list[JobRow]) -> pd.DataFrame:
-    """Runs of one study, newest first."""
-    return pd.DataFrame(
-        {
-            "Analysis": [job.analysis for job in jobs],
-            "Asked": [_when(job.created_at) for job in jobs],
-            "State": [job.state for job in jobs],
-        }
-    )
 
 
 def network_state(snapshot: Snapshot | None, moment: datetime) -> State | None:
