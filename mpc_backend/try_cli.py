@@ -131,10 +131,10 @@ def _say(done: Answer, verb: Any, as_json: bool) -> None:
         }
         typer.echo(json.dumps({**verb.as_json(result), **tail}, allow_nan=False))
         return
+    for note in result.notes:  # a ranking's first one is the warning, to be read before any number
+        typer.echo(note)
     for line in verb.in_words(result):
         typer.echo(line)
     for each in result.suppressed:
         typer.echo(f"withheld: {each.what}: {each.why}")
-    for note in result.notes:
-        typer.echo(note)
     typer.echo(f"{done.protocol}, {done.seconds:.2f} s")

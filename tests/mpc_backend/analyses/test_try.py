@@ -8,7 +8,7 @@ import ranking_data as data
 from typer.testing import CliRunner
 
 from mpc_backend.analyses.errors import AnalysisError
-from mpc_backend.analyses.ranking_result import HiddenArm, RankingResult
+from mpc_backend.analyses.ranking_result import WARNING, HiddenArm, RankingResult
 from mpc_backend.try_.ranking import in_words
 from mpc_backend.try_cli import try_app
 
@@ -108,6 +108,8 @@ def test_ranking_by_hospital(patients_file):
     found = answered(*arguments, *more, *last)
     assert found["tier"] == "as asked" and found["not_matched_on"] == ["stage"]
     assert [arm["treatment"] for arm in found["arms"]] and found["hidden_count"] == 3 - len(found["arms"])
+    words = said(*arguments, *more, *last).splitlines()
+    assert words[: len(found["notes"])] == found["notes"] and words[0] == WARNING, "before any number"
     exact = answered(*arguments, *more, *last, "--release", "exact")
     values = {arm["treatment"]: arm["estimate"] for arm in exact["arms"]}
     for arm in found["arms"]:
