@@ -15,7 +15,7 @@ from mpc_backend.kernels.arrays import Words, WordType
 KEY_BYTES = 16
 BLOCK_LIMIT = 1 << 32
 """Blocks of one step (64 GiB), far below the birthday bound of a 128-bit block for one key."""
-_ZEROS = bytes(1 << 20)
+_ZEROS = memoryview(bytes(1 << 20))
 
 
 class Keystream:
@@ -42,10 +42,13 @@ class Keystream:
         self._drawn += out.nbytes
         if self._drawn > 16 * BLOCK_LIMIT:
             raise ValueError(f"step {self._step} draws more than {BLOCK_LIMIT} blocks")
-        target = out.reshape(-1).view(np.uint8).data
+        target = out.reshape(-1).data.cast("B")
+        if out.nbytes <= len(_ZEROS):
+            self._cipher.update_into(_ZEROS[: out.nbytes], target)
+            return
         for start in range(0, len(target), len(_ZEROS)):
             piece = target[start : start + len(_ZEROS)]
-            self._cipher.update_into(_ZEROS[: len(piece)] if len(piece) < len(_ZEROS) else _ZEROS, piece)
+            self._cipher.update_into(_ZEROS[: len(piece)], piece)
 
     def words(self, shape: int | tuple[int, ...], dtype: WordType) -> Words:
         """A fresh array of the next words of this step."""

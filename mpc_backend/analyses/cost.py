@@ -42,8 +42,8 @@ class Counting(Plain):
         self.words += factor * results.nbytes
         return results
 
-    def multiply(self, x: Words, y: Words) -> Words:
-        return self._count(1, self._costs.product, super().multiply(x, y))
+    def multiply_rows(self, x: Words, y: Words, rows: Indices) -> Words:
+        return self._count(1, self._costs.product, super().multiply_rows(x, y, rows))
 
     def matmul(self, x: Words, y: Words) -> Words:
         product = np.zeros((1, x.shape[1], y.shape[2]), x.dtype)

@@ -11,6 +11,7 @@ import numpy as np
 from mpc_backend.circuits.carry import carry_out, plane_input
 from mpc_backend.kernels.arrays import Words, WordType, ring_bits
 from mpc_backend.kernels.planes import packed, unpacked
+from mpc_backend.kernels.products import exclusive_or
 from mpc_backend.protocols.base import JointInput, Protocol
 
 
@@ -29,8 +30,8 @@ def bits_to_ring(protocol: Protocol, words: Words, n: int, dtype: WordType) -> W
     bits = unpacked(protocol.halves(words, xor=True).known, n, dtype.type)
     [(u, v)] = protocol.joint_input([JointInput(bits, xor=False)])
     product = protocol.multiply(u, v)
-    product += product
-    return u + v - product
+    exclusive_or(u, v, product)
+    return product
 
 
 def ring_input(values: Words, dtype: WordType) -> JointInput:

@@ -29,9 +29,12 @@ def compile_all() -> float:
 def _compile_products(dtype: np.dtype[np.uint64]) -> None:
     x, out, masks = np.zeros((3, 4), dtype), np.zeros((3, 4), dtype), np.zeros((8, 4), dtype)
     tail = (masks[:5], True, True, masks[5], out[0].copy(), masks[6])
-    products.multiply_block(x, x, out, 0, 4, *tail)
+    table, index = x[:, None].copy(), np.zeros((2, 1), np.int64)
+    products.multiply_block(table, table, index, table.copy(), 0, 4, *tail)
     products.mask_block(x, out, 0, 4, *tail)
-    triples.multiply_pairs(x[:2], x[:2], out[:2], 0, 4, masks[:2], out[2])
+    products.exclusive_or(x, x, out)
+    products.pair_sums(table, 0, table.copy())
+    triples.multiply_pairs(table[:2], table[:2], index, table[:2].copy(), 0, 4, masks[:2], out[2])
     triples.mask_sums(x[0], out[:2], 0, 4, masks[:2], out[2])
     matrices.matrix_product(x, x)
     matrices.dot_rows(x, x, np.zeros(3, dtype))
@@ -61,6 +64,7 @@ def _compile_rows(dtype: np.dtype[np.uint64]) -> None:
     for permute in (rows.permute_add, rows.permute_xor):
         permute(table, order, 0, table[:, :2].copy(), table.copy())
         permute(received, order, 0, table[:, :2].copy(), table.copy())
+    rows.taken(table, order)
 
 
 def _compile_gather() -> None:

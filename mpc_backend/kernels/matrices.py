@@ -76,9 +76,9 @@ _PRODUCTS = {
 }
 
 
-def matrix_product(x: Words, y_transposed: Words) -> Words:
-    """x (n, k) times y (k, m) given as its transpose (m, k), mod 2^ring -> (n, m)."""
-    out = np.zeros((x.shape[0], y_transposed.shape[0]), x.dtype)
+def matrix_product(x: Words, y_transposed: Words, out: Words | None = None) -> Words:
+    """x (n, k) times y (k, m) given as its transpose (m, k), mod 2^ring -> (n, m); added to ``out`` if it is given."""
+    out = np.zeros((x.shape[0], y_transposed.shape[0]), x.dtype) if out is None else out
     _PRODUCTS[x.dtype](np.ascontiguousarray(x), np.ascontiguousarray(y_transposed), out)
     return out
 

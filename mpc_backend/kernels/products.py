@@ -24,24 +24,38 @@ _jit = numba.njit(cache=True, nogil=True)
 
 @_jit
 def multiply_block(
-    x: Words, y: Words, out: Words, start: int, stop: int, masks: Words, forward: bool, covers: bool,
+    x: Words, y: Words, rows: Indices, out: Words, start: int, stop: int, masks: Words, forward: bool, covers: bool,
     checked: Words, sent: Words, opposite: Words,
 ) -> None:  # fmt: skip
-    """Elementwise products of x, y (3, n) in the ring."""
+    """Row-wise products in the ring: out row r = x[rows[0, r]] * y[rows[1, r]] for x, y (3, any, w), rows (2, R),
+    out (3, R, w); positions count R * w flat.
+    """
+    width = out.shape[2]
     zero = masks.dtype.type(0)
-    for i in range(stop - start):
-        p = start + i
-        a, b, c = x[0, p], x[1, p], x[2, p]
-        d, e, f = y[0, p], y[1, p], y[2, p]
-        m1 = (a + b) * (d + e) - masks[0, i]
-        m2 = (b + c) * (e + f) - masks[1, i]
-        m3 = (c - a) * (d - f) - masks[3, i]
-        checked[i] = m1
-        sent[i] = m2
-        opposite[i] = m3
-        out[0, p] = masks[0, i] + (masks[3, i] if forward else m3)
-        out[1, p] = m1 + masks[1, i] + (masks[4, i] if covers else zero)
-        out[2, p] = m2 + masks[2, i] + (m3 if forward else masks[3, i])
+    position = start
+    while position < stop:
+        row = position // width
+        first = position - row * width
+        last = min(width, first + stop - position)
+        i = position - start
+        left, right = rows[0, row], rows[1, row]
+        xa, xb, xc = x[0, left], x[1, left], x[2, left]
+        ya, yb, yc = y[0, right], y[1, right], y[2, right]
+        oa, ob, oc = out[0, row], out[1, row], out[2, row]
+        for w in range(first, last):
+            k = i + w - first
+            a, b, c = xa[w], xb[w], xc[w]
+            d, e, f = ya[w], yb[w], yc[w]
+            m1 = (a + b) * (d + e) - masks[0, k]
+            m2 = (b + c) * (e + f) - masks[1, k]
+            m3 = (c - a) * (d - f) - masks[3, k]
+            checked[k] = m1
+            sent[k] = m2
+            opposite[k] = m3
+            oa[w] = masks[0, k] + (masks[3, k] if forward else m3)
+            ob[w] = m1 + masks[1, k] + (masks[4, k] if covers else zero)
+            oc[w] = m2 + masks[2, k] + (m3 if forward else masks[3, k])
+        position += last - first
 
 
 @_jit
@@ -104,3 +118,24 @@ def and_block(
                 ob[w] ^= zb[w]
                 oc[w] ^= zc[w]
         position += last - first
+
+
+@_jit
+def exclusive_or(u: Words, v: Words, product: Words) -> None:
+    """product (c, n) := u + v - 2 product in the ring: the exclusive or of bits u, v with that product."""
+    for c in range(u.shape[0]):
+        a, b, both = u[c], v[c], product[c]
+        for i in range(a.size):
+            both[i] = a[i] + b[i] - both[i] - both[i]
+
+
+@_jit
+def pair_sums(x: Words, start: int, out: Words) -> None:
+    """What a product needs of one operand x (3, r, any): a + b, b + c and c - a into out (3, r, w), from ``start`` on."""
+    for r in range(out.shape[1]):
+        a, b, c = x[0, r, start:], x[1, r, start:], x[2, r, start:]
+        adjacent, next_one, opposite = out[0, r], out[1, r], out[2, r]
+        for i in range(adjacent.size):
+            adjacent[i] = a[i] + b[i]
+            next_one[i] = b[i] + c[i]
+            opposite[i] = c[i] - a[i]

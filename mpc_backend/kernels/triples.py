@@ -16,14 +16,28 @@ _jit = numba.njit(cache=True, nogil=True)
 
 
 @_jit
-def multiply_pairs(x: Words, y: Words, out: Words, start: int, stop: int, masks: Words, sent: Words) -> None:
-    """Elementwise products of x, y (2, n) in the ring."""
-    for i in range(stop - start):
-        p = start + i
-        d = y[0, p]
-        z = x[0, p] * (d + y[1, p]) + x[1, p] * d + masks[0, i] - masks[1, i]
-        out[0, p] = z
-        sent[i] = z
+def multiply_pairs(
+    x: Words, y: Words, rows: Indices, out: Words, start: int, stop: int, masks: Words, sent: Words
+) -> None:
+    """Row-wise products in the ring: out row r = x[rows[0, r]] * y[rows[1, r]] for x, y (2, any, w), rows (2, R),
+    out (2, R, w); positions count R * w flat.
+    """
+    width = out.shape[2]
+    position = start
+    while position < stop:
+        row = position // width
+        first = position - row * width
+        last = min(width, first + stop - position)
+        i = position - start
+        left, right = rows[0, row], rows[1, row]
+        a, b = x[0, left, first:last], x[1, left, first:last]
+        d, e = y[0, right, first:last], y[1, right, first:last]
+        own, r, s, message = out[0, row, first:last], masks[0, i:], masks[1, i:], sent[i:]
+        for w in range(last - first):
+            z = a[w] * (d[w] + e[w]) + b[w] * d[w] + r[w] - s[w]
+            own[w] = z
+            message[w] = z
+        position += last - first
 
 
 @_jit

@@ -15,6 +15,7 @@ from governance.envelope import Envelope, peek_document
 from governance.errors import GovernanceError
 from governance.run_request import RunRequest
 from mpc_backend.errors import AbortKind, EngineError, PeerLost, ProtocolAbort
+from mpc_backend.memory import give_back_memory
 from mpc_backend.node.core import NodeCore
 from mpc_backend.node.database import OPEN_STATES, RunRow, utc_now
 from mpc_backend.node.execution import Execution, Job
@@ -372,6 +373,7 @@ class Jobs:
         finally:
             self._count_traffic()
             self._release(gathering)
+            give_back_memory()
             self._core.metrics.running.dec()
             log.info("run ended", run=run_id, seconds=round(time.monotonic() - began, 3))
 
@@ -415,6 +417,7 @@ class Jobs:
             {peer: one.socket for peer, one in gathering.outgoing.items()},
             {peer: one.socket for peer, one in gathering.incoming.items()},
             deadline=self._core.settings.message_seconds,
+            shape=self._core.settings.link_shape,
         )
         gathering.outgoing, gathering.incoming = {}, {}
         with self._lock:

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from mpc_backend.memory import keep_freed_memory
 from mpc_backend.node.api import make_app
 from mpc_backend.node.core import open_core
 from mpc_backend.node.errors import NodeSetupError, NodeStartError
@@ -40,6 +41,7 @@ def serve_node(path: Path, federation_file: Path | None = None, pin: str | None 
     configure_logs()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.setswitchinterval(SWITCH_SECONDS)
+    keep_freed_memory()
     directory = NodeDirectory(path)
     directory.settings()
     with _only_process(directory):

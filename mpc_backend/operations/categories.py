@@ -43,7 +43,7 @@ def sums_by_code(
     low = _low_bits(width, len(columns))
     wide = [column.widened(64) for column in columns]
     bits = _ring_bits(protocol, bit_planes(protocol, code.flat, width), n)
-    upper, lower = _monomials(protocol, bits[:, low:]), _monomials(protocol, bits[:, :low])
+    upper, lower = _monomials(protocol, bits, low, width), _monomials(protocol, bits, 0, low)
     sums = protocol.matmul(upper, _weighted(protocol, lower, wide).transpose(0, 2, 1))
     table = _indicators(sums, width - low, low)[..., :groups]
     counts = SecretInt(protocol, np.ascontiguousarray(table[:, 0]), row_ring(n))
@@ -67,34 +67,39 @@ def _ring_bits(protocol: Protocol, planes: Words, n: int) -> Words:
     """Planes (c, p, w) -> bits in the ring (c, p, n)."""
     count, padded = planes.shape[1], word_count(n) * 64
     ring = bits_to_ring(protocol, planes.reshape(len(planes), -1), count * padded, ring_type(64))
-    return ring.reshape(-1, count, padded)[:, :, :n]
+    return np.ascontiguousarray(ring.reshape(-1, count, padded)[:, :, :n])
 
 
-def _monomials(protocol: Protocol, bits: Words) -> Words:
-    """Products of all subsets of p bits (c, p, n) -> (c, 2^p, n), subset s at s; p - 1 rounds."""
-    n = bits.shape[2]
-    out = protocol.constant(np.ones((1, n), np.uint64))
-    for i in range(bits.shape[1]):
-        bit, known = bits[:, i : i + 1], out[:, 1:]
-        fresh = protocol.multiply(known, np.ascontiguousarray(np.broadcast_to(bit, known.shape)))
-        out = np.concatenate((out, bit, fresh), axis=1)
+def _monomials(protocol: Protocol, bits: Words, first: int, last: int) -> Words:
+    """Products of all subsets of bits ``first`` to ``last`` of (c, p, n) -> (c, 2^(last - first), n), subset s at s;
+    a round for every bit after the first.
+    """
+    out = np.empty((len(bits), 1 << (last - first), bits.shape[2]), bits.dtype)
+    out[:, 0] = protocol.constant(np.ones(bits.shape[2], bits.dtype))
+    for i in range(last - first):
+        known = 1 << i
+        out[:, known] = bits[:, first + i]
+        if known > 1:
+            rows = np.stack((np.arange(1, known), np.full(known - 1, first + i)))
+            out[:, known + 1 : 2 * known] = protocol.multiply_rows(out, bits, rows)
     return out
 
 
 def _weighted(protocol: Protocol, lower: Words, columns: Sequence[SecretNumber]) -> Words:
-    """Monomials (c, s, n), then each column times every monomial -> (c, s (1 + columns), n)."""
-    parts: list[Words] = [lower]
-    rest = lower[:, 1:]
-    if columns:
-        values = np.stack([column.shares for column in columns], axis=1)
-        shape = (*values.shape[:2], rest.shape[1], values.shape[2])
-        products = protocol.multiply(
-            np.ascontiguousarray(np.broadcast_to(values[:, :, None], shape)),
-            np.ascontiguousarray(np.broadcast_to(rest[:, None], shape)),
-        )
-        for k in range(len(columns)):
-            parts += [values[:, k : k + 1], products[:, k]]
-    return np.concatenate(parts, axis=1)
+    """Monomials (c, s, n), then each column times every monomial -> (c, (1 + columns) s, n)."""
+    if not columns:
+        return lower
+    size = lower.shape[1]
+    out = np.empty((len(lower), (1 + len(columns)) * size, lower.shape[2]), lower.dtype)
+    out[:, :size] = lower
+    for k, column in enumerate(columns):
+        out[:, (1 + k) * size] = column.shares
+    if size > 1:
+        pairs = np.stack(np.divmod(np.arange(len(columns) * size), size))
+        pairs = pairs[:, pairs[1] > 0]
+        rows = np.stack(((1 + pairs[0]) * size, pairs[1]))
+        out[:, (1 + pairs[0]) * size + pairs[1]] = protocol.multiply_rows(out, lower, rows)
+    return out
 
 
 def _indicators(sums: Words, upper: int, lower: int) -> Words:

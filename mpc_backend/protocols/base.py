@@ -18,6 +18,7 @@ from mpc_backend.kernels.arrays import Indices, Words, WordType
 from mpc_backend.transport.base import Transport
 
 NONE: Indices = np.zeros(0, np.int64)
+FIRST_ROWS: Indices = np.zeros((2, 1), np.int64)
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,16 @@ class Protocol(ABC):
         return out
 
     @abstractmethod
+    def multiply_rows(self, x: Words, y: Words, rows: Indices) -> Words:
+        """In the ring: out[r] = x[rows[0, r]] * y[rows[1, r]] elementwise. One round.
+
+        x, y: (c, any, w) of one ring; rows: (2, R) -> (c, R, w).
+        """
+
     def multiply(self, x: Words, y: Words) -> Words:
         """Elementwise product in the ring of two shared arrays of one shape. One round."""
+        flat = (self.components, 1, x[0].size)
+        return self.multiply_rows(x.reshape(flat), y.reshape(flat), FIRST_ROWS).reshape(x.shape)
 
     @abstractmethod
     def matmul(self, x: Words, y: Words) -> Words:

@@ -28,8 +28,8 @@ class Plain(Protocol):
     def public_component(self) -> int | None:
         return 0
 
-    def multiply(self, x: Words, y: Words) -> Words:
-        return x * y
+    def multiply_rows(self, x: Words, y: Words, rows: Indices) -> Words:
+        return x[:, rows[0]] * y[:, rows[1]]
 
     def matmul(self, x: Words, y: Words) -> Words:
         return matrix_product(x[0], y[0].T)[None]

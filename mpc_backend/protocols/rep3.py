@@ -29,7 +29,7 @@ from mpc_backend.kernels.triples import and_pairs, mask_sums, multiply_pairs
 from mpc_backend.prg import Keystream
 from mpc_backend.protocols.base import NONE, Costs, Halves, JointInput
 from mpc_backend.protocols.keys import JobKeys
-from mpc_backend.protocols.replicated import BLOCK_BYTES, Replicated
+from mpc_backend.protocols.replicated import BLOCK_BYTES, Replicated, inner_blocks
 from mpc_backend.transport.base import Transport
 
 Kernel = Callable[[int, int, Words, Words], None]
@@ -58,17 +58,19 @@ class Rep3(Replicated):
 
     # Products
 
-    def multiply(self, x: Words, y: Words) -> Words:
-        left, right = np.ascontiguousarray(x), np.ascontiguousarray(y)
-        shape, n = left.shape, left[0].size
-        a, b, out = left.reshape(2, n), right.reshape(2, n), np.empty((2, n), left.dtype)
-        self._product(out, lambda *rest: multiply_pairs(a, b, out, *rest))
-        return out.reshape(shape)
+    def multiply_rows(self, x: Words, y: Words, rows: Indices) -> Words:
+        out = np.empty((2, rows.shape[1], x.shape[2]), x.dtype)
+        a, b = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        self._product(out.reshape(2, -1), lambda *rest: multiply_pairs(a, b, rows, out, *rest))
+        return out
 
     def matmul(self, x: Words, y: Words) -> Words:
-        columns = y.transpose(0, 2, 1)
-        terms = matrix_product(x[0], columns[0] + columns[1])
-        terms += matrix_product(x[1], columns[0])
+        a, b = x, y.transpose(0, 2, 1)
+        terms = np.zeros((a.shape[1], b.shape[1]), a.dtype)
+        for start, stop in inner_blocks(a, b):
+            left, right = a[:, :, start:stop], b[:, :, start:stop]
+            matrix_product(left[0], right[0] + right[1], terms)
+            matrix_product(left[1], right[0], terms)
         return self._masked(terms)
 
     def dot(self, x: Words, y: Words) -> Words:

@@ -26,13 +26,13 @@ import numpy as np
 from mpc_backend.errors import ProtocolAbort
 from mpc_backend.kernels.arrays import Indices, Words, WordType
 from mpc_backend.kernels.matrices import dot_rows, matrix_product
-from mpc_backend.kernels.products import and_block, mask_block, multiply_block
+from mpc_backend.kernels.products import and_block, mask_block, multiply_block, pair_sums
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
 from mpc_backend.prg import Keystream
 from mpc_backend.protocols.authenticate import OPENING, TAG_BYTES, Authenticator, Mac
 from mpc_backend.protocols.base import NONE, Costs, Halves, JointInput
 from mpc_backend.protocols.keys import JobKeys
-from mpc_backend.protocols.replicated import BLOCK_BYTES, Replicated
+from mpc_backend.protocols.replicated import BLOCK_BYTES, Replicated, inner_blocks
 from mpc_backend.transport.base import Transport
 
 
@@ -95,21 +95,27 @@ class Rep4(Replicated):
 
     # Products
 
-    def multiply(self, x: Words, y: Words) -> Words:
-        left, right = np.ascontiguousarray(x), np.ascontiguousarray(y)
-        shape, n = left.shape, left[0].size
-        a, b, out = left.reshape(3, n), right.reshape(3, n), np.empty((3, n), left.dtype)
-        self._product(out, np.add, lambda start, stop, *rest: multiply_block(a, b, out, start, stop, *rest))
-        return out.reshape(shape)
+    def multiply_rows(self, x: Words, y: Words, rows: Indices) -> Words:
+        out = np.empty((3, rows.shape[1], x.shape[2]), x.dtype)
+        a, b = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        self._product(
+            out.reshape(3, -1),
+            np.add,
+            lambda start, stop, *rest: multiply_block(a, b, rows, out, start, stop, *rest),
+        )
+        return out
 
     def matmul(self, x: Words, y: Words) -> Words:
-        sums = (np.add, 0, 1), (np.add, 1, 2), (np.subtract, 2, 0)
-        columns = y.transpose(0, 2, 1)
-        terms = []
-        for combine, i, j in sums:
-            right = combine(columns[i], columns[j]) if combine is np.add else columns[j] - columns[i]
-            terms.append(matrix_product(combine(x[i], x[j]), right))
-        return self._masked(np.stack(terms))
+        a, b = np.ascontiguousarray(x), np.ascontiguousarray(y.transpose(0, 2, 1))
+        terms = np.zeros((3, a.shape[1], b.shape[1]), a.dtype)
+        for start, stop in inner_blocks(a, b):
+            left, right = (np.empty((3, part.shape[1], stop - start), part.dtype) for part in (a, b))
+            pair_sums(a, start, left)
+            pair_sums(b, start, right)
+            np.negative(right[2], out=right[2])
+            for operands in zip(left, right, terms, strict=True):
+                matrix_product(*operands)
+        return self._masked(terms)
 
     def dot(self, x: Words, y: Words) -> Words:
         shape, length = x.shape[1:-1], x.shape[-1]
@@ -240,7 +246,8 @@ class Rep4(Replicated):
     def _enter(self, entry: JointInput, outgoing: list[Words]) -> Words:
         """Shares of the half this node knows; messages to send are appended to ``outgoing``."""
         values = np.ascontiguousarray(entry.values).reshape(-1)
-        shares = np.zeros((3, values.size), values.dtype)
+        shares = np.empty((3, values.size), values.dtype)
+        shares[self.component(self.index ^ 1)] = 0
         outside = (0, 1) if self.index >= 2 else (2, 3)
         for part, receiver in enumerate(outside):
             place = self._part(values.size, part)
@@ -256,9 +263,13 @@ class Rep4(Replicated):
 
     def _await(self, entry: JointInput) -> Words:
         """Shares of the half this node does not know, all but the part that comes by message."""
-        shares = np.zeros((3, entry.values.size), entry.values.dtype)
+        shares = np.empty((3, entry.values.size), entry.values.dtype)
         place = self._part(entry.values.size, 1 - self.index % 2)
-        self._but[self.index ^ 1].fill(shares[self.component(self.index ^ 1), place])
+        for share in range(4):
+            if share == self.index ^ 1:
+                self._but[share].fill(shares[self.component(share), place])
+            elif share != self.index:
+                shares[self.component(share)] = 0
         return shares
 
     def _take_parts(self, results: list[Words]) -> None:
@@ -311,21 +322,24 @@ class Rep4(Replicated):
         _, rows, width = table.shape
         step = max(1, BLOCK_BYTES // max(1, width * table.itemsize))
         for start in range(0, rows, step):
-            masks = self._zero_rows((min(step, rows - start), width), table.dtype, xor, outsider)
+            if start == 0 or rows - start < step:
+                scratch = np.empty((4, min(step, rows - start), width), table.dtype)
+            masks = self._zero_rows(scratch, xor, outsider)
             (permute_xor if xor else permute_add)(table, order, start, masks, out)
         return out
 
-    def _zero_rows(self, shape: tuple[int, int], dtype: WordType, xor: bool, outsider: int) -> Words:
-        """This node's components (3, *shape) of fresh shares of zero."""
-        zeros = np.zeros((4, *shape), dtype)
-        others = [share for share in range(4) if share != outsider]
-        for share in others:
-            self._but[outsider].fill(zeros[share])
-            if xor:
-                zeros[outsider] ^= zeros[share]
-            else:
-                zeros[outsider] -= zeros[share]
-        return zeros[[self._node(component + 1) for component in range(3)]]
+    def _zero_rows(self, scratch: Words, xor: bool, outsider: int) -> Words:
+        """This node's components (3, r, w) of fresh shares of zero, in scratch (4, r, w), the last of which is for the
+        share that it does not hold.
+        """
+        balance = scratch[self.component(outsider)]
+        balance[...] = 0
+        for share in range(4):
+            if share != outsider:
+                mask = scratch[3 if share == self.index else self.component(share)]
+                self._but[outsider].fill(mask)
+                (np.bitwise_xor if xor else np.subtract)(balance, mask, out=balance)
+        return scratch[:3]
 
     def _dealt(self, tables: list[Words]) -> list[Words]:
         """The outsider's new shares: share e + d from node e + d + 1, verified by the third."""

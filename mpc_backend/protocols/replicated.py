@@ -6,6 +6,7 @@ import numpy as np
 
 from mpc_backend.errors import ProtocolAbort
 from mpc_backend.kernels.arrays import Words, WordType
+from mpc_backend.kernels.matrices import BLOCK
 from mpc_backend.prg import Keystream
 from mpc_backend.protocols.base import Protocol
 from mpc_backend.protocols.keys import JobKeys
@@ -14,6 +15,13 @@ from mpc_backend.transport.base import Transport
 
 BLOCK_BYTES = 1 << 16
 """Work is done in blocks whose masks and messages stay in the second-level cache."""
+
+
+def inner_blocks(x: Words, y: Words) -> list[tuple[int, int]]:
+    """Cuts of the last axis of (c, n, k) and (c, m, k), so that sums of shares are made and used within the cache."""
+    length, lines = x.shape[2], x.shape[1] + y.shape[1]
+    step = max(BLOCK, BLOCK_BYTES // max(1, lines * x.itemsize))
+    return [(start, min(length, start + step)) for start in range(0, length, step)]
 
 
 class Replicated(Protocol):

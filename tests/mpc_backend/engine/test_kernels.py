@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mpc_backend.kernels import planes
 from mpc_backend.kernels.matrices import dot_rows, matrix_product
-from mpc_backend.kernels.rows import fisher_yates
+from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor, taken
 
 WIDTHS = (8, 16, 32, 64)
 
@@ -64,3 +64,27 @@ def test_every_order_of_four_comes_up_equally_often() -> None:
     counts = np.array(list(seen.values()))
     assert counts.size == 24
     assert ((counts - 1000.0) ** 2 / 1000).sum() < 60  # chi-square with 23 degrees of freedom: p about 4e-5
+
+
+@pytest.mark.parametrize("shape", [(3, 100, 5), (2, 7, 1), (3, 40, 2, 3), (1, 0, 4), (2, 5, 0)])
+@pytest.mark.parametrize("dtype", ["u1", "u8"])
+def test_rows_are_moved_as_numpy_moves_them(shape: tuple[int, ...], dtype: str) -> None:
+    rng = np.random.default_rng(sum(shape))
+    table = rng.integers(0, 256, shape).astype(dtype)
+    order = rng.integers(0, max(1, shape[1]), 60 if shape[1] else 0)
+    assert np.array_equal(taken(table, order), table[:, order])
+    rows = table.reshape(*shape[:2], int(np.prod(shape[2:])))
+    order, masks = rng.permutation(shape[1]), rng.integers(0, 256, rows.shape).astype(dtype)
+    added, changed = np.empty_like(rows), np.empty_like(rows)
+    for first, last in ((0, shape[1] // 3), (shape[1] // 3, shape[1])):
+        part = np.ascontiguousarray(masks[:, first:last])
+        permute_add(rows, order, first, part, added)
+        permute_xor(rows, order, first, part, changed)
+    assert np.array_equal(added, rows[:, order] + masks)
+    assert np.array_equal(changed, rows[:, order] ^ masks)
+
+
+@pytest.mark.parametrize("order", [[0, 5], [-1, 2]])
+def test_rows_outside_the_table_are_refused(order: list[int]) -> None:
+    with pytest.raises(IndexError, match="in a table of 5 rows"):
+        taken(np.zeros((3, 5, 2), np.uint64), np.array(order))
