@@ -22,6 +22,7 @@ from mpc_backend.session import Session, open_values, value_of
 from mpc_backend.tables import Column
 from mpc_backend.transport.base import Traffic
 from mpc_backend.transport.memory import MemoryNetwork, Tamper
+from mpc_backend.transport.shape import LinkShape
 from mpc_backend.values import SecretValue
 
 Program = Callable[..., Any]
@@ -47,8 +48,8 @@ class World:
     """All nodes of one protocol ("rep4", "rep3", or "plain" for one node in the clear).
 
     ``tamper(sender, receiver, index, payload)`` sees every message between two nodes and returns what arrives, None to
-    drop it: a malicious node. ``deadline``: seconds a node waits for a message. After `run`, ``traffic`` holds what each
-    node sent in that run.
+    drop it: a malicious node. ``deadline``: seconds a node waits for a message. ``shape``: links as slow as these. After
+    `run`, ``traffic`` holds what each node sent in that run.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class World:
         tamper: Tamper | None = None,
         deadline: float = 60.0,
         trace: bool = False,
+        shape: LinkShape | None = None,
     ) -> None:
         self.protocol = protocol
         self.nodes = layout(protocol).nodes
-        self.tamper, self.deadline, self.trace = tamper, deadline, trace
+        self.tamper, self.deadline, self.trace, self.shape = tamper, deadline, trace, shape
         self.traffic: list[Traffic] = [Traffic() for _ in range(self.nodes)]
         self._counts: dict[tuple[int, int], int] = {}
 
@@ -120,7 +122,7 @@ class World:
         Raises:
             ProtocolAbort: a node's check failed; nothing is returned.
         """
-        network = MemoryNetwork(self.nodes, self.deadline, self.tamper, self._counts)
+        network = MemoryNetwork(self.nodes, self.deadline, self.tamper, self._counts, self.shape)
         keys = random_keys(self.nodes) if self.nodes > 1 else [None]
         transports = [network.transport(index) for index in range(self.nodes)]
         results: list[Any] = [None] * self.nodes

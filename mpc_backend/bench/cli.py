@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 import mpc_backend.bench
 from governance.protocols import NODES_OF
 from mpc_backend.bench.analyses import CASES
-from mpc_backend.bench.lines import LINES, Measurement, measure
-from mpc_backend.bench.processes import measure_processes
+from mpc_backend.bench.engine_processes import measure_engine
+from mpc_backend.bench.lines import LINES, ClearLine, Measurement, measure
+from mpc_backend.bench.processes import measure_question
+from mpc_backend.memory import keep_freed_memory
 from mpc_backend.protocols import NAMES
+from mpc_backend.transport.errors import ShapeRefused
+from mpc_backend.transport.shape import LinkShape
 
 bench_app = typer.Typer(help="Time the engine.", pretty_exceptions_enable=False)
 
@@ -36,30 +40,50 @@ def bench(
         bool,
         typer.Option(
             "--processes",
-            help="Nodes as processes of their own that speak TLS on loopback: from request to opened answer.",
+            help="Nodes as processes of their own that speak TLS on loopback; questions of a study are asked of "
+            "real nodes, from request to opened answer.",
         ),
     ] = False,
+    wan: Annotated[
+        str,
+        typer.Option(help="Links between nodes as slow as this, for example 20ms,200Mbit (delay one way)."),
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")] = False,
 ) -> None:
     """Measure one line or all, each as a row of a table. Exit status 2 for what cannot be measured."""
     load_lines()
+    between = {line for line, one in LINES.items() if not isinstance(one, ClearLine)}
     if name is not None and name not in LINES:
-        typer.echo(f"there is no benchmark {name!r}; there are: {', '.join(sorted(LINES))}", err=True)
-        raise typer.Exit(2)
+        _refuse(f"there is no benchmark {name!r}; there are: {', '.join(sorted(LINES))}")
     if protocol not in NAMES:
-        typer.echo(f"there is no protocol {protocol!r}; there are: {', '.join(NAMES)}", err=True)
-        raise typer.Exit(2)
-    if processes and (name not in CASES or protocol not in NODES_OF):
-        typer.echo(
-            f"with --processes name a question of a study ({', '.join(sorted(CASES))}) and a protocol of separate nodes "
-            f"({', '.join(sorted(NODES_OF))}); found line {name or 'none'} and protocol {protocol}. Leave --processes "
-            "out to time any line with all nodes in this process.",
-            err=True,
+        _refuse(f"there is no protocol {protocol!r}; there are: {', '.join(NAMES)}")
+    if processes and (name not in {None, *between} or protocol not in NODES_OF):
+        _refuse(
+            f"with --processes name a line that nodes compute ({', '.join(sorted(between))}) and a protocol of separate "
+            f"nodes ({', '.join(sorted(NODES_OF))}); found line {name} and protocol {protocol}"
         )
-        raise typer.Exit(2)
-    for chosen in [name] if name is not None else LINES:
-        result = (measure_processes if processes else measure)(chosen, protocol, n, repeats)
+    shape = _shape(wan)
+    keep_freed_memory()
+    for chosen in [name] if name is not None else sorted(between) if processes else LINES:
+        if not processes:
+            result = measure(chosen, protocol, n, repeats, shape)
+        elif chosen in CASES:
+            result = measure_question(chosen, protocol, n, repeats, wan)
+        else:
+            result = measure_engine(chosen, protocol, n, repeats, shape)
         typer.echo(result.model_dump_json() if json else _row(result))
+
+
+def _refuse(why: str) -> NoReturn:
+    typer.echo(why, err=True)
+    raise typer.Exit(2)
+
+
+def _shape(wan: str) -> LinkShape | None:
+    try:
+        return LinkShape.parse(wan) if wan else None
+    except ShapeRefused as error:
+        _refuse(f"--wan: {error}")
 
 
 def _row(result: Measurement) -> str:

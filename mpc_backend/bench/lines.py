@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from mpc_backend.memory import give_back_memory
 from mpc_backend.session import Session
 from mpc_backend.testing import Shared, World
+from mpc_backend.transport.shape import LinkShape
 
 Program = Callable[..., Any]
 Prepare = Callable[[World, int, np.random.Generator], tuple[list[Shared], Program]]
@@ -85,9 +87,12 @@ def clear_line(name: str, n: int) -> Callable[[PrepareClear], PrepareClear]:
     return register
 
 
-def measure(name: str, protocol: str, n: int | None = None, repeats: int = 3) -> Measurement:
+def measure(
+    name: str, protocol: str, n: int | None = None, repeats: int = 3, shape: LinkShape | None = None
+) -> Measurement:
     """Run a registered line ``repeats`` times after one run that warms up, and report the fastest.
 
+    ``shape``: how slow the links between nodes are; without it, as fast as this process copies.
     Work in the clear knows no ``protocol``; its n is the size that was made, near the one asked for.
 
     Raises:
@@ -97,8 +102,9 @@ def measure(name: str, protocol: str, n: int | None = None, repeats: int = 3) ->
     size = chosen.n if n is None else n
     if isinstance(chosen, ClearLine):
         return _measure_clear(chosen, size, repeats)
-    with World(protocol) as world:
+    with World(protocol, shape=shape) as world:
         inputs, program = chosen.prepare(world, size, np.random.default_rng(1))
+        give_back_memory()
         timed = [_timed(world, program, inputs) for _ in range(repeats + 1)]
         sent = [traffic.bytes_sent for traffic in world.traffic]
         rounds = max(traffic.rounds for traffic in world.traffic)

@@ -5,14 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from governance.document import Slug, Words
 from governance.settings import FileSettings, read_settings
 from mpc_backend.node.errors import NodeSetupError
+from mpc_backend.transport.shape import LinkShape
 
 MIB = 1024 * 1024
+
+
+def _readable(link: str) -> str:
+    if link:
+        LinkShape.parse(link)
+    return link
 
 
 class NodeSettings(FileSettings):
@@ -63,9 +70,19 @@ class NodeSettings(FileSettings):
         float,
         Field(gt=0, description="How long a run may wait for uploads or other nodes before it is refused."),
     ] = 86_400.0
+    link: Annotated[
+        str,
+        AfterValidator(_readable),
+        Field(description="Slow down what this node sends, for measurements, like 20ms,200Mbit."),
+    ] = ""
     witness_seconds: Annotated[
         float, Field(gt=0, description="How often this node asks the others to cosign its log.")
     ] = 30.0
+
+    @property
+    def link_shape(self) -> LinkShape | None:
+        """How slow the links of this node are made; None: as fast as they are."""
+        return LinkShape.parse(self.link) if self.link else None
 
 
 class NodeDirectory:

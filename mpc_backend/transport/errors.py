@@ -3,7 +3,8 @@
     EngineError
     ├── TransportError           the transport cannot do its work
     │   ├── FrameError           bytes that are no frame of ours, or one out of its place
-    │   └── CertificateRefused   the peer is not the node it should be
+    │   ├── CertificateRefused   the peer is not the node it should be
+    │   └── ShapeRefused         the description of a slow link cannot be read
     └── ProtocolAbort
         └── KeyAgreementError    the nodes do not agree on what they run, or on its keys
 
@@ -25,6 +26,10 @@ class FrameError(TransportError, ValueError):
 
 class CertificateRefused(TransportError):
     """The peer presented no certificate, one that is not listed, or another node's."""
+
+
+class ShapeRefused(TransportError, ValueError):
+    """The description of a slow link cannot be read."""
 
 
 class KeyAgreementError(ProtocolAbort):

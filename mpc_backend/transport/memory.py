@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from mpc_backend.errors import AbortKind, PeerAborted, PeerLost, ProtocolAbort
 from mpc_backend.transport.base import Transport
+from mpc_backend.transport.shape import LinkShape, Uplink, wait_until
 
 Payload = bytes | bytearray | memoryview
 Tamper = Callable[[int, int, int, bytes], bytes | None]
@@ -22,11 +23,15 @@ class MemoryNetwork:
     """The links of one job among ``nodes`` nodes in this process."""
 
     def __init__(self, nodes: int, deadline: float = 60.0, tamper: Tamper | None = None,
-                 counts: dict[tuple[int, int], int] | None = None) -> None:  # fmt: skip
+                 counts: dict[tuple[int, int], int] | None = None,
+                 shape: LinkShape | None = None) -> None:  # fmt: skip
         self.nodes, self.deadline, self.tamper = nodes, deadline, tamper
         self._changed = threading.Condition()
         pairs = [(s, r) for s in range(nodes) for r in range(nodes)]
-        self._queues: dict[tuple[int, int], deque[tuple[int, Payload]]] = {pair: deque() for pair in pairs}
+        self._queues: dict[tuple[int, int], deque[tuple[int, Payload, float]]] = {
+            pair: deque() for pair in pairs
+        }
+        self._uplinks = [Uplink(shape) for _ in range(nodes)]
         self._sent = dict.fromkeys(pairs, 0)
         self._received = dict.fromkeys(pairs, 0)
         self._counts = counts if counts is not None else {}
@@ -47,11 +52,12 @@ class MemoryNetwork:
             index = self._counts.get(pair, 0)
             self._counts[pair] = index + 1
             arriving = self.tamper(sender, receiver, index, bytes(payload))
+        arrival = self._uplinks[sender].arrival(len(payload))
         with self._changed:
             sequence = self._sent[pair]
             self._sent[pair] = sequence + 1
             if arriving is not None:
-                self._queues[pair].append((sequence, arriving))
+                self._queues[pair].append((sequence, arriving, arrival))
                 self._changed.notify_all()
 
     def take(self, sender: int, receiver: int) -> Payload:
@@ -71,13 +77,14 @@ class MemoryNetwork:
                 raise PeerAborted(*self._aborted)
             if not arrived or not self._queues[pair]:
                 raise PeerLost(f"node {receiver}: no message from node {sender} within {self.deadline:g} s")
-            sequence, payload = self._queues[pair].popleft()
+            sequence, payload, arrival = self._queues[pair].popleft()
             expected = self._received[pair]
             self._received[pair] = expected + 1
         if sequence != expected:
             raise ProtocolAbort(
                 f"node {receiver}: message {sequence} from node {sender} where {expected} was due"
             )
+        wait_until(arrival)
         return payload
 
     def _stuck(self) -> bool:

@@ -25,6 +25,7 @@ from mpc_backend.errors import AbortKind, PeerAborted, PeerLost, ProtocolAbort
 from mpc_backend.transport.base import Transport
 from mpc_backend.transport.errors import FrameError, TransportError
 from mpc_backend.transport.frames import HEADER_BYTES, FrameHeader, FrameKind, decode_header, encode_header
+from mpc_backend.transport.shape import LinkShape, Uplink, wait_until
 
 Payload = bytes | bytearray | memoryview
 SMALL_PAYLOAD = 16 * 1024
@@ -81,6 +82,8 @@ class TlsTransport(Transport):
         outgoing: greeted connections this node dialled, by peer.
         incoming: greeted connections this node accepted, by peer.
         deadline: seconds that a `receive` waits.
+        queued_bytes: how far ahead a peer may be.
+        shape: slows down what this node sends.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class TlsTransport(Transport):
         *,
         deadline: float = 60.0,
         queued_bytes: int = QUEUED_BYTES,
+        shape: LinkShape | None = None,
     ) -> None:
         super().__init__(index, len(names))
         self._names = names
@@ -100,6 +104,7 @@ class TlsTransport(Transport):
         self.epoch = epoch
         self._deadline = deadline
         self._queued_bytes = queued_bytes
+        self._uplink = Uplink(shape)
         self._changed = threading.Condition()
         self._failure: ProtocolAbort | None = None
         self._closing = False
@@ -123,7 +128,8 @@ class TlsTransport(Transport):
             ProtocolAbort: the job has already failed.
         """
         self._raise_failure()
-        self._writers[peer].put(FrameKind.DATA, memoryview(payload).cast("B"))
+        data = memoryview(payload).cast("B")
+        self._writers[peer].put(FrameKind.DATA, data, self._uplink.arrival(len(data)))
 
     def receive(self, peer: int) -> memoryview:
         """The next message of a peer.
@@ -311,20 +317,20 @@ class _Writer(threading.Thread):
         self.connection = connection
         self._transport = transport
         self._peer = peer
-        self._queue: deque[tuple[FrameKind, memoryview]] = deque()
+        self._queue: deque[tuple[FrameKind, memoryview, float]] = deque()
         self._ready = threading.Condition()
         self._sequence = 0
 
-    def put(self, kind: FrameKind, payload: memoryview) -> None:
+    def put(self, kind: FrameKind, payload: memoryview, arrival: float = 0.0) -> None:
         with self._ready:
-            self._queue.append((kind, payload))
+            self._queue.append((kind, payload, arrival))
             self._ready.notify()
 
     def put_last(self, kind: FrameKind, payload: memoryview) -> None:
         """Drop what is waiting and send this instead."""
         with self._ready:
             self._queue.clear()
-            self._queue.append((kind, payload))
+            self._queue.append((kind, payload, 0.0))
             self._ready.notify()
 
     def run(self) -> None:
@@ -338,7 +344,8 @@ class _Writer(threading.Thread):
         with self._ready:
             while not self._queue:
                 self._ready.wait()
-            kind, payload = self._queue.popleft()
+            kind, payload, arrival = self._queue.popleft()
+        wait_until(arrival)
         transport = self._transport
         header = FrameHeader(kind, transport.index, self._peer, transport.epoch, self._sequence, len(payload))
         write_frame(self.connection, header, payload)

@@ -61,8 +61,41 @@ def test_nodes_as_processes_answer_a_question() -> None:
     assert 30 < measured["peak_mib"] < 1024
 
 
-@pytest.mark.parametrize("arguments", [["multiply"], [], ["ranking", "--protocol", "plain"]])
+@pytest.mark.processes
+def test_an_operation_costs_the_same_over_real_links() -> None:
+    command = ["compare16", "--n", "20000", "--repeats", "1", "--json", "--protocol", "rep3"]
+    within, between = (json.loads(_printed([*command, *more])) for more in ([], ["--processes"]))
+    assert set(between) == KEYS
+    for figure in ("name", "n", "protocol", "bytes_sent", "rounds"):
+        assert between[figure] == within[figure]
+    assert 0 < between["seconds"] < 60
+
+
+@pytest.mark.parametrize(
+    "arguments", [["multiply", "--protocol", "plain"], ["multiply", "--protocol", "rep9"]]
+)
 def test_lines_that_no_separate_nodes_can_be_asked(arguments: list[str]) -> None:
     result = CliRunner().invoke(bench_app, [*arguments, "--processes"])
     assert result.exit_code == 2
-    assert "ranking, survival" in result.output
+    assert "rep9" in result.output or "rep3, rep4" in result.output
+
+
+def test_a_wide_area_link_takes_its_time() -> None:
+    measured = json.loads(
+        _printed(["multiply", "--n", "50000", "--repeats", "1", "--json", "--wan", "30ms,10Mbit"])
+    )
+    transfer, delay = 8 * max(measured["bytes_sent"]) / 10e6, 0.030 * (measured["rounds"] - 1)
+    assert transfer + delay <= measured["seconds"] < transfer + delay + 2
+
+
+@pytest.mark.parametrize("wan", ["fast", "20ms", "20ms,0Mbit", "-1ms,5Mbit", "20ms,200Mbit "])
+def test_links_nobody_can_read_are_refused(wan: str) -> None:
+    result = CliRunner().invoke(bench_app, ["multiply", "--wan", wan])
+    assert result.exit_code == 2
+    assert "20ms,200Mbit" in result.output
+
+
+def _printed(command: list[str]) -> str:
+    result = CliRunner().invoke(bench_app, command)
+    assert result.exit_code == 0, result.output
+    return result.output

@@ -17,6 +17,7 @@ from mpc_backend.node.local import init_local_nodes
 from mpc_backend.node.settings import NodeDirectory
 from mpc_backend.transport.certificates import TrustedNodes, server_context
 from mpc_backend.transport.greeting import Connection, DataListener, Dialer
+from mpc_backend.transport.shape import LinkShape
 from mpc_backend.transport.tls import TlsTransport
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Mesh:
     epoch: int = 7
     deadline: float = 5.0
     queued_bytes: int = 1 << 28
+    shape: LinkShape | None = None
     listeners: list[DataListener] = field(default_factory=list)
     transports: list[TlsTransport] = field(default_factory=list)
 
@@ -117,6 +119,7 @@ class Mesh:
                 {peer: one.socket for peer, one in incoming[index].items()},
                 deadline=self.deadline,
                 queued_bytes=self.queued_bytes,
+                shape=self.shape,
             )
             for index in range(count)
         ]
@@ -146,7 +149,7 @@ def mesh(party: Party) -> Iterator[Callable[..., Mesh]]:
     """``mesh(deadline=..., ...)`` connects all nodes; everything is closed after the test."""
     made: list[Mesh] = []
 
-    def make(**options: float) -> Mesh:
+    def make(**options: float | LinkShape | None) -> Mesh:
         made.append(Mesh(party, **options))  # type: ignore[arg-type]
         made[-1].connect()
         return made[-1]

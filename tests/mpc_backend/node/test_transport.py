@@ -14,6 +14,7 @@ from mpc_backend.errors import AbortKind, PeerAborted, PeerLost, ProtocolAbort
 from mpc_backend.transport.base import Transport
 from mpc_backend.transport.frames import FrameHeader, FrameKind, encode_header
 from mpc_backend.transport.memory import MemoryNetwork
+from mpc_backend.transport.shape import LinkShape
 from mpc_backend.transport.tls import TlsTransport
 
 from .conftest import Mesh, in_parallel
@@ -23,10 +24,10 @@ Links = Callable[..., Sequence[Transport]]
 
 @pytest.fixture(params=["memory", "tls"])
 def links(request: pytest.FixtureRequest, mesh: Callable[..., Mesh]) -> Links:
-    def make(deadline: float = 5.0) -> Sequence[Transport]:
+    def make(deadline: float = 5.0, shape: LinkShape | None = None) -> Sequence[Transport]:
         if request.param == "tls":
-            return mesh(deadline=deadline).transports
-        network = MemoryNetwork(4, deadline=deadline)
+            return mesh(deadline=deadline, shape=shape).transports
+        network = MemoryNetwork(4, deadline=deadline, shape=shape)
         return [network.transport(index) for index in range(4)]
 
     return make
@@ -62,6 +63,19 @@ def test_all_nodes_may_write_before_any_reads(links: Links) -> None:
         return True
 
     assert in_parallel([lambda end=end: run(end) for end in ends], 60) == [True] * 4
+
+
+def test_a_slow_link_delays_and_keeps_the_order(links: Links) -> None:
+    ends = links(shape=LinkShape.parse("50ms,8Mbit"))
+    began = time.monotonic()
+    for peer in (1, 2):
+        ends[0].send(peer, b"a" * 100_000)
+    ends[0].send(1, b"b")
+    assert time.monotonic() - began < 0.05, "sending waits"
+    first = bytes(ends[1].receive(0))
+    assert 0.15 <= time.monotonic() - began < 0.5
+    assert (first, bytes(ends[1].receive(0)), len(ends[2].receive(0))) == (b"a" * 100_000, b"b", 100_000)
+    assert time.monotonic() - began >= 0.25, "what goes to two nodes shares the way out"
 
 
 def test_abort_reaches_all_nodes_while_they_wait(links: Links) -> None:

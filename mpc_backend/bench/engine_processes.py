@@ -1,0 +1,262 @@
+"""A line of the engine over real links: one process per node, TLS 1.3 on loopback, keys agreed as for any job.
+
+The inputs are shared before the clock starts, as in one process; the time is from the first node's start to the last
+node's verified end, without opening.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from governance.federation import Federation
+from governance.keys import SigningKey
+from mpc_backend.bench.consortium import Consortium
+from mpc_backend.bench.lines import LINES, Line, Measurement
+from mpc_backend.errors import PeerLost
+from mpc_backend.keys import JobBinding, agree_keys
+from mpc_backend.memory import keep_freed_memory
+from mpc_backend.node.settings import NodeDirectory
+from mpc_backend.session import Session
+from mpc_backend.tables import Column
+from mpc_backend.testing import Shared, World
+from mpc_backend.transport.certificates import TrustedNodes, server_context
+from mpc_backend.transport.greeting import Connection, DataListener, Dialer
+from mpc_backend.transport.shape import LinkShape
+from mpc_backend.transport.tls import TlsTransport
+
+CONNECT_SECONDS: Final = 30.0
+SILENCE_SECONDS: Final = 600.0
+SEED: Final = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one process is to do: node ``index`` of ``federation``, whose directories lie under ``folder``."""
+
+    folder: Path
+    federation: Federation
+    index: int
+    name: str
+    n: int
+    repeats: int
+    shape: LinkShape | None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One node's account of one run; moments by the clock that all processes of a machine share."""
+
+    start: float
+    end: float
+    cpu_seconds: float
+    bytes_sent: int
+    rounds: int
+    peak_mib: float
+
+
+class NodeFailed(RuntimeError):
+    """A process of the measurement ended with an error, which it has printed."""
+
+
+def measure_engine(
+    name: str, protocol: str, n: int | None = None, repeats: int = 3, shape: LinkShape | None = None
+) -> Measurement:
+    """Run an engine line ``repeats`` times after one time that warms up, and report the fastest.
+
+    Raises:
+        NodeFailed: a node's process broke off.
+    """
+    chosen = LINES[name]
+    assert isinstance(chosen, Line)
+    size = chosen.n if n is None else n
+    with World(protocol) as world:
+        inputs, _ = chosen.prepare(world, size, np.random.default_rng(SEED))
+    with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder, ExitStack() as started:
+        federation = Consortium(Path(folder), protocol).federation
+        pipes = []
+        for index in range(len(federation.nodes)):
+            task = Task(Path(folder), federation, index, name, size, repeats + 1, shape)
+            pipes.append(_start(task, started))
+        for pipe, index in zip(pipes, range(len(pipes)), strict=True):
+            pipe.send([(one.column, one.rows, one.shape, one.by_node[index]) for one in inputs])
+        _in_step(pipes)
+        by_node = [_answer(pipe) for pipe in pipes]
+    return _fastest(name, size, protocol, list(zip(*by_node, strict=True))[1:])
+
+
+def _start(task: Task, started: ExitStack) -> Pipe:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_node, args=(task, there), daemon=True)
+    process.start()
+    there.close()
+    started.callback(_end, process)
+    return here
+
+
+def _end(process: Any) -> None:
+    process.join(CONNECT_SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _answer(pipe: Pipe) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError as error:
+        raise NodeFailed("a node's process broke off; its error is above") from error
+
+
+def _in_step(pipes: Sequence[Pipe]) -> None:
+    """Every node listens before any dials."""
+    for pipe in pipes:
+        _answer(pipe)
+    for pipe in pipes:
+        pipe.send("all listen")
+
+
+def _fastest(name: str, size: int, protocol: str, runs: Sequence[Sequence[Timed]]) -> Measurement:
+    def seconds(run: Sequence[Timed]) -> float:
+        return max(one.end for one in run) - min(one.start for one in run)
+
+    best = min(runs, key=seconds)
+    return Measurement(
+        name=name,
+        n=size,
+        protocol=protocol,
+        seconds=round(seconds(best), 4),
+        cpu_seconds=round(sum(one.cpu_seconds for one in best), 4),
+        bytes_sent=[one.bytes_sent for one in best],
+        rounds=max(one.rounds for one in best),
+        peak_mib=round(max(one.peak_mib for one in best), 1),
+    )
+
+
+# In the process of one node
+
+
+def _node(task: Task, pipe: Pipe) -> None:
+    """Body of one node's process."""
+    from mpc_backend.bench.cli import load_lines  # noqa: PLC0415  (imports this module)
+
+    keep_freed_memory()
+    load_lines()
+    chosen = LINES[task.name]
+    assert isinstance(chosen, Line)
+    held = [Shared(column, rows, shape, _only(words, task)) for column, rows, shape, words in pipe.recv()]
+    _, program = chosen.prepare(_ProgramAlone(task.federation.protocol), task.n, np.random.default_rng(SEED))
+    node = _Links(task)
+    pipe.send("listening")
+    pipe.recv()
+    transport = node.connect()
+    timed = [_run(task, transport, node, program, held, number) for number in range(task.repeats)]
+    transport.close()
+    node.listener.stop()
+    pipe.send(timed)
+
+
+class _ProgramAlone(World):
+    """Prepares a line for its program; the inputs were shared once, elsewhere."""
+
+    def _share_column(self, column: Column, array: Any, shape: tuple[int, ...]) -> Shared:
+        return Shared(column, len(array), shape, ())
+
+
+def _only(words: Any, task: Task) -> tuple[Any, ...]:
+    """Shares by node, of which this process holds one."""
+    return tuple(words if index == task.index else None for index in range(len(task.federation.nodes)))
+
+
+def _run(
+    task: Task, transport: TlsTransport, node: _Links, program: Any, held: list[Shared], number: int
+) -> Timed:
+    keys = agree_keys(task.index, node.binding(number), transport, node.identity.sign)
+    session = Session.for_node(task.index, task.federation.protocol, transport, keys)
+    sent, rounds = transport.traffic.bytes_sent, transport.traffic.rounds
+    values = [one.at(session) for one in held]
+    start, cpu = time.monotonic(), time.process_time()
+    program(session, *values)
+    session.protocol.verify()
+    return Timed(
+        start=start,
+        end=time.monotonic(),
+        cpu_seconds=time.process_time() - cpu,
+        bytes_sent=transport.traffic.bytes_sent - sent,
+        rounds=transport.traffic.rounds - rounds,
+        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+class _Links:
+    """One node's connections to the others: as in a node, without the studies that nodes greet each other with."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._directory = NodeDirectory(task.folder / task.federation.nodes[task.index].id)
+        self._trusted = TrustedNodes(task.federation)
+        self.identity = SigningKey.load(self._directory.identity_key)
+        self._incoming: dict[int, Connection] = {}
+        self._arrived = threading.Semaphore(0)
+        self.listener = DataListener(
+            task.index,
+            task.federation.nodes[task.index].data_address,
+            server_context(
+                self._directory.tls_certificate, self._directory.tls_key, self._trusted.certificates
+            ),
+            self._trusted,
+            self._accept,
+        )
+        self.listener.start()
+
+    def _accept(self, connection: Connection) -> None:
+        self._incoming[connection.peer] = connection
+        self._arrived.release()
+
+    def connect(self) -> TlsTransport:
+        """Dial every other node and wait until every other node has dialled this one."""
+        task, nodes = self._task, self._task.federation.nodes
+        dialer = Dialer(task.index, self._trusted, self._directory.tls_certificate, self._directory.tls_key)
+        outgoing = {
+            peer: dialer.dial(peer, node.data_address, CONNECT_SECONDS)
+            for peer, node in enumerate(nodes)
+            if peer != task.index
+        }
+        for _ in outgoing:
+            if not self._arrived.acquire(timeout=CONNECT_SECONDS):
+                raise PeerLost(f"not every node connected within {CONNECT_SECONDS:g} s")
+        return TlsTransport(
+            task.index,
+            tuple(node.id for node in nodes),
+            1,
+            {peer: one.socket for peer, one in outgoing.items()},
+            {peer: one.socket for peer, one in self._incoming.items()},
+            deadline=SILENCE_SECONDS,
+            shape=task.shape,
+        )
+
+    def binding(self, number: int) -> JobBinding:
+        """What the keys of run ``number`` are bound to; there is no study, whose digests are nought."""
+        federation, nought = self._task.federation, bytes(32)
+        return JobBinding(
+            run=nought,
+            epoch=number + 1,
+            study=nought,
+            federation=bytes.fromhex(federation.digest),
+            software=nought,
+            inputs=nought,
+            certificates=self._trusted.fingerprints,
+            identities=tuple(node.identity_key for node in federation.nodes),
+        )
