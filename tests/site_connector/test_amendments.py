@@ -14,7 +14,7 @@ from site_connector.leaving import columns_leaving
 from site_connector.mailbox import Mailbox
 from site_connector.models import StudyState
 from site_connector.review import review_page
-from tests.site_connector.conftest import NODES, PASSPHRASE, SITES, Consortium
+from tests.site_connector.consortium import NODES, PASSPHRASE, SITES, Consortium
 
 
 def approve(consortium: Consortium, study: StudyProtocol, *sites: str) -> None:

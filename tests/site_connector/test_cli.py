@@ -19,7 +19,8 @@ from governance.keys import SigningKey
 from site_connector.cli import site_app
 from site_connector.directory import SiteDirectory
 from site_connector.errors import ConnectorBusy
-from tests.site_connector.conftest import COHORT, PASSPHRASE, Consortium, directory_digest, write_extract
+from tests.site_connector.consortium import COHORT, PASSPHRASE, Consortium, directory_digest
+from tests.site_connector.extract import write_extract
 
 ENVIRONMENT = {"TESSERA_STEWARD_PASSPHRASE": PASSPHRASE.decode()}
 

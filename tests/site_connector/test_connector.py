@@ -1,5 +1,4 @@
-"""The connector from study to upload: what it believes, what leaves, and that a crash neither repeats nor
-halves it."""
+"""The connector from study to upload: what it believes, what leaves, and what it says of what goes wrong."""
 
 from __future__ import annotations
 
@@ -16,34 +15,20 @@ from governance.approval import SiteDecision, Withdrawal
 from governance.envelope import sign_document
 from governance.errors import Expired, NotApproved
 from governance.keys import SigningKey
-from governance.study import StudyProtocol
 from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.errors import InputsRefused
-from mpc_backend.client.errors import NodeRefused
 from mpc_backend.client.sharing import seal_tables
 from mpc_backend.planned import PlannedTable
 from mpc_backend.tables import SMALLEST_BUCKET, Column, TableSpec
-from site_connector.connector import Connector
 from site_connector.errors import (
     AlreadyUploaded,
-    DecisionRefused,
     EvaluationFailed,
-    NodesUnreachable,
-    UploadRefused,
 )
 from site_connector.evaluated import Evaluated
 from site_connector.evaluation import site_data
-from site_connector.mailbox import Mailbox
 from site_connector.models import StudyState
-from tests.site_connector.conftest import (
-    ADULTS_ON_METFORMIN,
-    COHORT,
-    CONCEPT_SETS,
-    NODES,
-    PERSONS,
-    Consortium,
-    write_extract,
-)
+from tests.site_connector.consortium import NODES, Consortium, approved, ready
+from tests.site_connector.extract import ADULTS_ON_METFORMIN, PERSONS, write_extract
 
 
 def test_from_study_to_upload(loaded: Consortium) -> None:
@@ -91,18 +76,6 @@ def test_what_leaves_is_exactly_what_the_study_names(loaded: Consortium) -> None
     assert [table.rows for table in manifest.tables] == [4, SMALLEST_BUCKET]
 
 
-def approved(consortium: Consortium, **changes: object):
-    """A study that every hospital signed and north uploaded for."""
-    study = consortium.submit(consortium.study(**changes))
-    with consortium.mailbox() as mailbox:
-        connector = consortium.connector(mailbox)
-        connector.round()
-        consortium.desk(mailbox).approve(study.digest, consortium.steward, consortium.now)
-        consortium.others_approve(study)
-        connector.round()
-    return study
-
-
 def test_a_second_upload_is_refused(loaded: Consortium) -> None:
     study = approved(loaded)
     before = [dict(node.uploads) for node in loaded.nodes]
@@ -115,88 +88,6 @@ def test_a_second_upload_is_refused(loaded: Consortium) -> None:
         connector.round()
         assert len(mailbox.uploads(study.digest)) == 1
     assert [dict(node.uploads) for node in loaded.nodes] == before
-
-
-@pytest.mark.parametrize("lost", ["request", "answer"])
-def test_a_node_that_is_down_gets_the_same_bytes_later(loaded: Consortium, lost: str) -> None:
-    study = loaded.submit(loaded.study())
-    loaded.others_approve(study)
-    last = loaded.nodes[3]
-    with loaded.mailbox() as mailbox:
-        connector = loaded.connector(mailbox)
-        connector.round()
-        loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
-        last.down, last.lose_answers = lost == "request", int(lost == "answer")
-        with pytest.raises(NodesUnreachable, match="node-d did not take it"):
-            connector.upload(study)
-        (first,) = mailbox.uploads(study.digest)
-        assert first.state == "prepared"
-        assert first.delivered_to == NODES[:3]
-        connector.round()
-        assert ("node-d does not answer" in mailbox.status().nodes[3].problem) == last.down
-    last.down = False
-    with loaded.mailbox() as mailbox:
-        loaded.connector(mailbox).round()
-        (upload,) = mailbox.uploads(study.digest)
-        assert (upload.upload_id, upload.state) == (first.upload_id, "delivered")
-        assert mailbox.status().nodes[3].problem == ""
-        assert mailbox.pending() == []
-    assert loaded.reconstructed(study)["ranking/people/valid"].sum() == ADULTS_ON_METFORMIN
-
-
-@pytest.mark.parametrize("where", ["_keep", "log", "_shared"])
-def test_a_crash_while_preparing_leaves_nothing_behind(
-    loaded: Consortium, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from site_connector.uploading import Uploader
-
-    study = loaded.submit(loaded.study())
-    loaded.others_approve(study)
-    with loaded.mailbox() as mailbox:
-        connector = loaded.connector(mailbox)
-        connector.round()
-        loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
-
-        def crash(*_: object, **__: object) -> None:
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Uploader, where, crash)
-            with pytest.raises(KeyboardInterrupt):
-                connector.round()
-        assert mailbox.uploads() == []
-    assert not loaded.nodes[0].uploads
-    with loaded.mailbox() as mailbox:
-        connector = loaded.connector(mailbox)
-        assert not any(loaded.north.outbox.iterdir())
-        assert not any(loaded.north.snapshots.iterdir())
-        connector.round()
-        assert [one.state for one in mailbox.uploads()] == ["delivered"]
-
-
-def test_a_crash_between_nodes_resumes_with_the_same_upload(
-    loaded: Consortium, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = loaded.submit(loaded.study())
-    loaded.others_approve(study)
-    with loaded.mailbox() as mailbox:
-        connector = loaded.connector(mailbox)
-        connector.round()
-        loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
-
-        def crash(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(loaded.nodes[2], "upload", crash)
-            with pytest.raises(KeyboardInterrupt):
-                connector.round()
-        (first,) = mailbox.uploads()
-    with loaded.mailbox() as mailbox:
-        loaded.connector(mailbox).round()
-        (upload,) = mailbox.uploads()
-        assert (upload.upload_id, upload.state) == (first.upload_id, "delivered")
-    assert loaded.reconstructed(study)["count/attrition/persons"][0] == PERSONS
 
 
 def test_only_signatures_are_believed(loaded: Consortium) -> None:
@@ -255,60 +146,6 @@ def test_an_expired_study_is_not_served(loaded: Consortium) -> None:
             connector.upload(study)
 
 
-def test_nothing_more_leaves_after_a_withdrawal(loaded: Consortium) -> None:
-    study = loaded.submit(loaded.study())
-    loaded.others_approve(study)
-    last = loaded.nodes[3]
-    with loaded.mailbox() as mailbox:
-        connector = loaded.connector(mailbox)
-        connector.round()
-        loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
-        last.down = True
-        with pytest.raises(NodesUnreachable):
-            connector.upload(study)
-        loaded.desk(mailbox).withdraw(study.digest, loaded.steward, loaded.now, reason="patients objected")
-        last.down = False
-        connector.round()
-        assert not last.uploads, "sealed before the withdrawal, and held back since"
-        (upload,) = mailbox.uploads(study.digest)
-        assert upload.delivered_to == NODES[:3]
-
-
-@pytest.mark.parametrize("clock", ["after the last day", "before the first day"])
-def test_what_was_sealed_in_time_is_never_offered_out_of_time(
-    loaded: Consortium, clock: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once the study has expired the upload is given up; a clock that is merely slow makes it wait."""
-    offered: list[str] = []
-    last = loaded.nodes[3]
-    with loaded.mailbox() as mailbox:
-        study, connector = ready(loaded, mailbox)
-        last.down = True
-        with pytest.raises(NodesUnreachable):
-            connector.upload(study)
-        last.down = False
-        then, expired = loaded.now, clock == "after the last day"
-        loaded.now += timedelta(days=365 if expired else -365)
-        with monkeypatch.context() as patch:
-            patch.setattr(last, "upload", lambda *_: offered.append("an upload"))
-            for _ in range(2):
-                connector.round()
-        item = mailbox.item(study.digest, loaded.now)
-        (upload,) = item.uploads
-        assert offered == []
-        assert upload.state == ("refused" if expired else "prepared")
-        assert ("was valid until 2026-12-31 00:00Z" in upload.reason) == expired
-        assert item.note == upload.reason
-        assert any(loaded.north.outbox.iterdir()) != expired
-        with loaded.north.ledger() as ledger:
-            said = [entry["kind"] for entry in ledger.entries()]
-        assert said.count("upload given up") == int(expired)
-        loaded.now = then
-        connector.round()
-        assert mailbox.uploads()[0].state == ("refused" if expired else "delivered"), "given up for good"
-    assert bool(last.uploads) != expired
-
-
 def test_a_withdrawal_reaches_every_node(loaded: Consortium) -> None:
     study = approved(loaded)
     with loaded.mailbox() as mailbox:
@@ -323,62 +160,6 @@ def test_a_withdrawal_reaches_every_node(loaded: Consortium) -> None:
         assert mailbox.item(study.digest, loaded.now).state is StudyState.WITHDRAWN
     for node in loaded.nodes:
         assert sum(one.payloadType == Withdrawal.payload_type for one in node.said[study.digest]) == 1
-
-
-def test_feasibility_counts_are_answered_within_their_bounds(loaded: Consortium) -> None:
-    study = approved(loaded) and loaded.submit(loaded.feasibility())
-    loaded.others_approve(study)
-    with loaded.mailbox() as mailbox:
-        connector = loaded.connector(mailbox)
-        connector.round()
-        loaded.desk(mailbox).approve("feasibility", loaded.steward, loaded.now)
-        first = loaded.request(study)
-        outside = loaded.request(study, parameters={"cohort": COHORT.replace("201826", "4")})
-        connector.round()
-        second, third = loaded.request(study), loaded.request(study)
-        connector.round()
-        connector.round()
-        spent = mailbox.spent(study.digest)
-        answered = {one.run for one in mailbox.uploads(study.digest)}
-    assert spent.runs == 2, "max_counts is 2; refused requests cost nothing"
-    assert answered == {first.run_id, second.run_id}
-    assert not {outside.run_id, third.run_id} & answered
-    seen = loaded.reconstructed(study, first)
-    np.testing.assert_array_equal(
-        seen["count/attrition/persons"], [PERSONS, PERSONS, 30, ADULTS_ON_METFORMIN]
-    )
-    assert [file.name for file in loaded.north.snapshots.glob("*.duckdb")] != []
-
-
-def test_a_run_that_never_reached_a_node_is_given_up_after_a_while(
-    loaded: Consortium, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = loaded.submit(loaded.feasibility())
-    loaded.others_approve(study)
-    tries = []
-
-    def refuses(*_: object) -> None:
-        tries.append("node-b")
-        raise NodeRefused("node-b", "unknown-run", "does not have the run", {})
-
-    monkeypatch.setattr(loaded.nodes[1], "upload", refuses)
-    with loaded.mailbox() as mailbox:
-        connector = loaded.connector(mailbox)
-        connector.round()
-        loaded.desk(mailbox).approve("feasibility", loaded.steward, loaded.now)
-        asked = loaded.request(study)
-        connector.round()
-        connector.round()
-        assert [(one.run, one.state) for one in mailbox.uploads(study.digest)] == [(asked.run_id, "prepared")]
-        loaded.now += timedelta(minutes=11)
-        connector.round()
-        tried = len(tries)
-        for _ in range(2):
-            connector.round()
-        assert len(tries) == tried
-        [given_up] = mailbox.uploads(study.digest)
-        assert (given_up.state, given_up.reason) == ("refused", "node-b: does not have the run")
-    assert not any(loaded.north.outbox.iterdir())
 
 
 def test_a_quiet_round_asks_each_node_one_thing(loaded: Consortium) -> None:
@@ -442,62 +223,6 @@ def test_one_study_that_fails_unexpectedly_does_not_stop_the_others(
     assert "patient" not in broken.problems[0]
 
 
-def ready(consortium: Consortium, mailbox: Mailbox) -> tuple[StudyProtocol, Connector]:
-    """A study that every hospital signed, not uploaded yet."""
-    study = consortium.submit(consortium.study())
-    consortium.others_approve(study)
-    connector = consortium.connector(mailbox)
-    connector.round()
-    consortium.desk(mailbox).approve(study.digest, consortium.steward, consortium.now)
-    return study, connector
-
-
-@pytest.mark.parametrize("problem", ["withdrawn", "not-permitted", "tables-mismatch", "shares-mismatch"])
-def test_an_upload_refused_for_good_is_given_up(
-    loaded: Consortium, problem: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tries = []
-
-    def refuses(*_: object) -> None:
-        tries.append(problem)
-        raise NodeRefused("node-b", problem, "not with us", {})
-
-    with loaded.mailbox() as mailbox:
-        study, connector = ready(loaded, mailbox)
-        monkeypatch.setattr(loaded.nodes[1], "upload", refuses)
-        with pytest.raises(UploadRefused, match="given up, since node-b: not with us") as caught:
-            connector.upload(study)
-        assert caught.value.exit_code == 2
-        for _ in range(2):
-            connector.round()
-        item = mailbox.item(study.digest, loaded.now)
-        assert [(one.state, one.reason) for one in item.uploads] == [("refused", "node-b: not with us")]
-        assert item.note == "node-b: not with us"
-        with pytest.raises(UploadRefused, match="Amend the study"):
-            mailbox.check_not_uploaded(study.digest, None)
-    assert len(tries) == 1
-    assert not any(loaded.north.outbox.iterdir())
-    with loaded.north.ledger() as ledger:
-        assert ledger.entries()[-1]["kind"] == "upload given up"
-
-
-@pytest.mark.parametrize("problem", ["not-approved", "stopping", "internal", "malformed", "expired"])
-def test_an_upload_refused_for_now_is_sent_again(
-    loaded: Consortium, problem: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuses(*_: object) -> None:
-        raise NodeRefused("node-b", problem, "not now", {})
-
-    with loaded.mailbox() as mailbox:
-        study, connector = ready(loaded, mailbox)
-        with monkeypatch.context() as patch:
-            patch.setattr(loaded.nodes[1], "upload", refuses)
-            connector.round()
-        assert [one.state for one in mailbox.uploads(study.digest)] == ["prepared"]
-        connector.round()
-        assert [one.state for one in mailbox.uploads(study.digest)] == ["delivered"]
-
-
 CELL = "Marker-7781-of-a-record"
 
 
@@ -536,57 +261,6 @@ def test_a_column_of_words_is_refused_without_its_words(consortium: Consortium) 
         seal_tables(
             consortium.federation, "0" * 64, "north", "0" * 32, [(table, {"dose": np.array([np.inf])})]
         )
-
-
-def test_a_feasibility_study_whose_runs_cannot_be_planned_is_not_approved(loaded: Consortium) -> None:
-    """A node that does not check may hand it out."""
-    fields = loaded.feasibility().model_dump(mode="json")
-    fields["analyses"][0]["parameters"] = {"steps": ["Entry event"]}
-    study = loaded.submit(StudyProtocol.from_value(fields))
-    with loaded.mailbox() as mailbox:
-        loaded.connector(mailbox).round()
-        dry_run = mailbox.item(study.digest, loaded.now).dry_run
-        assert dry_run is not None
-        assert "leave them out" in dry_run.problems[0]
-        with pytest.raises(DecisionRefused, match="leave them out"):
-            loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
-
-
-def test_a_feasibility_study_with_an_unknown_concept_is_not_approved(loaded: Consortium) -> None:
-    wrong = f"{CONCEPT_SETS}concept set Insulin: 987654321 and descendants\n"
-    fields = loaded.feasibility().model_dump(mode="json")
-    fields["feasibility"]["concept_sets"] = wrong
-    study = loaded.submit(StudyProtocol.from_value(fields))
-    with loaded.mailbox() as mailbox:
-        loaded.connector(mailbox).round()
-        dry = mailbox.item(study.digest, loaded.now).dry_run
-        assert dry is not None
-        assert dry.problems == (
-            "feasibility.concept_sets: not in this site's vocabulary: concept 987654321; correct the definition or "
-            "load a vocabulary export that contains it",
-        )
-        with pytest.raises(DecisionRefused, match="987654321"):
-            loaded.desk(mailbox).approve("feasibility", loaded.steward, loaded.now)
-
-
-def test_a_run_refused_here_is_told_to_the_steward(loaded: Consortium) -> None:
-    study = loaded.submit(loaded.feasibility())
-    loaded.others_approve(study)
-    with loaded.mailbox() as mailbox:
-        connector = loaded.connector(mailbox)
-        connector.round()
-        loaded.desk(mailbox).approve("feasibility", loaded.steward, loaded.now)
-        assert mailbox.item("feasibility", loaded.now).note == ""
-        loaded.request(study)
-        bad = loaded.request(study, parameters={"cohort": COHORT.replace("201826", "4")})
-        for _ in range(2):
-            connector.round()
-            (item,) = mailbox.inbox(loaded.now)
-            assert item.note.startswith(f"run {bad.run_id[:12]} was refused here on 2026-06-01 12:00Z: ")
-        loaded.now += timedelta(minutes=5)
-        loaded.request(study)
-        connector.round()
-        assert mailbox.item("feasibility", loaded.now).note == "", "a later run was answered"
 
 
 def test_what_the_dry_run_computed_is_not_computed_again_for_the_upload(

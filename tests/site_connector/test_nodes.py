@@ -14,7 +14,7 @@ from governance.keys import SigningKey
 from mpc_backend.client.connection import NodeClient
 from mpc_backend.client.errors import NodeRefused, NodeUnreachable
 from site_connector.nodes import HttpNode
-from tests.site_connector.conftest import Consortium
+from tests.site_connector.consortium import Consortium
 
 DIGEST = "ab" * 32
 Answers = Callable[[str], tuple[int, object]]

@@ -27,7 +27,8 @@ from site_connector.directory import SiteDirectory
 from site_connector.loading import Extract, load
 from site_connector.mailbox import Mailbox
 from site_connector.setup import init_site, pin_federation
-from tests.site_connector.conftest import ADULTS_ON_METFORMIN, COHORT, PASSPHRASE, PERSONS, SITES
+from tests.site_connector.consortium import COHORT, PASSPHRASE, SITES
+from tests.site_connector.extract import ADULTS_ON_METFORMIN, PERSONS
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(900)]
 PATIENCE = 240.0

@@ -12,7 +12,7 @@ from site_connector.leaving import columns_leaving
 from site_connector.mailbox import Mailbox
 from site_connector.models import InboxItem
 from site_connector.review import Verdict, review_page
-from tests.site_connector.conftest import Consortium
+from tests.site_connector.consortium import Consortium
 
 EXACT = {"disclosure": {"release": "exact"}, "synthetic_data": True}
 FAULT = r"releases exact numbers.*site.toml does not say"

@@ -10,7 +10,8 @@ from governance.federation import Federation
 from governance.run_request import Spent
 from site_connector.review import ReviewPage, review_page
 from site_connector.review_text import review_markdown
-from tests.site_connector.conftest import CONCEPT_SETS, Consortium, write_extract
+from tests.site_connector.consortium import CONCEPT_SETS, Consortium
+from tests.site_connector.extract import write_extract
 
 
 def page_of(consortium: Consortium, study) -> ReviewPage:

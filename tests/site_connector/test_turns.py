@@ -19,7 +19,7 @@ from site_connector import intake
 from site_connector.intake import Intake
 from site_connector.models import StudyState
 from site_connector.turns import Turns
-from tests.site_connector.conftest import PASSPHRASE, Consortium
+from tests.site_connector.consortium import PASSPHRASE, Consortium
 
 
 def studies(*keys: str) -> list[StudyProtocol]:
