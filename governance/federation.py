@@ -121,13 +121,17 @@ class Federation(Document):
         sites = [key for site in self.sites for key in (site.connector_key, site.steward_key)]
         return tuple([node.identity_key for node in self.nodes] + sites)
 
+    def listed(self, key: str) -> InvestigatorEntry | None:
+        """The listed investigator with this signing key, if there is a list and one has it."""
+        return next((one for one in self.investigators or () if one.signing_key == key), None)
+
     def check_listed(self, who: str, key: str) -> None:
         """Refuse a key that is none of the investigators', if there is a list of them. ``who``: whose key, for people.
 
         Raises:
             NotListed: names the key by its id, and those that are listed.
         """
-        if self.investigators is None or any(one.signing_key == key for one in self.investigators):
+        if self.investigators is None or self.listed(key) is not None:
             return
         known = ", ".join(one.id for one in self.investigators)
         raise NotListed(

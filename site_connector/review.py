@@ -133,7 +133,7 @@ def review_page(
         description=study.purpose.description,
         legal_basis=study.purpose.legal_basis,
         ethics_reference=study.purpose.ethics_reference,
-        investigator=f"{study.investigator.role}, {study.investigator.organisation}",
+        investigator=_investigator(federation, study),
         synthetic_data=study.synthetic_data,
         cohorts=_cohorts(item),
         concept_sets=study.feasibility.concept_sets if study.feasibility else None,
@@ -161,6 +161,17 @@ def review_page(
         uploads=item.uploads,
         note=item.note,
     )
+
+
+def _investigator(federation: Federation, study: StudyProtocol) -> str:
+    """Who proposes the study, by its own words, and who that is by the federation's."""
+    said, listed = study.investigator, federation.listed(study.investigator.key)
+    known = (
+        f"whose key the federation file lists as {listed.id} of {listed.organisation}"
+        if listed is not None
+        else "by the study's own word alone, since the federation file lists no investigators"
+    )
+    return f"{said.role}, {said.organisation}, {known}"
 
 
 _KINDS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.federation import Federation
+from governance.federation import Federation, InvestigatorEntry
 from governance.run_request import Spent
 from site_connector.review import ReviewPage, review_page
 from site_connector.review_text import review_markdown
@@ -43,6 +43,20 @@ def test_the_page_says_what_three_nodes_do_not_protect_from(loaded: Consortium) 
         "An operator who deviates from the protocol is not detected",
     ):
         assert expected in text
+
+
+def test_the_page_says_whose_key_proposes_the_study(loaded: Consortium) -> None:
+    study = loaded.study()
+    page = page_of(loaded, study)
+    assert page.investigator.startswith("PI, University, by the study's own word alone")
+    key = study.investigator.key
+    entry = InvestigatorEntry(id="cardiology", organisation="Institute of Cardiology", signing_key=key)
+    listing = loaded.federation.model_copy(update={"investigators": (entry,)})
+    with loaded.mailbox() as mailbox:
+        item = mailbox.item(study.digest, loaded.now)
+    page = review_page(listing, loaded.north.settings(), item, Spent(), loaded.now)
+    known = "whose key the federation file lists as cardiology of Institute of Cardiology"
+    assert page.investigator == f"PI, University, {known}"
 
 
 def test_everything_a_decision_needs(loaded: Consortium) -> None:
