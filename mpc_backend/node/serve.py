@@ -8,6 +8,7 @@ import os
 import resource
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from mpc_backend.kernels.warming import each_kernel
 from mpc_backend.memory import keep_freed_memory
 from mpc_backend.node.api import make_app
 from mpc_backend.node.core import open_core
@@ -32,7 +34,7 @@ SWITCH_SECONDS = 0.0005
 
 
 def serve_node(path: Path, federation_file: Path | None = None, pin: str | None = None) -> None:
-    """Run the node in ``path`` until it is asked to stop (SIGTERM, SIGINT).
+    """Run the node in ``path`` until it is asked to stop (SIGTERM, SIGINT). Kernels load while it answers already.
 
     Raises:
         NodeSetupError: the directory or the federation file cannot be used, or another process runs this node.
@@ -54,11 +56,31 @@ def serve_node(path: Path, federation_file: Path | None = None, pin: str | None 
         server = _server(service, directory)
         service.start()
         try:
-            server.run()
+            with _warming():
+                server.run()
         finally:
             service.stop()
     if not server.started:
         raise NodeStartError(f"cannot listen at {core.settings.control_listen}; see the log above")
+
+
+@contextmanager
+def _warming() -> Iterator[None]:
+    """Load the kernels beside, so that the first question does not wait for them; stops between two when this ends."""
+    enough = threading.Event()
+
+    def load() -> None:
+        for _ in each_kernel():
+            if enough.is_set():
+                return
+
+    thread = threading.Thread(target=load, name="kernels")
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
 
 
 def _server(service: NodeService, directory: NodeDirectory) -> uvicorn.Server:

@@ -1,0 +1,86 @@
+"""Every kernel called once, so that it is compiled, kept on disk, and in this process before a job needs it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from mpc_backend.kernels import gather, matrices, planes, products, rows, triples
+from mpc_backend.kernels.arrays import RING_TYPES
+
+
+def each_kernel() -> Iterator[None]:
+    """Call every kernel once for every word type it is used with, a few between two yields.
+
+    Half a minute of processor time where nothing is on disk yet, less than a second where all is.
+    """
+    for ring, dtype in RING_TYPES.items():
+        _compile_rows(dtype)
+        yield
+        _compile_planes(dtype, ring)
+        yield
+        if ring > 8:
+            _compile_products(dtype)
+            yield
+    _compile_and()
+    yield
+    _compile_gather()
+
+
+def compile_all() -> float:
+    """Call every kernel once; returns seconds."""
+    start = time.perf_counter()
+    for _ in each_kernel():
+        pass
+    return time.perf_counter() - start
+
+
+def _compile_products(dtype: np.dtype[np.uint64]) -> None:
+    x, out, masks = np.zeros((3, 4), dtype), np.zeros((3, 4), dtype), np.zeros((8, 4), dtype)
+    tail = (masks[:5], True, True, masks[5], out[0].copy(), masks[6])
+    table, index = x[:, None].copy(), np.zeros((2, 1), np.int64)
+    products.multiply_block(table, table, index, table.copy(), 0, 4, *tail)
+    products.mask_block(x, out, 0, 4, *tail)
+    products.exclusive_or(x, x, out)
+    products.pair_sums(table, 0, table.copy())
+    triples.multiply_pairs(table[:2], table[:2], index, table[:2].copy(), 0, 4, masks[:2], out[2])
+    triples.mask_sums(x[0], out[:2], 0, 4, masks[:2], out[2])
+    matrices.matrix_product(x, x)
+    matrices.dot_rows(x, x, np.zeros(3, dtype))
+
+
+def _compile_and() -> None:
+    x, masks = np.zeros((3, 1, 4), np.uint64), np.zeros((8, 4), np.uint64)
+    index = np.array([[0], [0], [-1]], np.int64)
+    rest = (masks[:5], True, True, masks[5], np.zeros(4, np.uint64), masks[6])
+    products.and_block(x, x, x, index, np.zeros_like(x), 0, 4, *rest)
+    triples.and_pairs(
+        x[:2], x[:2], x[:2], index, np.zeros_like(x[:2]), 0, 4, masks[:2], np.zeros(4, np.uint64)
+    )
+
+
+def _compile_planes(dtype: np.dtype[np.uint64], ring: int) -> None:
+    values = np.zeros(65, dtype)
+    some = planes.planes_of(values, ring)
+    planes.from_planes(some, values, ring)
+    planes.unpacked(planes.packed(values), 65, dtype.type)
+
+
+def _compile_rows(dtype: np.dtype[np.uint64]) -> None:
+    table, order = np.zeros((3, 4, 2), dtype), np.arange(4)
+    received = np.frombuffer(bytes(24 * dtype.itemsize), dtype).reshape(3, 4, 2)  # read-only, as messages are
+    rows.fisher_yates(np.zeros(4, np.uint64), order)
+    for permute in (rows.permute_add, rows.permute_xor):
+        permute(table, order, 0, table[:, :2].copy(), table.copy())
+        permute(received, order, 0, table[:, :2].copy(), table.copy())
+    rows.taken(table, order)
+
+
+def _compile_gather() -> None:
+    table, index, one = np.zeros((2, 3), np.uint64), np.zeros(2, np.int64), np.ones(3, np.int64)
+    gather.pair_planes(table, index, index, one, *np.zeros((2, 3, 1), np.uint64))
+    places = np.zeros((2, 2), np.int64)
+    gather.pivot_places(index, index, one, one, one, 0, *places)
+    gather.next_buckets(index, np.zeros(2, np.bool_), index, one, 0, places[0])
