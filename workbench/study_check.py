@@ -74,6 +74,17 @@ def open_fields(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def trial_keys(text: str, study: StudyProtocol, identity: Identity | None) -> frozenset[str]:
+    """The signing keys in a completed draft that stand for ones its author left open and ``identity`` does not fill."""
+    left = open_fields(text)
+    by_field = {"investigator.": study.investigator.key}
+    by_field |= {f"recipients.{person.id}.": person.signing_key for person in study.recipients}
+    own = None if identity is None else identity.signing.public
+    return frozenset(
+        key for field, key in by_field.items() if key != own and any(name.startswith(field) for name in left)
+    )
+
+
 def _mapping(text: str) -> Mapping[str, Any]:
     """The draft's fields; none if it is no mapping or no YAML, which `StudyProtocol.from_yaml` refuses."""
     try:
@@ -122,9 +133,14 @@ def _open(value: object) -> bool:
     return value is None or (isinstance(value, str) and value.startswith(PLACEHOLDER))
 
 
-def check(study: StudyProtocol, federation: Federation | None = None) -> list[Finding]:
-    """Everything the parties would refuse, and the lints of every cohort. Empty: ready to submit."""
-    found = _against_federation(study, federation)
+def check(
+    study: StudyProtocol, federation: Federation | None = None, trial: Collection[str] = ()
+) -> list[Finding]:
+    """Everything the parties would refuse, and the lints of every cohort. Empty: ready to submit.
+
+    ``trial``: see `trial_keys`.
+    """
+    found = _against_federation(study, federation, trial)
     named = {name for variable in study.variables.values() for name in named_concept_sets(variable)}
     for name, text in study.cohorts.items():
         found += check_cohort(f"cohorts.{name}", text, used=named)
@@ -139,11 +155,13 @@ def check(study: StudyProtocol, federation: Federation | None = None) -> list[Fi
     return found
 
 
-def _against_federation(study: StudyProtocol, federation: Federation | None) -> list[Finding]:
+def _against_federation(
+    study: StudyProtocol, federation: Federation | None, trial: Collection[str]
+) -> list[Finding]:
     if federation is None:
         return []
     try:
-        check_study(federation, study)
+        check_study(federation, study, trial)
     except GovernanceError as error:
         return [Finding("error", "federation", str(error))]
     return []

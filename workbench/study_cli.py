@@ -27,7 +27,7 @@ from workbench.frames import tables_of, worded
 from workbench.identities import Identity, load_identity, pinned_federation
 from workbench.plan_view import plan_frame
 from workbench.store import now
-from workbench.study_check import Finding, complete_study, open_fields, template
+from workbench.study_check import Finding, complete_study, open_fields, template, trial_keys
 from workbench.study_check import check as check_study
 from workbench.study_words import explain_study
 
@@ -83,7 +83,7 @@ def check(
     """Find what is wrong or worth a thought; status 2 if anything is wrong."""
     pinned = _federation(federation, identity)
     draft = _draft(study, pinned, identity)
-    found = [*_still_open(draft), *check_study(draft.study, pinned)]
+    found = [*_still_open(draft), *check_study(draft.study, pinned, draft.trial)]
     if as_json:
         typer.echo(json.dumps([vars(one) for one in found], indent=1))
     else:
@@ -248,26 +248,32 @@ def _passphrase() -> bytes | None:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A study to be looked at. ``note``: which of its values are trial values; empty if none."""
+    """A study to be looked at. ``note``: which of its values are trial values, empty if none; ``trial``: the keys
+    among them.
+    """
 
     study: StudyProtocol
     note: str
+    trial: frozenset[str] = frozenset()
 
 
 def _draft(path: Path, federation: Federation | None, identity: Path | None) -> _Draft:
     """Read a study to check, explain or plan it; what its author left open is filled in, for trial if need be."""
     text = _text(path)
+    own = None if identity is None else _identity(identity)
     study = complete_study(
-        text, federation, _identity(identity), trial=federation is None or identity is None
+        text, federation, own or _identity(None), trial=federation is None or identity is None
     )
+    trial = trial_keys(text, study, own)
     known = {"federation"} if federation is not None else set()
     left = [name for name in open_fields(text) if name not in known]
     if not left or (federation is not None and identity is not None):
-        return _Draft(study, "")
+        return _Draft(study, "", trial)
     return _Draft(
         study,
         f"Still open, with throw-away values in their place here: {', '.join(left)}. `tessera study submit` puts "
         "in the federation and your own keys; a physician's keys come from the hospital.",
+        trial,
     )
 
 

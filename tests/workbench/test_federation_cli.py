@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from governance.federation import Federation
 from tests.workbench.test_cli import run
+from workbench.identities import load_identity
+from workbench.store import now
+from workbench.study_check import check, complete_study, template, trial_keys
 
 Capture = pytest.CaptureFixture[str]
 SITES = ("north", "south")
@@ -102,6 +106,8 @@ def test_a_workbench_refuses_what_is_proposed_with_a_key_that_is_not_listed(
     make = ("federation", "make", str(file), *entries, str(listed), "--name", "Example")
     assert run(capsys, *make)[0] == 0
     assert run(capsys, "study", "new", "--federation", str(file), "-o", str(study))[0] == 0
+    code, out, _ = run(capsys, "study", "check", str(study), "--federation", str(file))
+    assert (code, "Still open, with throw-away values" in out) == (0, True), "whose keys it will have is open"
     for command in ("check", "submit"):
         options = ("--federation", str(file), "--identity", str(other.parent))
         code, out, err = run(capsys, "study", command, str(study), *options)
@@ -111,6 +117,31 @@ def test_a_workbench_refuses_what_is_proposed_with_a_key_that_is_not_listed(
     assert run(capsys, "study", "check", str(study), *options)[0] == 0
     code, _, err = run(capsys, "study", "submit", str(study), *options)
     assert (code, "does not answer" in err) == (3, True), err
+
+
+def test_keys_that_a_draft_leaves_open_are_looked_up_once_they_are_there(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = made(tmp_path, capsys, monkeypatch)
+    listed, other = (researcher(tmp_path, capsys, "University", name) for name in ("listed", "other"))
+    file = tmp_path / "federation.json"
+    assert run(capsys, "federation", "make", str(file), *entries, str(listed), "--name", "Example")[0] == 0
+    federation, own = Federation.load(file), load_identity(listed.parent)
+    draft = yaml.safe_load(template(now(), federation))
+    left = {"role": "physician", "site": "north", "organisation": "Hospital north", "sealing_key": None}
+    draft["recipients"].append({**left, "id": "physician", "signing_key": None})
+    for identity, key, wrong in (
+        (own, None, ""),
+        (load_identity(other.parent), None, "the study's investigator has key"),
+        (own, load_identity(other.parent), "the study's recipient physician has key"),
+    ):
+        if key is not None:
+            draft["recipients"][1] |= {"signing_key": key.signing.public, "sealing_key": key.sealing.public}
+        text = yaml.safe_dump(draft)
+        study = complete_study(text, federation, identity, trial=True)
+        found = check(study, federation, trial_keys(text, study, identity))
+        errors = [one.text for one in found if one.level == "error"]
+        assert [wrong in error for error in errors] == [True] * bool(wrong), errors
 
 
 def test_what_is_no_entry_is_refused_by_name(
