@@ -10,9 +10,11 @@ import pytest
 from governance.approval import InvestigatorSubmission, SiteDecision
 from governance.canonical import canonical_json
 from governance.envelope import Envelope, sign_document
+from governance.errors import NotListed
 from governance.federation import InvestigatorEntry
 from governance.keys import SigningKey
 from governance.study import StudyProtocol
+from mpc_backend.client.runs import prepare_run
 from mpc_backend.node.database import utc_now
 
 from .calling import Node, refused
@@ -190,3 +192,10 @@ def test_a_node_takes_in_only_what_listed_investigators_propose(listing: Node) -
     ours = study(listing.party, recipients=researchers)
     listing.post_study(ours, *approvals(listing.party, ours))
     assert listing.run(request(ours, "persons")).status_code == 202
+
+
+def test_a_client_signs_no_request_with_a_key_that_is_not_listed(listing: Node) -> None:
+    one = study(listing.party)
+    prepare_run(listing.party.federation, one, "persons", PEOPLE.researcher)
+    with pytest.raises(NotListed, match="recipient physician has key"):
+        prepare_run(listing.party.federation, one, "persons", PEOPLE.physician)
