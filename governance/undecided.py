@@ -11,14 +11,12 @@ from governance.federation import Federation
 def undecided_by(
     federation: Federation, version: Version, amendments: Amendments, now: datetime
 ) -> tuple[str, ...]:
-    """The hospitals whose decision is missing, in the study's order. None once a decision could change nothing: a
-    hospital has declined, the study has expired, or an amendment has replaced it.
+    """The hospitals whose decision is missing, in the study's order. None once a decision could change nothing, since
+    a hospital has declined or an amendment has replaced the study; whether it has expired is for the caller to say.
 
     ``version``: with statements that were verified before.
     """
     study = version.study
-    if now > study.validity.not_after:
-        return ()
     said = read_statements(federation, study, version.envelopes)
     states = {site: said.state_of(site) for site in study.sites}
     waiting = tuple(site for site, state in states.items() if state == "waiting")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import ColumnElement
 
@@ -27,7 +28,7 @@ from governance.approval import (
 from governance.canonical import canonical_json, sha256_hex
 from governance.document import Document
 from governance.envelope import Envelope
-from governance.errors import NotPermitted
+from governance.errors import NotPermitted, NotYetValid
 from governance.study import StudyProtocol
 from governance.undecided import undecided_by
 from mpc_backend.node.core import NodeCore, parse_study
@@ -43,6 +44,8 @@ LARGEST_UNSUBMITTED = 64 * 1024 * 1024
 """Studies kept without their investigator's signature, and their bytes in all."""
 UNSUBMITTED_KEPT = timedelta(days=1)
 """Once there is no more room, studies unsigned for this long are forgotten."""
+COUNTED_FOR = timedelta(days=1)
+"""However soon a study expires, it counts as undecided for this long: room for others is not made by short validity."""
 SUBMITTED = select(EnvelopeRow.study).where(EnvelopeRow.kind == InvestigatorSubmission.payload_type)
 """Digests of the studies that their investigators signed."""
 
@@ -99,8 +102,10 @@ def post_submission(core: NodeCore, document: bytes, envelope: Envelope) -> tupl
 
 
 def _proposed(core: NodeCore, document: bytes) -> StudyProtocol:
-    """A study that may be proposed in this federation and can be computed."""
+    """A study that may be proposed in this federation, can be computed, and has not expired."""
     study = parse_study(document)
+    with suppress(NotYetValid):
+        study.check_time(utc_now())
     check_study(core.federation, study)
     planned_tables(study)
     return study
@@ -211,24 +216,24 @@ def _check_undecided(core: NodeCore, session: Session, study: StudyProtocol) -> 
 
     Part of the transaction that keeps the submission, so that of two at the same time the second sees the first.
     """
+    now, most = utc_now(), core.settings.undecided_per_investigator
     others = (
-        select(StudyRow.digest)
+        select(StudyRow)
         .join(VersionRow, VersionRow.study == StudyRow.digest)
         .where(VersionRow.investigator == study.investigator.key, StudyRow.digest.in_(SUBMITTED))
-        .where(StudyRow.closed.is_(False))
+        .where(or_(StudyRow.closed.is_(False), StudyRow.received_at > now - COUNTED_FOR))
         .order_by(StudyRow.received_at, StudyRow.digest)
     )
     submitted = list(session.scalars(others))
-    most = core.settings.undecided_per_investigator
-    if study.digest in submitted or len(submitted) < most:
+    if len(submitted) < most or study.digest in {row.digest for row in submitted}:
         return
     following = partial(amendments, session)
-    versions = [Version(find_study(session, one), envelopes_of(session, one)) for one in submitted]
-    undecided = [
-        (one.study, sites)
-        for one in versions
-        if (sites := undecided_by(core.federation, one, following, utc_now()))
-    ]
+    undecided = []
+    for row in submitted:
+        version = Version(parse_study(row.document), envelopes_of(session, row.digest))
+        ends = max(version.study.validity.not_after, row.received_at + COUNTED_FOR)
+        if now <= ends and (sites := undecided_by(core.federation, version, following, now)):
+            undecided.append((version.study, sites))
     if len(undecided) >= most:
         raise Refusal("too-many", _too_many_undecided(undecided, most))
 

@@ -105,16 +105,15 @@ def test_whom_a_study_waits_for(parties: Parties) -> None:
     federation = parties.federation()
     study = parties.study(federation)
 
-    def waits(*said: object, now: object = NOW, later: object = UNAMENDED) -> tuple[str, ...]:
+    def waits(*said: object, later: object = UNAMENDED) -> tuple[str, ...]:
         version = Version(study, [parties.submission(study), *said])  # type: ignore[list-item]
-        return undecided_by(federation, version, later, now)  # type: ignore[arg-type]
+        return undecided_by(federation, version, later, NOW)  # type: ignore[arg-type]
 
     approvals = parties.approvals(study)[1:]
     assert waits() == SITES
     assert waits(*approvals[:2]) == ("west",)
     assert waits(*approvals) == ()
     assert waits(parties.decision(study, "west", decision="decline")) == ()
-    assert waits(now=study.validity.not_after + timedelta(seconds=1)) == ()
     amendment = parties.study(federation, amends=study.digest)
     for statements, waiting in (
         ([parties.submission(amendment)], SITES),

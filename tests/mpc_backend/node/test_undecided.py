@@ -16,6 +16,7 @@ from governance.keys import SigningKey
 from governance.study import StudyProtocol
 from mpc_backend.client.runs import prepare_run
 from mpc_backend.node.database import utc_now
+from mpc_backend.node.studies import close_expired
 
 from .calling import Node, refused
 from .conftest import SITES, in_parallel, make_party
@@ -130,6 +131,27 @@ def test_others_are_not_held_up_and_what_expired_or_was_replaced_does_not_count(
     for envelope in approvals(strict.party, amendment)[1:]:
         strict.say(amendment, envelope)
     assert submit(strict, third).status_code == 201, "decided, and the version before is replaced"
+
+
+def test_short_validity_makes_no_room_and_what_is_over_is_not_taken_in(
+    strict: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, soon = now() - timedelta(days=1), now() + timedelta(minutes=1)
+    validity = {"not_before": begun.isoformat(), "not_after": soon.isoformat()}
+    for _ in range(MOST):
+        assert submit(strict, study(strict.party, validity=validity)).status_code == 201
+    for hours, room in ((1, False), (25, True)):
+        later = utc_now() + timedelta(hours=hours)
+        monkeypatch.setattr("mpc_backend.node.studies.utc_now", lambda later=later: later)
+        close_expired(strict.core)
+        late = submit(strict, study(strict.party, validity=validity))
+        refused(late, "expired", f"was valid until {soon:%Y-%m-%d %H:%M}Z")
+        if room:
+            assert submit(strict, study(strict.party)).status_code == 201
+        else:
+            refused(submit(strict, study(strict.party)), "too-many", "2 studies of this investigator")
+        monkeypatch.undo()
+        monkeypatch.setenv("TESSERA_NODE_UNDECIDED_PER_INVESTIGATOR", str(MOST))
 
 
 def test_of_many_at_the_same_time_no_more_than_allowed_pass(strict: Node) -> None:
