@@ -227,7 +227,7 @@ def test_another_nodes_count_of_runs_is_bounded_and_not_kept(node: Node) -> None
 
 
 def test_a_leader_that_overstates_the_charge_is_refused(node: Node) -> None:
-    from mpc_backend.node.jobs import Jobs, Never
+    from mpc_backend.node.agreement import Never, agree_charge
     from mpc_backend.node.rendezvous import Gathering, RunTerms
 
     one = study(node.party)
@@ -236,7 +236,7 @@ def test_a_leader_that_overstates_the_charge_is_refused(node: Node) -> None:
     zeros = "0" * 64
     terms = RunTerms(run=run_id, epoch="0" * 16, study=one.digest, federation=zeros, software="x", sites={})
     with pytest.raises(Never, match="node-a counts 20 runs") as caught:
-        Jobs(node.core)._agree_charge(Gathering(terms, 1), 0, 20)
+        agree_charge(node.core, Gathering(terms, 1), 0, 20)
     assert caught.value.who == "node-a"
 
 
@@ -244,6 +244,7 @@ def test_a_start_that_fails_before_links_stand_is_not_charged(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mpc_backend.errors import PeerLost
+    from mpc_backend.node.computing import Computation
     from mpc_backend.node.database import RunRow
     from mpc_backend.node.jobs import Jobs
     from mpc_backend.node.rendezvous import Gathering, RunTerms
@@ -254,11 +255,11 @@ def test_a_start_that_fails_before_links_stand_is_not_charged(
     zeros = "0" * 64
     terms = RunTerms(run=run_id, epoch="0" * 16, study=one.digest, federation=zeros, software="x", sites={})
 
-    def lost(self: Jobs, gathering: Gathering) -> None:
+    def lost(self: Computation, gathering: Gathering) -> None:
         raise PeerLost("node-a did not connect")
 
-    monkeypatch.setattr(Jobs, "_connect", lost)
-    Jobs(node.core)._compute(run_id, Gathering(terms, 1))
+    monkeypatch.setattr(Computation, "_connect", lost)
+    Jobs(node.core)._computation.compute(run_id, Gathering(terms, 1))
     with node.core.database.read() as session:
         row = session.get_one(RunRow, run_id)
     assert (row.state, row.charged) == ("aborted", None)

@@ -1,0 +1,144 @@
+"""A run that all nodes begin now: its links, its computation, and exactly one final state."""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+import structlog
+
+from governance.envelope import Envelope, peek_document
+from governance.errors import GovernanceError
+from governance.run_request import RunRequest
+from mpc_backend.errors import AbortKind, EngineError, PeerLost, ProtocolAbort
+from mpc_backend.memory import give_back_memory
+from mpc_backend.node.core import NodeCore
+from mpc_backend.node.database import RunRow, utc_now
+from mpc_backend.node.execution import Execution, Job
+from mpc_backend.node.problems import EXPECTED
+from mpc_backend.node.rendezvous import Gathering, LinkAnswer, LinkGreeting
+from mpc_backend.node.runs import finish_run, uploads_for
+from mpc_backend.node.studies import find_study, standing_of
+from mpc_backend.node.turn import Progress, Turn
+from mpc_backend.transport.greeting import Dialer
+from mpc_backend.transport.tls import TlsTransport
+
+log = structlog.get_logger()
+
+
+class Computation:
+    """Computes a run whose turn it is."""
+
+    def __init__(self, core: NodeCore, dialer: Dialer, turn: Turn, progress: Progress) -> None:
+        self._core = core
+        self._dialer = dialer
+        self._turn = turn
+        self._progress = progress
+
+    def compute(self, run_id: str, gathering: Gathering) -> None:
+        """Compute a run that all nodes begin now, give it its final state, and end its turn."""
+        began = time.monotonic()
+        self._core.metrics.running.inc()
+        try:
+            job = self._begin(run_id, gathering)
+            self._connect(gathering)
+            transport = self._take_links(gathering)
+            Execution(self._core, job, transport, lambda *at: self._progress.at(run_id, *at)).run()
+            self.end(run_id, "done")
+            transport.close()
+        except Exception as error:
+            self._abort(run_id, error, gathering.blamed)
+        finally:
+            self._count_traffic()
+            self._turn.release(gathering)
+            give_back_memory()
+            self._core.metrics.running.dec()
+            log.info("run ended", run=run_id, seconds=round(time.monotonic() - began, 3))
+
+    def end(self, run_id: str, state: str, reason: str = "", who: str = "") -> None:
+        """Give a run its final state."""
+        finish_run(self._core, run_id, state, reason, who)
+        self._progress.forget(run_id)
+
+    def _begin(self, run_id: str, gathering: Gathering) -> Job:
+        with self._core.database.write() as session:
+            row = session.get(RunRow, run_id)
+            assert row is not None  # checked before
+            if row.state != "waiting":
+                raise ProtocolAbort(f"the run is {row.state} at {self._core.entry.id}: {row.reason}")
+            row.state, row.started_at = "running", utc_now()
+            study = find_study(session, row.study)
+            request = peek_document(Envelope.from_canonical(row.request), RunRequest)
+            uploads = uploads_for(session, study, standing_of(self._core, session, study), request)
+        if {site: upload.manifest_digest for site, upload in uploads.items()} != dict(gathering.terms.sites):
+            raise ProtocolAbort("a site withdrew as the run began; ask for a new run")
+        self._progress.at(run_id, "connecting", 0.0)
+        self._core.record("run begun", study=study.digest, run=run_id, epoch=gathering.terms.epoch)
+        return Job(study, request, gathering.terms, gathering.charged, uploads)
+
+    def _connect(self, gathering: Gathering) -> None:
+        """Open this node's links to all nodes it has none to, and wait for theirs."""
+        seconds, me = self._core.settings.greeting_seconds, self._core.index
+        peers = {peer for peer in range(len(self._core.names)) if peer != me}
+        greeting = LinkGreeting(terms=gathering.terms).model_dump(mode="json")
+        for peer in sorted(peers - set(gathering.outgoing)):
+            gathering.blamed = self._core.names[peer]
+            connection = self._dialer.dial(peer, self._core.federation.nodes[peer].data_address, seconds)
+            gathering.outgoing[peer] = connection
+            connection.say(greeting)
+            answer: LinkAnswer = LinkAnswer.read(connection.hear(seconds))
+            if answer.answer != "ready":
+                raise PeerLost(f"{self._core.names[peer]} does not begin the run: {answer.why}")
+        gathering.await_incoming(peers, self._core.names, seconds)
+        gathering.blamed = ""
+
+    def _take_links(self, gathering: Gathering) -> TlsTransport:
+        transport = TlsTransport(
+            self._core.index,
+            self._core.names,
+            int(gathering.terms.epoch, 16),
+            {peer: one.socket for peer, one in gathering.outgoing.items()},
+            {peer: one.socket for peer, one in gathering.incoming.items()},
+            deadline=self._core.settings.message_seconds,
+            shape=self._core.settings.link_shape,
+        )
+        gathering.outgoing, gathering.incoming = {}, {}
+        self._turn.connected(transport)
+        return transport
+
+    def _count_traffic(self) -> None:
+        transport = self._turn.transport
+        if transport is not None:
+            self._core.metrics.sent.inc(transport.traffic.bytes_sent)
+            self._core.metrics.received.inc(transport.bytes_received)
+            self._core.metrics.rounds.inc(transport.traffic.rounds)
+
+    def _abort(self, run_id: str, error: Exception, blamed: str) -> None:
+        """End a run that failed: tell the other nodes, drop what was computed, say why.
+
+        ``blamed``: the node whose link was awaited, if it failed before all links stood.
+        """
+        expected, me = isinstance(error, EXPECTED), self._core.entry.id
+        reason = str(error) if expected else f"internal failure at {me} ({type(error).__name__})"
+        if not isinstance(error, EngineError | GovernanceError):
+            log.error("run failed", run=run_id, error=type(error).__name__, where=where_of(error))
+        # A failed check, of this node or another, is not this one's fault.
+        who = blamed if isinstance(error, ProtocolAbort) else me
+        transport = self._turn.transport
+        if transport is not None:
+            transport.abort(reason, who, kind=_kind_of(error))
+            who = transport.blamed or who
+        log.warning("run given up", run=run_id, kind=_kind_of(error), who=who)
+        self.end(run_id, "aborted", reason, who)
+
+
+def where_of(error: BaseException) -> list[str]:
+    """Files and lines of a failure; not its message, which could quote a value."""
+    return [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)][-6:]
+
+
+def _kind_of(error: Exception) -> AbortKind:
+    """The kind of an error, as the other nodes are told."""
+    if isinstance(error, ProtocolAbort):
+        return error.kind
+    return AbortKind.NOT_PERMITTED if isinstance(error, GovernanceError) else AbortKind.FAILED
