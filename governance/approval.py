@@ -130,7 +130,7 @@ def check_study(federation: Federation, study: StudyProtocol, trial: Collection[
         FederationMismatch: written for another federation file or protocol.
         DocumentError: names a site the federation does not have, or holds a cohort that does not parse.
         PolicyRefused: releases smaller cells than the federation allows, or one key holds two duties.
-        NotListed: the federation lists its investigators, and one who proposes or asks is not among them.
+        NotListed: the federation lists its investigators, and the one who proposes is not among them.
     """
     if study.federation != federation.digest:
         raise FederationMismatch(
@@ -154,7 +154,9 @@ def check_study(federation: Federation, study: StudyProtocol, trial: Collection[
 
 
 def _check_duties(federation: Federation, study: StudyProtocol, trial: Collection[str]) -> None:
-    """Who asks must not be who approves or computes, and must be listed where there is a list."""
+    """Who asks must not be who approves or computes, and who proposes must be listed where there is a list. Recipients
+    need no list: every hospital signs who they are.
+    """
     held = set(federation.signing_keys())
     askers = {"investigator": study.investigator.key}
     askers |= {f"recipient {person.id}": person.signing_key for person in study.recipients}
@@ -163,8 +165,8 @@ def _check_duties(federation: Federation, study: StudyProtocol, trial: Collectio
             raise PolicyRefused(
                 f"the key of {who} also belongs to a node, connector or steward; use separate keys"
             )
-        if key not in trial:
-            federation.check_listed(f"the study's {who}", key)
+    if study.investigator.key not in trial:
+        federation.check_listed("the study's investigator", study.investigator.key)
 
 
 def read_statement(

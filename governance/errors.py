@@ -9,7 +9,7 @@
     │   └── ForeignSignature     the signature is sound, but its key may not sign this document
     ├── FederationMismatch       a document belongs to another federation than the pinned one
     ├── PolicyRefused            a document asks for more than the federation or the law of its kind allows
-    │   └── NotListed            the federation file lists who may propose and ask, and this key is not listed
+    │   └── NotListed            the federation file lists who may propose studies, and this key is not listed
     ├── NotPermitted             the documents are sound and still do not allow this now
     │   ├── NotApproved          signatures are still missing, or a hospital declined
     │   ├── NotYetValid          before the study's first day

@@ -67,7 +67,7 @@ class SiteEntry(Part):
 
 
 class InvestigatorEntry(Part):
-    """Somebody who may propose studies and ask for runs, and the institution that answers for the key."""
+    """Somebody who may propose studies, and the institution that answers for the key."""
 
     id: Slug
     organisation: Words
@@ -78,7 +78,7 @@ class Federation(Document):
     """Nodes in the order of their index, sites, and what they agreed on.
 
     ``release_floor``: no study may release cells smaller than this, whatever its own policy says.
-    ``investigators``: the only ones who may propose studies and ask for runs. Without the list every key may, and the
+    ``investigators``: the only ones who may propose studies. Without the list every key may, and the
     canonical bytes do not mention it.
     """
 

@@ -75,14 +75,9 @@ def open_fields(text: str) -> tuple[str, ...]:
 
 
 def trial_keys(text: str, study: StudyProtocol, identity: Identity | None) -> frozenset[str]:
-    """The signing keys in a completed draft that stand for ones its author left open and ``identity`` does not fill."""
-    left = open_fields(text)
-    by_field = {"investigator.": study.investigator.key}
-    by_field |= {f"recipients.{person.id}.": person.signing_key for person in study.recipients}
-    own = None if identity is None else identity.signing.public
-    return frozenset(
-        key for field, key in by_field.items() if key != own and any(name.startswith(field) for name in left)
-    )
+    """The investigator's key in a completed draft, if its author left it open and ``identity`` does not fill it."""
+    key, own = study.investigator.key, None if identity is None else identity.signing.public
+    return frozenset([key] if key != own and "investigator.key" in open_fields(text) else ())
 
 
 def _mapping(text: str) -> Mapping[str, Any]:
@@ -181,23 +176,45 @@ def _only_unused_here(one: Lint, used: Collection[str]) -> bool:
     return one.code == "unused-concept-set" and any(f"'{name}'" in one.message for name in used)
 
 
+def unwritten(study: StudyProtocol) -> list[Finding]:
+    """What still holds the text of `template`, in one finding: nobody should sign that."""
+    texts = {
+        "title": study.title,
+        "purpose.description": study.purpose.description,
+        "purpose.legal_basis": study.purpose.legal_basis,
+        "purpose.ethics_reference": study.purpose.ethics_reference,
+        "investigator.organisation": study.investigator.organisation,
+        **{f"recipients.{one.id}.organisation": one.organisation for one in study.recipients},
+    }
+    fields = [name for name, text in texts.items() if text in TEMPLATE_TEXTS.values()]
+    said = "still the text of the template; write your own before you submit"
+    return [Finding("error", ", ".join(fields), said)] if fields else []
+
+
+TEMPLATE_TEXTS = {
+    "title": "What this study asks, in one line",
+    "description": "Why the question matters and what will be done with the answer.",
+    "legal_basis": "The permit or law this use of health data rests on.",
+    "ethics_reference": "Number of the ethics board's vote.",
+    "organisation": "Your organisation",
+}
+
+
 def template(moment: datetime, federation: Federation | None = None, cohort: str | None = None) -> str:
     """A study to start from, of this cohort; every field that has to be thought about is there."""
     sites = [site.id for site in federation.sites] if federation else ["north", "south", "west"]
     minimum = min(3, len(sites))
     head = {
         "tessera": "study/1",
-        "title": "What this study asks, in one line",
+        "title": TEMPLATE_TEXTS["title"],
         "short_name": "my-study",
         "purpose": {
             "use": Purpose.SCIENTIFIC_RESEARCH.value,
-            "description": "Why the question matters and what will be done with the answer.",
-            "legal_basis": "The permit or law this use of health data rests on.",
-            "ethics_reference": "Number of the ethics board's vote.",
+            **{name: TEMPLATE_TEXTS[name] for name in ("description", "legal_basis", "ethics_reference")},
         },
         "investigator": {
             "role": "principal investigator",
-            "organisation": "Your organisation",
+            "organisation": TEMPLATE_TEXTS["organisation"],
             "key": f"{PLACEHOLDER} on submission",
         },
         "federation": federation.digest if federation else f"{PLACEHOLDER} on submission",
@@ -210,7 +227,7 @@ def template(moment: datetime, federation: Federation | None = None, cohort: str
             {
                 "id": "researcher",
                 "role": "researcher",
-                "organisation": "Your organisation",
+                "organisation": TEMPLATE_TEXTS["organisation"],
                 "signing_key": f"{PLACEHOLDER} on submission",
                 "sealing_key": f"{PLACEHOLDER} on submission",
             }

@@ -51,7 +51,7 @@ def add(
 ) -> None:
     """Add an account, make its keys and `entry.json`, and print the public keys a study names it by.
 
-    The entry is for a federation file that lists who may propose studies and ask for runs.
+    The entry is for a federation file that lists who may propose studies.
     """
     from workbench.identities import ENTRY_FILE, create_identity, write_entry  # noqa: PLC0415
 

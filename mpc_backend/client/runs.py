@@ -67,13 +67,11 @@ def prepare_run(
 
     Raises:
         governance.errors.UnknownRequester, UnknownAnalysis: not a recipient, or no such analysis.
-        governance.errors.NotListed: the federation lists its investigators, and this key is not among them.
         InputsRefused: facts given to an analysis that takes none, or missing.
         mpc_backend.analyses.errors.AnalysisError: facts the analysis cannot use.
     """
     entry, nonce = study.analysis(analysis), secrets.token_hex(16)
     recipient = study.recipient(key.public)
-    federation.check_listed(f"recipient {recipient.id}", key.public)
     request = RunRequest(
         study_digest=study.digest,
         analysis=analysis,

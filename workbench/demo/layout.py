@@ -97,25 +97,18 @@ def set_up(layout: Layout) -> Federation:
         protocol="rep4",
         nodes=tuple(init_local_nodes(layout.nodes, OPERATORS, NODE_IDS)),
         sites=tuple(entries),
-        investigators=_investigators(layout),
+        investigators=(
+            InvestigatorEntry(
+                id=RESEARCHER,
+                organisation="Research Institute",
+                signing_key=layout.identity(RESEARCHER).signing.public,
+            ),
+        ),
     )
     federation.save(layout.federation_file)
     for hospital in HOSPITALS:
         pin_federation(layout.site(hospital), layout.federation_file, federation.digest)
     return federation
-
-
-def _investigators(layout: Layout) -> tuple[InvestigatorEntry, ...]:
-    """Everybody who proposes studies or asks for runs; at the hospitals, the keys that their physicians use."""
-    return tuple(
-        InvestigatorEntry(
-            id=name,
-            organisation="Research Institute" if name == RESEARCHER else f"Hospital {hospital.capitalize()}",
-            signing_key=identity.signing.public,
-        )
-        for name, identity in people(layout).items()
-        for hospital in [name.removeprefix(f"{PHYSICIAN}-")]
-    )
 
 
 def _write_secret(path: Path, text: str) -> None:

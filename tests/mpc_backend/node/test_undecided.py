@@ -10,11 +10,9 @@ import pytest
 from governance.approval import InvestigatorSubmission, SiteDecision
 from governance.canonical import canonical_json
 from governance.envelope import Envelope, sign_document
-from governance.errors import NotListed
 from governance.federation import InvestigatorEntry
 from governance.keys import SigningKey
 from governance.study import StudyProtocol
-from mpc_backend.client.runs import prepare_run
 from mpc_backend.node.database import utc_now
 from mpc_backend.node.studies import close_expired
 
@@ -182,12 +180,12 @@ def test_what_is_dated_ahead_of_the_clock_is_refused_with_both_times(strict: Nod
 
 @pytest.fixture
 def listing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node of a federation that lists the investigator and the researcher, and not the physician."""
+    """A node of a federation that lists the investigator alone."""
     party = make_party(tmp_path_factory.mktemp("listing"))
-    people = {"investigator": PEOPLE.investigator, "researcher": PEOPLE.researcher}
-    listed = tuple(
-        InvestigatorEntry(id=name, organisation="University", signing_key=key.public)
-        for name, key in people.items()
+    listed = (
+        InvestigatorEntry(
+            id="investigator", organisation="University", signing_key=PEOPLE.investigator.public
+        ),
     )
     party.federation = party.federation.model_copy(update={"investigators": listed})
     node = Node(party)
@@ -196,28 +194,14 @@ def listing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 
 def test_a_node_takes_in_only_what_listed_investigators_propose(listing: Node) -> None:
-    foreign = study(listing.party)
-    refused(
-        submit(listing, foreign), "not-listed", "recipient physician has key", "(investigator, researcher)"
-    )
-    refused(listing.client.post("/v1/studies", foreign.canonical()), "not-listed")
-    researchers = [one.model_dump(mode="json") for one in foreign.recipients if one.role == "researcher"]
     stranger = SigningKey.generate()
     theirs = study(
-        listing.party,
-        recipients=researchers,
-        investigator={"role": "PI", "organisation": "Nobody", "key": stranger.public},
+        listing.party, investigator={"role": "PI", "organisation": "Nobody", "key": stranger.public}
     )
     said = sign_document(InvestigatorSubmission(study_digest=theirs.digest, submitted_at=now()), stranger)
-    refused(submit(listing, theirs, said), "not-listed", "the study's investigator has key")
+    refused(submit(listing, theirs, said), "not-listed", "the study's investigator has key", "(investigator)")
+    refused(listing.client.post("/v1/studies", theirs.canonical()), "not-listed")
     assert held(listing) == set()
-    ours = study(listing.party, recipients=researchers)
+    ours = study(listing.party)
     listing.post_study(ours, *approvals(listing.party, ours))
     assert listing.run(request(ours, "persons")).status_code == 202
-
-
-def test_a_client_signs_no_request_with_a_key_that_is_not_listed(listing: Node) -> None:
-    one = study(listing.party)
-    prepare_run(listing.party.federation, one, "persons", PEOPLE.researcher)
-    with pytest.raises(NotListed, match="recipient physician has key"):
-        prepare_run(listing.party.federation, one, "persons", PEOPLE.physician)
