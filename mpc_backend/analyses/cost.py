@@ -52,8 +52,10 @@ class Counting(Plain):
     def dot(self, x: Words, y: Words) -> Words:
         return self._count(1, self._costs.product, super().dot(x, y))
 
-    def and_rows(self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE) -> Words:
-        results = super().and_rows(x, y, z, rows, keep)
+    def and_rows(
+        self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE, into: Words | None = None
+    ) -> Words:
+        results = super().and_rows(x, y, z, rows, keep, into)
         self._count(1, self._costs.product, results[:, : rows.shape[1]])
         return results
 

@@ -20,8 +20,9 @@ def plane_input(values: Words, count: int) -> JointInput:
     return JointInput(planes_of(values, count), xor=True)
 
 
-def _rows(*columns: tuple[int, int, int]) -> Indices:
-    return np.array(columns, np.int64).reshape(-1, 3).T.copy()
+def gates(*columns: tuple[int, ...]) -> Indices:
+    """Row numbers for `Protocol.and_rows`: of x, y and z (-1: none) for each gate, or of x, y, z and a second row of y."""
+    return np.array([(*column, -1)[:4] for column in columns], np.int64).reshape(-1, 4).T.copy()
 
 
 def carry_out(protocol: Protocol, a: Words, b: Words, count: int | None = None) -> Words:
@@ -30,17 +31,24 @@ def carry_out(protocol: Protocol, a: Words, b: Words, count: int | None = None) 
     1 + ceil(log2 count) rounds, under 3 count AND bits a value. All planes if no count is given.
     """
     count = a.shape[1] if count is None else count
-    stack = _generate_propagate(protocol, a, b, a ^ b, count)
+    return _top_carry(protocol, _generate_propagate(protocol, a, b, count), count)
+
+
+def _top_carry(protocol: Protocol, stack: Words, count: int) -> Words:
+    """The carry that rows g and p (c, 2 count, w) generate: groups of planes joined until one is left."""
     generate, propagate = list(range(count)), list(range(count, 2 * count))
     while len(generate) > 1:
         stack, generate, propagate = _merge(protocol, stack, generate, propagate)
     return stack[:, generate[0]]
 
 
-def _generate_propagate(protocol: Protocol, a: Words, b: Words, half_sum: Words, count: int) -> Words:
+def _generate_propagate(protocol: Protocol, a: Words, b: Words, count: int) -> Words:
     """Rows g = a AND b, then p = a XOR b, of the low ``count`` planes (c, 2 count, w)."""
+    stack = np.empty((len(a), 2 * count, a.shape[2]), a.dtype)
+    np.bitwise_xor(a[:, :count], b[:, :count], out=stack[:, count:])
     every = np.arange(count)
-    return protocol.and_rows(a, b, half_sum, np.stack((every, every, every * 0 - 1)), keep=every)
+    none = np.full(count, -1)
+    return protocol.and_rows(a, b, stack, np.stack((every, every, none, none)), keep=every, into=stack)
 
 
 def _merge(
@@ -52,7 +60,7 @@ def _merge(
     propagated = [(p[2 * t + 1], p[2 * t], -1) for t in range(1, pairs)]
     keep = [g[-1], p[-1]] if len(g) % 2 else []
     stack = protocol.and_rows(
-        stack, stack, stack, _rows(*generated, *propagated), keep=np.array(keep, np.int64)
+        stack, stack, stack, gates(*generated, *propagated), keep=np.array(keep, np.int64)
     )
     new_g, new_p = list(range(pairs)), [-1, *range(pairs, 2 * pairs - 1)]
     if keep:
@@ -68,7 +76,7 @@ def sum_planes(protocol: Protocol, a: Words, b: Words) -> Words:
     carries = count - 1
     if carries == 0:
         return half_sum
-    stack = _generate_propagate(protocol, a, b, half_sum, carries)
+    stack = _generate_propagate(protocol, a, b, carries)
     span = 1
     while span < carries:
         stack = _prefix_level(protocol, stack, carries, span)
@@ -84,7 +92,7 @@ def _prefix_level(protocol: Protocol, stack: Words, count: int, span: int) -> Wo
     low = {i: (i // span) * span - 1 for i in changed}
     generated = [(count + i, low[i], i) for i in changed]
     propagated = [(count + i, count + low[i], -1) for i in changed]
-    fresh = protocol.and_rows(stack, stack, stack, _rows(*generated, *propagated))
+    fresh = protocol.and_rows(stack, stack, stack, gates(*generated, *propagated))
     out = stack.copy()
     out[:, changed] = fresh[:, : len(changed)]
     out[:, [count + i for i in changed]] = fresh[:, len(changed) :]
@@ -97,7 +105,9 @@ def sign(protocol: Protocol, x: Words, planes: int) -> Words:
     top = a[:, planes - 1] ^ b[:, planes - 1]
     if planes == 1:
         return top
-    return top ^ carry_out(protocol, a, b, planes - 1)
+    stack = _generate_propagate(protocol, a, b, planes - 1)
+    del a, b  # two thirds of the memory of what is left
+    return top ^ _top_carry(protocol, stack, planes - 1)
 
 
 def is_zero(protocol: Protocol, x: Words, planes: int) -> Words:
@@ -111,7 +121,7 @@ def all_rows(protocol: Protocol, x: Words) -> Words:
     """AND over planes (c, p, w) -> (c, w) in ceil(log2 p) rounds."""
     while x.shape[1] > 1:
         pairs = x.shape[1] // 2
-        rows = _rows(*((2 * t, 2 * t + 1, -1) for t in range(pairs)))
+        rows = gates(*((2 * t, 2 * t + 1, -1) for t in range(pairs)))
         keep = np.arange(2 * pairs, x.shape[1])
         x = protocol.and_rows(x, x, x, rows, keep=keep)
     return x[:, 0]

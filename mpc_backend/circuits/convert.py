@@ -27,8 +27,8 @@ def unpack_shares(words: Words, n: int) -> Words:
 
 def bits_to_ring(protocol: Protocol, words: Words, n: int, dtype: WordType) -> Words:
     """n packed bits (c, words) -> the same 0/1 values in a ring (c, n): u + v - 2 u v of the XOR halves. Two rounds."""
-    bits = unpacked(protocol.halves(words, xor=True).known, n, dtype.type)
-    [(u, v)] = protocol.joint_input([JointInput(bits, xor=False)])
+    known = protocol.halves(words, xor=True).known
+    [(u, v)] = protocol.joint_input([JointInput(unpacked(known, n, dtype.type), xor=False)])
     product = protocol.multiply(u, v)
     exclusive_or(u, v, product)
     return product

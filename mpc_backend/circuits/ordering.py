@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpc_backend.circuits.carry import all_rows
+from mpc_backend.circuits.carry import all_rows, gates
 from mpc_backend.kernels.arrays import Words
 from mpc_backend.protocols.base import Protocol
 
@@ -21,28 +21,29 @@ def equal(protocol: Protocol, a: Words, b: Words) -> Words:
     return all_rows(protocol, protocol.xor_constant(a ^ b, ONES))
 
 
-def less(protocol: Protocol, difference: Words, b: Words) -> Words:
-    """a < b (c, p, w) -> (c, w) for unsigned numbers that differ, from a XOR b and b.
+def less(protocol: Protocol, stack: Words, planes: int) -> Words:
+    """a < b -> (c, w) for unsigned numbers that differ, from the planes of b and then, but for the lowest, those of
+    NOT (a XOR b), in one array (c, 2 planes - 1, w).
 
-    ceil(log2 p) rounds, under 2 AND bits a plane.
+    ceil(log2 planes) rounds, under 2 AND bits a plane.
     """
-    value, alike = b, protocol.xor_constant(difference[:, 1:], ONES)
-    while value.shape[1] > 1:
-        value, alike = _join(protocol, value, alike)
-    return value[:, 0]
+    value, alike = list(range(planes)), [-1, *range(planes, 2 * planes - 1)]
+    while len(value) > 1:
+        stack, value, alike = _joined(protocol, stack, value, alike)
+    return stack[:, value[0]]
 
 
-def _join(protocol: Protocol, value: Words, alike: Words) -> tuple[Words, Words]:
-    """Groups 2t and 2t + 1 become group t; ``alike`` lacks group 0, whose equality nothing depends on."""
-    pairs = value.shape[1] // 2
-    differs = value[:, 1 : 2 * pairs : 2] ^ value[:, 0 : 2 * pairs : 2]
-    other = np.concatenate((differs, alike[:, 1 : 2 * pairs - 1 : 2]), axis=1)
-    chosen = [(2 * t, t, 2 * t + 1) for t in range(pairs)]
-    joined = [(2 * t, pairs + t - 1, -1) for t in range(1, pairs)]
-    rows = np.array(chosen + joined, np.int64).T.copy()
-    fresh = protocol.and_rows(alike, other, value, rows)
-    value_left, alike_left = value[:, 2 * pairs :], alike[:, 2 * pairs - 1 :]
-    return (
-        np.concatenate((fresh[:, :pairs], value_left), axis=1),
-        np.concatenate((fresh[:, pairs:], alike_left), axis=1),
-    )
+def _joined(
+    protocol: Protocol, stack: Words, v: list[int], e: list[int]
+) -> tuple[Words, list[int], list[int]]:
+    """Groups 2t and 2t + 1 become group t; whether group 0 is alike is not known, and nothing depends on it."""
+    pairs = len(v) // 2
+    chosen = [(e[2 * t + 1], v[2 * t], v[2 * t + 1], v[2 * t + 1]) for t in range(pairs)]
+    both = [(e[2 * t + 1], e[2 * t], -1) for t in range(1, pairs)]
+    keep = [row for row in (v[-1], e[-1]) if len(v) % 2]
+    stack = protocol.and_rows(stack, stack, stack, gates(*chosen, *both), keep=np.array(keep, np.int64))
+    new_v, new_e = list(range(pairs)), [-1, *range(pairs, 2 * pairs - 1)]
+    if keep:
+        new_v.append(2 * pairs - 1)
+        new_e.append(2 * pairs)
+    return stack, new_v, new_e

@@ -37,7 +37,7 @@ def _compress(protocol: Protocol, weights: list[Words]) -> list[Words]:
         for i in range(3)
     )
     every = np.arange(sum(thirds))
-    carries = protocol.and_rows(a ^ c, b ^ c, c, np.stack((every, every, every)))
+    carries = protocol.and_rows(a ^ c, b ^ c, c, np.stack((every, every, every, every * 0 - 1)))
     sums = a ^ b ^ c
     out = [weights[k][:, 3 * t :] for k, t in enumerate(thirds)] + [sums[:, :0]]
     ends = np.cumsum([0, *thirds])

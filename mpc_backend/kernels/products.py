@@ -83,10 +83,10 @@ def and_block(
     x: Words, y: Words, z: Words, rows: Indices, out: Words, start: int, stop: int, masks: Words,
     forward: bool, covers: bool, checked: Words, sent: Words, opposite: Words,
 ) -> None:  # fmt: skip
-    """Row-wise (x AND y) XOR z on packed bits: out row r = x[rows[0, r]] & y[rows[1, r]] ^ z[rows[2, r]].
+    """Row-wise on packed bits: out row r = x[rows[0, r]] & (y[rows[1, r]] ^ y[rows[3, r]]) ^ z[rows[2, r]].
 
-    x, y, z: (3, any, w) words; rows: (3, R) row numbers, -1 in rows[2] for no z; out: (3, >= R, w); positions
-    count R * w flat.
+    x, y, z: (3, any, w) words; rows: (4, R) row numbers, -1 in rows[2] for no z, in rows[3] for no second row of y; out:
+    (3, >= R, w); positions count R * w flat.
     """
     width = out.shape[2]
     zero = masks.dtype.type(0)
@@ -96,15 +96,19 @@ def and_block(
         first = position - row * width
         last = min(width, first + stop - position)
         i = position - start
-        left, right, plus = rows[0, row], rows[1, row], rows[2, row]
+        left, right, plus, second = rows[0, row], rows[1, row], rows[2, row], rows[3, row]
         xa, xb, xc = x[0, left], x[1, left], x[2, left]
         ya, yb, yc = y[0, right], y[1, right], y[2, right]
+        other = right if second < 0 else second
+        ua, ub, uc = y[0, other], y[1, other], y[2, other]
+        used = zero if second < 0 else ~zero
         oa, ob, oc = out[0, row], out[1, row], out[2, row]
         for w in range(first, last):
             k = i + w - first
-            m1 = ((xa[w] ^ xb[w]) & (ya[w] ^ yb[w])) ^ masks[0, k]
-            m2 = ((xb[w] ^ xc[w]) & (yb[w] ^ yc[w])) ^ masks[1, k]
-            m3 = ((xa[w] ^ xc[w]) & (ya[w] ^ yc[w])) ^ masks[3, k]
+            d, e, f = ya[w] ^ (ua[w] & used), yb[w] ^ (ub[w] & used), yc[w] ^ (uc[w] & used)
+            m1 = ((xa[w] ^ xb[w]) & (d ^ e)) ^ masks[0, k]
+            m2 = ((xb[w] ^ xc[w]) & (e ^ f)) ^ masks[1, k]
+            m3 = ((xa[w] ^ xc[w]) & (d ^ f)) ^ masks[3, k]
             checked[k] = m1
             sent[k] = m2
             opposite[k] = m3

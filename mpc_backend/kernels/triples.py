@@ -53,32 +53,35 @@ def mask_sums(v: Words, out: Words, start: int, stop: int, masks: Words, sent: W
 def and_pairs(
     x: Words, y: Words, z: Words, rows: Indices, out: Words, start: int, stop: int, masks: Words, sent: Words
 ) -> None:
-    """Row-wise (x AND y) XOR z on packed bits: out row r = x[rows[0, r]] & y[rows[1, r]] ^ z[rows[2, r]].
+    """Row-wise on packed bits: out row r = x[rows[0, r]] & (y[rows[1, r]] ^ y[rows[3, r]]) ^ z[rows[2, r]].
 
-    x, y, z: (2, any, w) words; rows: (3, R) row numbers, -1 in rows[2] for no z; out: (2, >= R, w); positions
-    count R * w flat.
+    x, y, z: (2, any, w) words; rows: (4, R) row numbers, -1 in rows[2] for no z, in rows[3] for no second row of y; out:
+    (2, >= R, w); positions count R * w flat.
     """
     width = out.shape[2]
+    zero = masks.dtype.type(0)
     position = start
     while position < stop:
         row = position // width
         first = position - row * width
         last = min(width, first + stop - position)
         i = position - start
-        left, right, plus = rows[0, row], rows[1, row], rows[2, row]
+        left, right, plus, second = rows[0, row], rows[1, row], rows[2, row], rows[3, row]
         a, b = x[0, left, first:last], x[1, left, first:last]
         d, e = y[0, right, first:last], y[1, right, first:last]
+        other = right if second < 0 else second
+        f, g = y[0, other, first:last], y[1, other, first:last]
+        used = zero if second < 0 else ~zero
         own = out[0, row, first:last]
         r, s, message = masks[0, i:], masks[1, i:], sent[i:]
+        for w in range(last - first):
+            p, q = d[w] ^ (f[w] & used), e[w] ^ (g[w] & used)
+            bit = (a[w] & (p ^ q)) ^ (b[w] & p) ^ r[w] ^ s[w]
+            own[w] = bit
+            message[w] = bit
         if plus >= 0:
             c = z[0, plus, first:last]
             for w in range(last - first):
-                bit = (a[w] & (d[w] ^ e[w])) ^ (b[w] & d[w]) ^ r[w] ^ s[w] ^ c[w]
-                own[w] = bit
-                message[w] = bit
-        else:
-            for w in range(last - first):
-                bit = (a[w] & (d[w] ^ e[w])) ^ (b[w] & d[w]) ^ r[w] ^ s[w]
-                own[w] = bit
-                message[w] = bit
+                own[w] ^= c[w]
+                message[w] ^= c[w]
         position += last - first

@@ -53,7 +53,7 @@ def _compile_products(dtype: np.dtype[np.uint64]) -> None:
 
 def _compile_and() -> None:
     x, masks = np.zeros((3, 1, 4), np.uint64), np.zeros((8, 4), np.uint64)
-    index = np.array([[0], [0], [-1]], np.int64)
+    index = np.array([[0], [0], [-1], [-1]], np.int64)
     rest = (masks[:5], True, True, masks[5], np.zeros(4, np.uint64), masks[6])
     products.and_block(x, x, x, index, np.zeros_like(x), 0, 4, *rest)
     triples.and_pairs(
@@ -80,7 +80,9 @@ def _compile_rows(dtype: np.dtype[np.uint64]) -> None:
 
 def _compile_gather() -> None:
     table, index, one = np.zeros((2, 3), np.uint64), np.zeros(2, np.int64), np.ones(3, np.int64)
-    gather.pair_planes(table, index, index, one, *np.zeros((2, 3, 1), np.uint64))
-    places = np.zeros((2, 2), np.int64)
-    gather.pivot_places(index, index, one, one, one, 0, *places)
-    gather.next_buckets(index, np.zeros(2, np.bool_), index, one, 0, places[0])
+    gather.row_planes(table, index, one, np.zeros((1, 3, 1), np.uint64))
+    gather.move_rows(table, index, index)
+    gather.move_rows(index[:, None], index, index)
+    gather.split_rows(index[:1], one[:1], one[:1], one[:1], index[:0], *np.zeros((4, 1), np.int64))
+    gather.pivot_places(index, index, one, one, one, 0, index.copy())
+    gather.next_buckets(np.zeros(2, np.bool_), index, one, 0, index.copy())

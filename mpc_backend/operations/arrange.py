@@ -8,7 +8,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from mpc_backend.circuits.convert import pack_shares
-from mpc_backend.kernels.arrays import Words
+from mpc_backend.kernels.arrays import Indices, Words
+from mpc_backend.kernels.rows import taken
 from mpc_backend.protocols.base import Protocol
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt, SecretValue
 from mpc_backend.values.base import checked_axis
@@ -101,6 +102,14 @@ def shuffle_beside(
         for column, (t, first, last) in zip(columns, places, strict=True)
     ]
     return moved, [limb[:, :, 0] for limb in shuffled[len(tables) :]]
+
+
+def rows_at(column: V, order: Indices) -> V:
+    """Rows of a column (n, ...) by public row numbers 0 to n - 1; free."""
+    if isinstance(column, SecretBits):
+        return cast("V", SecretBits.from_unpacked(column.protocol, taken(column.unpacked, order)))
+    assert isinstance(column, SecretNumber)
+    return cast("V", column.like(taken(column.shares, order), column.bits))
 
 
 def _rows(column: SecretValue) -> Words:

@@ -44,7 +44,9 @@ def sums_by_code(
     wide = [column.widened(64) for column in columns]
     bits = _ring_bits(protocol, bit_planes(protocol, code.flat, width), n)
     upper, lower = _monomials(protocol, bits, low, width), _monomials(protocol, bits, 0, low)
-    sums = protocol.matmul(upper, _weighted(protocol, lower, wide).transpose(0, 2, 1))
+    del bits  # as large as what is made of it
+    lower = _weighted(protocol, lower, wide)
+    sums = protocol.matmul(upper, lower.transpose(0, 2, 1))
     table = _indicators(sums, width - low, low)[..., :groups]
     counts = SecretInt(protocol, np.ascontiguousarray(table[:, 0]), row_ring(n))
     totals = [

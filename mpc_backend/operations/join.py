@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from mpc_backend.circuits.carry import bit_planes
-from mpc_backend.operations.arrange import concatenate, shuffle_beside
+from mpc_backend.operations.arrange import concatenate, rows_at, shuffle_beside
 from mpc_backend.operations.arrays import public_column, row_ring, together
 from mpc_backend.operations.radix import opened_order
 from mpc_backend.operations.scan import segmented_cumsum
@@ -76,5 +76,5 @@ def _back(protocol: Protocol, place: SecretInt, values: Sequence[SecretNumber], 
     if len(place) > 1:
         (place, *values), _ = cast("Any", shuffle_beside(protocol, [place, *values], []))
         order = opened_order(place)
-        values = [value[order] for value in values]
+        values = [rows_at(value, order) for value in values]
     return [value[m:] for value in values]

@@ -11,6 +11,7 @@ from mpc_backend.circuits.carry import bit_planes
 from mpc_backend.circuits.ordering import ONES, equal
 from mpc_backend.kernels.arrays import Indices, Words, WordType
 from mpc_backend.kernels.planes import from_planes, planes_of
+from mpc_backend.kernels.rows import taken
 from mpc_backend.protocols.base import Protocol
 from mpc_backend.values import SecretBits, SecretValue
 from mpc_backend.values.numbers import MOST_BITS, SecretNumber
@@ -40,7 +41,9 @@ class KeyRows:
 
     def take(self, rows: Indices | slice) -> KeyRows:
         """Some rows, by public positions."""
-        return self.with_limbs([limb[:, rows] for limb in self.limbs])
+        if isinstance(rows, slice):
+            return self.with_limbs([limb[:, rows] for limb in self.limbs])
+        return self.with_limbs([taken(limb, rows) for limb in self.limbs])
 
     def bit_planes(self, first: int = 0, last: int | None = None) -> Words:
         """Bit planes ``first`` to ``last`` (components, planes, words)."""
@@ -53,12 +56,12 @@ class KeyRows:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def table(self) -> tuple[Words, list[int]]:
-        """All limbs of all components side by side (n, components * limbs) in 64 bits, and how many planes each has."""
+        """All limbs of all components side by side (n, components * limbs) in 64 bits, and how many planes each limb has."""
         parts = [limb[c] for c in range(self.protocol.components) for limb in self.limbs]
         table = np.empty((len(self), len(parts)), np.uint64)
         for column, part in enumerate(parts):
             table[:, column] = part
-        return table, _limb_planes(self.planes) * self.protocol.components
+        return table, _limb_planes(self.planes)
 
     def same_as_previous(self) -> SecretBits:
         """Whether each row's key equals that of the row before; false for the first. ceil(log2 planes) rounds."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpc_backend.circuits.carry import bit_planes
+from mpc_backend.circuits.carry import bit_planes, gates
 from mpc_backend.circuits.convert import bits_to_ring
 from mpc_backend.kernels.arrays import Words, ring_type
 from mpc_backend.protocols.base import Protocol
@@ -47,7 +47,7 @@ def _prefix_and(protocol: Protocol, planes: Words) -> Words:
     count, span, out = planes.shape[1], 1, planes
     while span < count:
         changed = [i for i in range(count) if i & span]
-        rows = np.array([[i, (i // span) * span - 1, -1] for i in changed], np.int64).T.copy()
+        rows = gates(*((i, (i // span) * span - 1, -1) for i in changed))
         fresh = protocol.and_rows(out, out, out, rows)
         out = out.copy()
         out[:, changed] = fresh

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpc_backend.circuits.carry import gates
 from mpc_backend.circuits.convert import bits_to_ring
 from mpc_backend.circuits.ordering import ONES
 from mpc_backend.kernels.arrays import Indices, Words, ring_type
 from mpc_backend.kernels.planes import word_count
-from mpc_backend.operations.arrange import shuffle_beside
+from mpc_backend.operations.arrange import rows_at, shuffle_beside
 from mpc_backend.operations.keys import KeyRows, rows_of
 from mpc_backend.protocols.base import Protocol
 from mpc_backend.session import open_values
@@ -48,7 +49,7 @@ def _pass(
 ) -> tuple[KeyRows, list[SecretValue]]:
     (place, *columns), limbs = shuffle_beside(rows.protocol, [place, *columns], rows.limbs)  # type: ignore[assignment]
     order = opened_order(place)
-    return rows.with_limbs(limbs).take(order), [column[order] for column in columns]
+    return rows.with_limbs(limbs).take(order), [rows_at(column, order) for column in columns]
 
 
 def opened_order(place: SecretInt) -> Indices:
@@ -78,7 +79,6 @@ def _one_hot(protocol: Protocol, digit: Words) -> Words:
     hot = np.concatenate((protocol.xor_constant(lowest, ONES), lowest), axis=1)
     for plane in range(1, digit.shape[1]):
         size = hot.shape[1]
-        pairs = np.stack((np.arange(size), np.zeros(size, np.int64), np.full(size, -1)))
-        both = protocol.and_rows(hot, digit[:, plane : plane + 1], hot, pairs)
+        both = protocol.and_rows(hot, digit, hot, gates(*((value, plane, -1) for value in range(size))))
         hot = np.concatenate((hot ^ both, both), axis=1)
     return hot

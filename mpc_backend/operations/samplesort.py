@@ -18,16 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc_backend.kernels.arrays import Indices
-from mpc_backend.kernels.gather import next_buckets, pivot_places
+from mpc_backend.kernels.gather import next_buckets, pivot_places, split_rows
 
 Flags = NDArray[np.bool_]
+
+
+class Beside(Protocol):
+    """Rows that are compared with others again and again."""
+
+    def less(self, others: Indices) -> Flags:
+        """Whether each of the first rows comes before the row at the place given for it; never asked of a row and itself."""
 
 
 class Rows(Protocol):
     """Rows that can be compared and moved, by their present places."""
 
-    def less(self, places: Indices, others: Indices) -> Flags:
-        """Whether each row comes before the other; never asked of a row and itself."""
+    def beside(self, places: Indices) -> Beside:
+        """The rows at these places, to be compared before any row is moved."""
 
     def move(self, sources: Indices, places: Indices) -> None:
         """Put the rows at ``sources`` at ``places``, which are the same places in another order."""
@@ -41,7 +48,7 @@ SAMPLE = 1.4
 @dataclass(frozen=True)
 class _Segments:
     """Runs of places whose rows are known and whose order is not, with the plan of one phase: the first
-    ``samples`` rows are sorted, every ``spacing``-th of them is a pivot in a tree of ``depths`` levels.
+    ``samples`` rows are sorted, every ``spacing``-th of them is a pivot in a tree of ``depths`` levels. Deepest trees first.
     """
 
     starts: Indices
@@ -65,9 +72,9 @@ def _planned(starts: Indices, sizes: Indices) -> _Segments:
     spread = np.where(level >= 6, 2, np.where(level >= 3, 1, 0))
     small = sizes <= SMALL
     samples = np.where(small, sizes, (1 << level) - 1)
-    return _Segments(
-        starts, sizes, samples, np.where(small, 0, level - spread), np.where(small, 1, 1 << spread)
-    )
+    depths, spacing = np.where(small, 0, level - spread), np.where(small, 1, 1 << spread)
+    order = np.argsort(-depths, kind="stable")
+    return _Segments(*(part[order] for part in (starts, sizes, samples, depths, spacing)))
 
 
 def _sort_samples(segments: _Segments, rows: Rows) -> None:
@@ -81,7 +88,7 @@ def _sort_samples(segments: _Segments, rows: Rows) -> None:
     first, second = (
         np.concatenate([places[:, pair[side]].reshape(-1) for places, pair in groups]) for side in (0, 1)
     )
-    before, done, targets = rows.less(first, second), 0, []
+    before, done, targets = rows.beside(first).less(second), 0, []
     for places, pair in groups:
         count = len(places) * len(pair[0])
         answers = before[done : done + count].reshape(len(places), -1)
@@ -103,32 +110,30 @@ def _ranks(before: Flags, pair: tuple[Indices, Indices], length: int) -> Indices
 
 def _split(segments: _Segments, rows: Rows) -> tuple[Indices, Indices]:
     """Rearrange every segment by its pivots; returns the segments of more than one row that are left."""
-    segment = np.repeat(np.arange(segments.sizes.size), segments.sizes)
-    first = np.cumsum(segments.sizes) - segments.sizes
-    within = np.arange(segment.size) - first[segment]
-    places = segments.starts[segment] + within
-    spacing = segments.spacing[segment]
-    slot = 2 * (within // spacing) + ((within + 1) % spacing == 0)  # of sampled rows; pivots are odd
-    rest = np.flatnonzero(within >= segments.samples[segment])
-    slot[rest] = 2 * _buckets(segments, segment[rest], places[rest], rows)
-    slot += segment * (2 * int(segments.samples.max()) + 2)
-    arranged = np.argsort(slot, kind="stable")
-    rows.move(places[arranged], places)
-    slot = slot[arranged]
-    runs = np.flatnonzero(np.concatenate(([True], slot[1:] != slot[:-1])))
-    sizes = np.diff(np.append(runs, slot.size))
-    open_runs = sizes > 1
-    return places[runs[open_runs]], sizes[open_runs]
+    bucket = _buckets(segments, rows)
+    total = int(segments.sizes.sum())
+    sources, places = np.empty((2, total), np.int64)
+    starts, sizes = np.empty((2, total // 2), np.int64)
+    runs = split_rows(
+        segments.starts, segments.sizes, segments.samples, segments.spacing, bucket, sources, places, starts, sizes
+    )  # fmt: skip
+    rows.move(sources, places)
+    return starts[:runs].copy(), sizes[:runs].copy()
 
 
-def _buckets(segments: _Segments, segment: Indices, places: Indices, rows: Rows) -> Indices:
-    """Between which pivots of its segment each row belongs: one batch of comparisons a level of the trees."""
-    bucket = np.zeros(places.size, np.int64)
-    chosen, pivots = np.empty((2, places.size), np.int64)
+def _buckets(segments: _Segments, rows: Rows) -> Indices:
+    """Between which pivots of its segment each row that was not sampled belongs: one batch of comparisons a level of
+    the trees.
+    """
+    left = segments.sizes - segments.samples
+    segment = np.repeat(np.arange(left.size), left)
+    places = (segments.starts + segments.samples - np.cumsum(left) + left)[segment] + np.arange(segment.size)
+    bucket, pivots = np.zeros((2, segment.size), np.int64)
+    compared = rows.beside(places)
     for level in range(int(segments.depths.max())):
         count = pivot_places(
-            segment, bucket, segments.starts, segments.depths, segments.spacing, level, chosen, pivots
+            segment, bucket, segments.starts, segments.depths, segments.spacing, level, pivots
         )
-        before = rows.less(places[chosen[:count]], pivots[:count])
-        next_buckets(chosen[:count], before, segment, segments.depths, level, bucket)
+        before = compared.less(pivots[:count])
+        next_buckets(before, segment, segments.depths, level, bucket)
     return bucket

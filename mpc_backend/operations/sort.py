@@ -15,9 +15,9 @@ import numpy as np
 
 from mpc_backend.circuits.ordering import less
 from mpc_backend.kernels.arrays import Indices, Words
-from mpc_backend.kernels.gather import pair_planes
+from mpc_backend.kernels.gather import move_rows, row_planes
 from mpc_backend.kernels.planes import word_count
-from mpc_backend.operations.arrange import shuffle_beside
+from mpc_backend.operations.arrange import rows_at, shuffle_beside
 from mpc_backend.operations.keys import KeyRows, key_planes, rows_of
 from mpc_backend.operations.radix import radix_sorted
 from mpc_backend.operations.samplesort import Flags, arrange
@@ -79,35 +79,52 @@ def _quicksorted(
     rows = rows.with_limbs(limbs)
     compared = _Compared(rows)
     arrange(n, compared)
-    return rows.take(compared.order), [column[compared.order] for column in moved]
+    return rows.take(compared.order), [rows_at(column, compared.order) for column in moved]
 
 
 class _Compared:
     """Shuffled rows that are all different, side by side as they are arranged; comparisons are opened."""
 
     def __init__(self, rows: KeyRows) -> None:
-        self._protocol, self._planes = rows.protocol, rows.planes
+        self.protocol, self.planes = rows.protocol, rows.planes
         self._table, counts = rows.table()
         self._counts = np.array(counts)
         self.order: Indices = np.arange(len(rows))
 
-    def less(self, places: Indices, others: Indices) -> Flags:
-        """Opened comparisons of pairs of rows."""
-        shape = (2, self._protocol.components, self._planes, word_count(places.size))
-        differ, second = np.empty(shape, np.uint64)
-        pair_planes(
-            self._table,
-            places,
-            others,
-            self._counts,
-            differ.reshape(-1, shape[3]),
-            second.reshape(-1, shape[3]),
-        )
-        answers = SecretBits(self._protocol, less(self._protocol, differ, second), places.shape)
-        (opened,) = open_values(self._protocol, [answers], "comparisons of shuffled rows", simulatable=True)
-        return opened  # type: ignore[no-any-return]
+    def beside(self, places: Indices) -> _Beside:
+        """The rows at these places, cut into planes once for many comparisons."""
+        planes = np.empty((self.protocol.components, self.planes, word_count(places.size)), np.uint64)
+        self.write_planes(places, planes)
+        return _Beside(self, planes)
+
+    def write_planes(self, places: Indices, planes: Words) -> None:
+        """The planes of rows into the first ones of ``planes`` (components, any, words)."""
+        row_planes(self._table, places, self._counts, planes)
 
     def move(self, sources: Indices, places: Indices) -> None:
         """Rearrange rows; ``order`` remembers where they were."""
-        self._table[places] = self._table[sources]
-        self.order[places] = self.order[sources]
+        move_rows(self._table, sources, places)
+        move_rows(self.order[:, None], sources, places)
+
+
+class _Beside:
+    """Planes (components, p, words) of rows that are compared with others."""
+
+    def __init__(self, rows: _Compared, planes: Words) -> None:
+        self._rows, self._planes = rows, planes
+        if rows.protocol.public_component is not None:
+            own = planes[rows.protocol.public_component]
+            np.invert(own, out=own)
+
+    def less(self, others: Indices) -> Flags:
+        """Opened comparisons of the first rows with as many others.
+
+        The rest of the last word is opened too: false, for the planes of no row are zero, and an answer is one of their bits.
+        """
+        protocol, count, words = self._rows.protocol, self._rows.planes, word_count(others.size)
+        stack = np.empty((protocol.components, 2 * count - 1, words), np.uint64)
+        self._rows.write_planes(others, stack)
+        np.bitwise_xor(self._planes[:, 1:, :words], stack[:, 1:count], out=stack[:, count:])
+        answers = SecretBits(protocol, less(protocol, stack, count), others.shape)
+        (opened,) = open_values(protocol, [answers], "comparisons of shuffled rows", simulatable=True)
+        return opened  # type: ignore[no-any-return]

@@ -130,15 +130,19 @@ class Protocol(ABC):
         """Sum of products over the last axis: (c, ..., k), (c, ..., k) -> (c, ...). Traffic counts outputs. One round."""
 
     @abstractmethod
-    def and_rows(self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE) -> Words:
-        """Packed bits: out[r] = x[rows[0, r]] AND y[rows[1, r]] XOR z[rows[2, r]] (rows[2, r] = -1: no z). One round.
+    def and_rows(
+        self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE, into: Words | None = None
+    ) -> Words:
+        """Packed bits: out[r] = x[rows[0, r]] AND (y[rows[1, r]] XOR y[rows[3, r]]) XOR z[rows[2, r]]. One round.
 
-        x, y, z: (c, any, w) uint64; rows: (3, R); keep: (K,) rows of z that follow unchanged -> (c, R + K, w).
+        x, y, z: (c, any, w) uint64; rows: (4, R), -1 in rows[2] for no z and in rows[3] for no second row of y;
+        keep: (K,) rows of z that follow unchanged -> (c, R + K, w). ``into``: an array (c, R + K, w) other than x and y to
+        be returned, whose last K rows are left as they are.
         """
 
     def and_(self, x: Words, y: Words) -> Words:
         """AND of packed bits of one shape (c, w)."""
-        rows = np.array([[0], [0], [-1]], np.int64)
+        rows = np.array([[0], [0], [-1], [-1]], np.int64)
         return self.and_rows(x[:, None], y[:, None], x[:, None], rows)[:, 0]
 
     @abstractmethod

@@ -37,11 +37,18 @@ class Plain(Protocol):
     def dot(self, x: Words, y: Words) -> Words:
         return np.sum(x * y, axis=-1, dtype=x.dtype)
 
-    def and_rows(self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE) -> Words:
-        out = x[:, rows[0]] & y[:, rows[1]]
-        plus = rows[2] >= 0
+    def and_rows(
+        self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE, into: Words | None = None
+    ) -> Words:
+        plus, second = rows[2] >= 0, rows[3] >= 0
+        right = y[:, rows[1]]
+        right[:, second] ^= y[:, rows[3][second]]
+        out = x[:, rows[0]] & right
         out[:, plus] ^= z[:, rows[2][plus]]
-        return np.concatenate((out, z[:, keep]), axis=1)
+        if into is None:
+            return np.concatenate((out, z[:, keep]), axis=1)
+        into[:, : rows.shape[1]] = out
+        return into
 
     def halves(self, x: Words, xor: bool) -> Halves:
         """h0 = x, and h1 = 0 everywhere."""

@@ -89,13 +89,16 @@ class Rep3(Replicated):
         self._product(out, lambda *rest: mask_sums(v, out, *rest))
         return out.reshape(2, *terms.shape)
 
-    def and_rows(self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE) -> Words:
+    def and_rows(
+        self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE, into: Words | None = None
+    ) -> Words:
         count, width = rows.shape[1], x.shape[2]
-        out = np.empty((2, count + keep.size, width), np.uint64)
+        out = np.empty((2, count + keep.size, width), np.uint64) if into is None else into
         a, b, c = np.ascontiguousarray(x), np.ascontiguousarray(y), np.ascontiguousarray(z)
-        fresh = out[:, :count].reshape(2, -1) if not keep.size else [part[:count].reshape(-1) for part in out]
+        fresh = [part[:count].reshape(-1) for part in out]
         self._product(fresh, lambda *rest: and_pairs(a, b, c, rows, out, *rest))
-        out[:, count:] = z[:, keep]
+        if into is None:
+            out[:, count:] = z[:, keep]
         return out
 
     def _product(self, out: Words | list[Words], kernel: Kernel) -> None:

@@ -133,9 +133,11 @@ class Rep4(Replicated):
         self._product(out, np.add, lambda start, stop, *rest: mask_block(v, out, start, stop, *rest))
         return out.reshape(terms.shape)
 
-    def and_rows(self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE) -> Words:
+    def and_rows(
+        self, x: Words, y: Words, z: Words, rows: Indices, keep: Indices = NONE, into: Words | None = None
+    ) -> Words:
         count, width = rows.shape[1], x.shape[2]
-        out = np.empty((3, count + keep.size, width), np.uint64)
+        out = np.empty((3, count + keep.size, width), np.uint64) if into is None else into
         fresh = out[:, :count]
         a, b, c = np.ascontiguousarray(x), np.ascontiguousarray(y), np.ascontiguousarray(z)
         flat = [component.reshape(-1) for component in fresh]
@@ -144,7 +146,8 @@ class Rep4(Replicated):
             np.bitwise_xor,
             lambda start, stop, *rest: and_block(a, b, c, rows, out, start, stop, *rest),
         )
-        out[:, count:] = z[:, keep]
+        if into is None:
+            out[:, count:] = z[:, keep]
         return out
 
     def _product(self, out: Words | list[Words], merge: np.ufunc, kernel: Kernel) -> None:

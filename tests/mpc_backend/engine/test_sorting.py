@@ -157,3 +157,29 @@ def test_small_sorts_send_the_same_messages_for_all_data(protocol: str) -> None:
             world.run(lambda _, k: op.group_by([k], [k]).sums, world.share(np.array(key), bits=40))
             traces.append([traffic.trace for traffic in world.traffic])
     assert traces[0] == traces[1] == traces[2]
+
+
+def test_nothing_is_opened_beyond_the_comparisons_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that are not compared at a level stand behind those that are: the rest of the last word is zero."""
+    original, spare = Plain.reveal, []
+
+    def watch(self, values):  # type: ignore[no-untyped-def]
+        spare.extend(int(shares[0, -1]) for shares, xor in values if xor and shares.size)
+        return original(self, values)
+
+    comparisons = []
+    less = sort_module._Beside.less
+
+    def counted(self, others):  # type: ignore[no-untyped-def]
+        comparisons.append(others.size)
+        return less(self, others)
+
+    monkeypatch.setattr(Plain, "reveal", watch)
+    monkeypatch.setattr(sort_module._Beside, "less", counted)
+    key = np.full(3000, -1)  # every plane of the key is set in no row and every place differs
+    with World("plain") as world:
+        world.run(lambda _, k: (op.sort([k], [k], method="quicksort"), None)[1], world.share(key, bits=20))
+    asked = [count for count in comparisons if count]
+    assert len(spare) == len(asked)
+    assert any(count % 64 for count in asked)
+    assert all(word >> (count % 64 or 64) == 0 for word, count in zip(spare, asked, strict=True))
