@@ -15,7 +15,7 @@ from governance.study import Purpose, StudyProtocol
 from site_connector.directory import SiteSettings
 from site_connector.leaving import release_fault
 from site_connector.models import CohortPreview, InboxItem, SiteStanding, TableOut, Upload
-from site_connector.words import variable_words
+from site_connector.words import day, variable_words
 
 PURPOSES = {
     Purpose.PUBLIC_HEALTH: "public health",
@@ -57,7 +57,7 @@ class AnalysisOnPage(Part):
         """Kind, cohort and every parameter, in one line."""
         on = f" of cohort {self.cohort}" if self.cohort else ""
         settings = "; ".join(f"{key} = {value}" for key, value in self.parameters.items())
-        return f"{self.kind}{on}{f' ({settings})' if settings else ''}"
+        return f"{self.kind.replace('_', ' ')}{on}{f' ({settings})' if settings else ''}"
 
 
 class RecipientOnPage(Part):
@@ -186,7 +186,11 @@ def _verdicts(
     study, dry = item.study, item.dry_run
     problems = "; ".join(dry.problems) if dry else "the connector has not run it yet"
     return (
-        Verdict(what="Signed by the investigator, unchanged since", holds=True, detail=item.digest),
+        Verdict(
+            what="Signed by the investigator, unchanged since",
+            holds=True,
+            detail=f"SHA-256 {item.digest[:16]}…",
+        ),
         Verdict(
             what="Written for the federation this hospital pinned",
             holds=study.federation == federation.digest,
@@ -203,7 +207,9 @@ def _verdicts(
             detail=f"replaced by {item.replaced_by}" if item.replaced_by else "",
         ),
         Verdict(
-            what="Still valid", holds=now <= study.validity.not_after, detail=f"{study.validity.not_after:%F}"
+            what="Still valid",
+            holds=now <= study.validity.not_after,
+            detail=f"until {day(study.validity.not_after)}",
         ),
         Verdict(
             what="Dry run on this hospital's data succeeded",

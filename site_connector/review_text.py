@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from site_connector.models import CohortPreview, TableOut, Upload
 from site_connector.plain import fenced, literal, outline, paragraphs
 from site_connector.review import CohortOnPage, ReviewPage
+from site_connector.words import day
 
 
 def review_markdown(page: ReviewPage) -> str:
@@ -33,7 +34,7 @@ def _head(page: ReviewPage) -> Iterator[str]:
     yield from _bullets(
         f"Kind: {page.kind}",
         f"Study: {page.short_name}, SHA-256 {page.digest}",
-        f"Received: {page.received_at:%Y-%m-%d %H:%M} UTC",
+        f"Received: {day(page.received_at)}, {page.received_at:%H:%M} UTC",
         f"Replaces: {page.amends}" if page.amends else "",
         "The study declares its data synthetic." if page.synthetic_data else "",
         f"Note: {literal(page.note)}" if page.note else "",
@@ -150,7 +151,7 @@ def _who(page: ReviewPage) -> Iterator[str]:
         yield f"- {person.id}: {person.role}, {literal(person.organisation)}{where}; {person.runs_left} runs left"
     yield f"- Shown: {page.release}"
     yield f"- Runs: {page.runs}"
-    yield f"- Valid from {page.not_before:%Y-%m-%d} to {page.not_after:%Y-%m-%d}"
+    yield f"- Valid from {day(page.not_before)} to {day(page.not_after)}"
 
 
 def _trust(page: ReviewPage) -> Iterator[str]:
@@ -165,7 +166,7 @@ def _signatures(page: ReviewPage) -> Iterator[str]:
     yield "## Hospitals"
     yield ""
     for standing in page.standings:
-        since = f" on {standing.since:%Y-%m-%d}" if standing.since else ""
+        since = f" on {day(standing.since)}" if standing.since else ""
         reason = f": {literal(standing.reason)}" if standing.reason else ""
         yield f"- {standing.site}: {standing.state}{since}{reason}"
     yield from _bullets(*(literal(upload_words(upload)) for upload in page.uploads))
@@ -174,7 +175,7 @@ def _signatures(page: ReviewPage) -> Iterator[str]:
 def upload_words(upload: Upload) -> str:
     """An upload of this hospital: its id, how far it is, when, and why it ended if it did."""
     why = f": {upload.reason}" if upload.reason else ""
-    return f"upload {upload.upload_id}: {upload.state}, {upload.created_at:%Y-%m-%d %H:%M} UTC{why}"
+    return f"upload {upload.upload_id}: {upload.state}, {day(upload.created_at)}, {upload.created_at:%H:%M} UTC{why}"
 
 
 def _bullets(*lines: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from cohort_lang.variables import (
@@ -93,3 +94,8 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "category": _category,
     "time_to_event": _time,
 }
+
+
+def day(moment: datetime) -> str:
+    """A date as documents write it, such as 3 March 2027; moments of documents are UTC."""
+    return f"{moment.day} {moment:%B %Y}"

@@ -272,7 +272,7 @@ def _tell(federation: Federation, run_id: str, report: Reporter, views: Views, *
 def parties_of(federation: Federation, views: Views) -> dict[str, str]:
     """A word on each hospital that is waited for and on each node."""
     missing = {site for view in views.values() for site in view.waiting_for}
-    waited = {f"Hospital {site}": "upload awaited" for site in sorted(missing)}
+    waited = {federation.site(site).name: "upload awaited" for site in sorted(missing)}
     nodes = {
         f"{node.organisation} ({node.id})": views[node.id].state if node.id in views else "gives no answer"
         for node in federation.nodes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,13 +22,18 @@ def offered_cohorts(
     found: dict[str, str] = {}
     for view in studies:
         for name, text in view.study.cohorts.items():
-            found[f"Study {view.study.short_name} ({view.digest[:8]}): {name}"] = text
+            found[_unique(f"Study “{view.study.title}”: {name.replace('_', ' ')}", view.digest, found)] = text
     for draft in drafts:
         for name, text in _cohorts_of(draft.text):
-            found[f"Draft “{draft.title}” ({draft.id[:8]}): {name}"] = text
+            found[_unique(f"Draft “{draft.title}”: {name.replace('_', ' ')}", draft.id, found)] = text
     for path in sorted((examples / "cohorts").glob("*.cohort")) if examples else ():
-        found[f"Example: {path.stem}"] = path.read_text(encoding="utf-8")
+        found[f"Example: {path.stem.replace('-', ' ')}"] = path.read_text(encoding="utf-8")
     return found
+
+
+def _unique(label: str, identifier: str, taken: Collection[str]) -> str:
+    """The label, told apart by the beginning of an identifier where another cohort already has it."""
+    return f"{label} ({identifier[:8]})" if label in taken else label
 
 
 @lru_cache(maxsize=64)

@@ -33,6 +33,7 @@ class Network:
         self.federation = federation
         self._make_look = make_look
         self._snapshot: Snapshot | None = None
+        self._asked = now()
         self._again = threading.Event()
         self._seen = threading.Event()
         self._stopped = threading.Event()
@@ -46,7 +47,8 @@ class Network:
         return self._snapshot
 
     def refresh_soon(self) -> None:
-        """Look again at once, in the background."""
+        """Look again at once, in the background. `wait` then waits for a look that begins after this moment."""
+        self._asked = now()
         self._seen.clear()
         self._again.set()
 
@@ -71,8 +73,10 @@ class Network:
         while not self._stopped.is_set():
             self._again.clear()
             try:
-                self._snapshot = look(self.federation, now())
-                self._seen.set()
+                began = now()
+                self._snapshot = look(self.federation, began)
+                if began >= self._asked:
+                    self._seen.set()
             except Exception as error:
                 # One failed round must not end the watch; the age of the last snapshot shows on every page.
                 LOG.error("nodes not seen", kind=type(error).__name__, problem=message_of(error))

@@ -4,7 +4,8 @@ view, since the connector writes the same files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,15 +15,16 @@ from typing import Any, Literal
 import pandas as pd
 
 from governance.federation import Federation
-from site_connector.decisions import StewardDesk
+from site_connector.decisions import DECIDABLE, StewardDesk
 from site_connector.directory import SiteDirectory
 from site_connector.mailbox import Mailbox
-from site_connector.models import ConnectorStatus, InboxItem
+from site_connector.models import ConnectorStatus, InboxItem, SiteStanding
 from site_connector.review import ReviewPage, review_page
 from workbench.errors import DraftError, PageDenied
 from workbench.settings import WorkbenchSettings
 
 SILENT_SECONDS = 60
+IN_COLUMNS = {"at", "kind", "study", "short_name"}
 Decision = Literal["approve", "decline", "withdraw"]
 
 
@@ -41,6 +43,11 @@ class Hospital:
     def site(self) -> str:
         """The hospital's id."""
         return self.directory.settings().id
+
+    @property
+    def site_names(self) -> dict[str, str]:
+        """Every hospital of the federation by its id."""
+        return {site.id: site.name for site in self.federation.sites}
 
     @contextmanager
     def mailbox(self) -> Iterator[Mailbox]:
@@ -89,6 +96,11 @@ class Hospital:
             act = {"approve": desk.approve, "decline": desk.decline, "withdraw": desk.withdraw}[decision]
             act(page.digest, steward, moment, reason=reason.strip())
 
+    def study_names(self, moment: datetime) -> dict[str, str]:
+        """Short names of the studies in the mailbox, by digest."""
+        with self.mailbox() as opened:
+            return {item.digest: item.study.short_name for item in opened.inbox(moment)}
+
     def ledger_entries(self) -> tuple[list[dict[str, Any]], str]:
         """The hospital's own log, newest first, and its present root."""
         with self.directory.ledger() as ledger:
@@ -106,6 +118,20 @@ def hospital_of(settings: WorkbenchSettings) -> Hospital:
     return Hospital(SiteDirectory(settings.site_dir))
 
 
+def own_standing(page: ReviewPage) -> SiteStanding:
+    """How far this hospital itself is with the study."""
+    return next(standing for standing in page.standings if standing.site == page.site)
+
+
+def open_decisions(page: ReviewPage) -> tuple[Decision, ...]:
+    """What this hospital may still sign about a study, as `StewardDesk` would take it."""
+    ours = own_standing(page).state
+    taken: dict[Decision, bool] = {"approve": ours == "approved", "decline": ours == "declined"}
+    decidable = ours != "withdrawn" and page.state in {state.value for state in DECIDABLE}
+    found: list[Decision] = [one for one, done in taken.items() if decidable and not done]
+    return (*found, "withdraw") if ours == "approved" else tuple(found)
+
+
 def connector_problem(status: ConnectorStatus, moment: datetime) -> str | None:
     """What to say when the connector is silent or cannot reach a node; None when all is well."""
     if status.last_round is None:
@@ -117,24 +143,38 @@ def connector_problem(status: ConnectorStatus, moment: datetime) -> str | None:
     return f"The connector cannot reach {', '.join(troubled)}." if troubled else None
 
 
-def ledger_table(entries: list[dict[str, Any]]) -> pd.DataFrame:
-    """The log as a table: when, what, which study, and the digests that prove it."""
+def ledger_table(entries: list[dict[str, Any]], studies: Mapping[str, str]) -> pd.DataFrame:
+    """The log as a table: when (UTC), what, which study, and last the digests that prove it.
+
+    ``studies``: short names by digest.
+    """
     rows = [
         {
-            "When": str(entry.get("at", "")),
-            "What": str(entry.get("kind", "")),
-            "Study": str(entry.get("short_name") or str(entry.get("study", ""))[:12]),
-            "Details": "; ".join(
-                f"{name} {_shortened(value)}"
-                for name, value in entry.items()
-                if name not in {"at", "kind", "study", "short_name"} and value
+            "When": pd.Timestamp(entry["at"]),
+            "What": str(entry["kind"]),
+            "Study": str(
+                entry.get("short_name")
+                or studies.get(entry.get("study", ""), _shortened(entry.get("study", "")))
             ),
+            "Details": _details(entry),
         }
         for entry in entries
     ]
     return pd.DataFrame(rows, columns=["When", "What", "Study", "Details"])
 
 
+def _details(entry: Mapping[str, Any]) -> str:
+    told = {name: value for name, value in entry.items() if name not in IN_COLUMNS and value}
+    ordered = sorted(told.items(), key=lambda pair: _is_digest(pair[1]))
+    return "; ".join(f"{name} {_shortened(value)}" for name, value in ordered)
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{32,}", value) is not None
+
+
 def _shortened(value: Any) -> str:
     """Digests by their beginning, lists by their entries."""
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)[:16]
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value[:12]}…" if _is_digest(value) else str(value)

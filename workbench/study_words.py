@@ -13,7 +13,7 @@ from mpc_backend.planned import planned_tables
 from mpc_backend.tables import TableSpec
 from site_connector.plain import literal, outline, paragraphs
 from site_connector.review import PURPOSES
-from site_connector.words import variable_words
+from site_connector.words import day, variable_words
 
 LEVELS = {
     "aggregate": "sums over the hospital's patients",
@@ -22,12 +22,15 @@ LEVELS = {
 }
 
 
-def explain_study(study: StudyProtocol, federation: Federation | None = None) -> str:
-    """The whole study as Markdown; what its author wrote shows as it stands."""
+def explain_study(study: StudyProtocol, federation: Federation | None = None, *, titled: bool = True) -> str:
+    """The whole study as Markdown; what its author wrote shows as it stands. ``titled``: begin with its title."""
     parts = [
-        f"# {literal(study.title)}",
-        purpose_words(study),
-        *(f"## Who is studied: {name}\n\n{cohort_words(text)}" for name, text in study.cohorts.items()),
+        f"# {literal(study.title)}" if titled else "",
+        purpose_words(study, federation),
+        *(
+            f"## Who is studied: {_readable(name)}\n\n{cohort_words(text)}"
+            for name, text in study.cohorts.items()
+        ),
         "## What is taken from each patient\n\n" + variables_words(study) if study.variables else "",
         "## What is computed\n\n" + "\n".join(f"* {analysis_words(study, one)}" for one in study.analyses),
         "## What leaves each hospital\n\n" + leaving_words(study),
@@ -38,7 +41,7 @@ def explain_study(study: StudyProtocol, federation: Federation | None = None) ->
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def purpose_words(study: StudyProtocol) -> str:
+def purpose_words(study: StudyProtocol, federation: Federation | None = None) -> str:
     """Purpose, basis, time and number of runs."""
     purpose, valid = study.purpose, study.validity
     lines = {
@@ -46,12 +49,18 @@ def purpose_words(study: StudyProtocol) -> str:
         "Legal basis": literal(purpose.legal_basis),
         "Ethics": literal(purpose.ethics_reference),
         "Asked by": literal(f"{study.investigator.role}, {study.investigator.organisation}"),
-        "Hospitals": ", ".join(study.sites),
-        "Valid": f"{valid.not_before:%d %B %Y} to {valid.not_after:%d %B %Y}, at most {runs_words(study)}",
+        "Hospitals": literal(", ".join(site_name(site, federation) for site in study.sites)),
+        "Valid": f"{day(valid.not_before)} to {day(valid.not_after)}, at most {runs_words(study)}",
     }
     listed = "\n".join(f"* **{name}:** {text}" for name, text in lines.items())
     synthetic = "\n\n**The study declares its data synthetic.**" if study.synthetic_data else ""
     return f"{paragraphs(purpose.description)}\n\n{listed}{synthetic}"
+
+
+def site_name(site: str, federation: Federation | None) -> str:
+    """A hospital by its name, where the federation is at hand and lists it."""
+    listed = {one.id: one.name for one in federation.sites} if federation else {}
+    return listed.get(site, site)
 
 
 def runs_words(study: StudyProtocol) -> str:
@@ -91,7 +100,11 @@ def _readable(name: str) -> str:
 
 def analysis_words(study: StudyProtocol, entry: StudyAnalysis) -> str:
     """One analysis: its kind, its cohort, and what it reports."""
-    on = f" in “{entry.cohort}”" if entry.cohort else " of cohorts that a recipient writes within the bounds"
+    on = (
+        f" in “{_readable(entry.cohort)}”"
+        if entry.cohort
+        else " of cohorts that a recipient writes within the bounds"
+    )
     match entry.kind:
         case "cohort_count":
             return f"**{entry.id}**: the number of patients{on}, and how many are left after each step."
@@ -113,7 +126,7 @@ def analysis_words(study: StudyProtocol, entry: StudyAnalysis) -> str:
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def leaving_tables(study: StudyProtocol) -> list[tuple[str, TableSpec]]:
@@ -154,8 +167,8 @@ def release_words(study: StudyProtocol) -> str:
 
 def recipient_words(recipient: Recipient) -> str:
     """A recipient in words."""
-    at = f" at hospital {recipient.site}" if recipient.site else ""
-    return f"{recipient.id}: {recipient.role}, {literal(recipient.organisation)}{at}"
+    at = f", at hospital {recipient.site}" if recipient.site else ""
+    return f"**{recipient.id}**, {recipient.role} of {literal(recipient.organisation)}{at}"
 
 
 def collusion_words(study: StudyProtocol, federation: Federation | None) -> str:

@@ -100,6 +100,7 @@ def submit_example(visitor: Visitor, title: str) -> str:
     visitor.shot("draft-submit")
     page.get_by_role("button", name="Sign and submit").click()
     page.wait_for_url("**/study?id=*")
+    visitor.sees("Waiting for the signature of Hospital North, Hospital South, Hospital West.")
     (digest,) = parse_qs(urlsplit(page.url).query)["id"]
     return digest
 
@@ -116,7 +117,7 @@ def sign_as_steward(visitor: Visitor, world: World, digest: str) -> None:
             break
     visitor.sees("Who would have to collude")
     visitor.shot("review")
-    page.get_by_role("textbox", name="Study short name, typed again").fill("diabetes-count")
+    page.get_by_role("textbox", name="type the study's short name").fill("diabetes-count")
     page.get_by_label("Passphrase of your signing key").fill("not the passphrase")
     page.get_by_role("button", name="Approve and sign").click()
     visitor.sees("passphrase is wrong")
@@ -150,7 +151,6 @@ def test_a_feasibility_count_shows_counts_left_and_staleness(visit: Visit, world
     visitor = enter(visit, world, "researcher", "/count")
     page = visitor.page
     visitor.looks_until("Concept sets this study allows")
-    page.get_by_role("tab", name="Count").click()
     visitor.sees("50 counts left")
     page.get_by_role("button", name="Count patients").click()
     page.get_by_text("patients are in the cohort").wait_for(timeout=RUN_MS)
@@ -181,9 +181,12 @@ def test_a_physician_asks_for_one_patient_of_whom_nothing_is_kept(visit: Visit, 
     page.get_by_text("comparable patients, matched as").wait_for()
     page.get_by_role("tab", name="How this was found").click()
     visitor.sees("Observational")
-    visitor.sees("Not matched on, since missing for this patient: marker_24.")
+    visitor.sees("Not matched on, since missing for this patient: Marker 24.")
     visitor.sees(f"Set aside as not possible for this patient: {SET_ASIDE}.")
     visitor.shot("evidence-how")
+    page.get_by_test_id("stSidebarNav").get_by_text("Evidence").click()
+    page.get_by_text("asked", exact=False).first.click()
+    visitor.sees("comparable patients, matched as")
     assert traces(world.demonstration.layout.root) == []
 
 

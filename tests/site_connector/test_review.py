@@ -83,7 +83,7 @@ def test_everything_a_decision_needs(loaded: Consortium) -> None:
         "- researcher: researcher, University; 5 runs left",
         "Numbers below 10 are withheld",
         "Any two of Operator 0, Operator 1, Operator 2 and Operator 3 together could reconstruct",
-        "Valid from 2026-01-01 to 2026-12-31",
+        "Valid from 1 January 2026 to 31 December 2026",
         "- south: waiting",
         "| On metformin | 24 |",
     ):

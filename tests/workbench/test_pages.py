@@ -22,6 +22,7 @@ from workbench.parts.ranking import WARNING
 from workbench.parts.sitemap import SITEMAP
 from workbench.steward import Hospital
 from workbench.store import now
+from workbench.study_check import TEMPLATE_TEXTS, template
 
 APP = Path(__file__).parents[2] / "workbench" / "parts" / "app.py"
 ROLES = ("researcher", "physician", "steward", "administrator")
@@ -136,6 +137,20 @@ def test_a_draft_shows_errors_by_field_and_in_words_once_it_reads(
     assert bench.drafts.get(identifier, "researcher").text == broken
 
 
+def test_a_new_study_cannot_be_submitted_with_the_words_of_the_template(make_bench: Benches) -> None:
+    bench = make_bench()
+    text = template(now(), bench.federation)
+    identifier = bench.drafts.create("researcher", "New study", text)
+    said = words(view(bench, "researcher", "draft", id=identifier)).replace("\\", "")
+    assert "title, purpose.description, purpose.legal_basis" in said
+    assert "still the text of the template" in said
+    assert "can be submitted" not in said
+    for ours in TEMPLATE_TEXTS.values():
+        text = text.replace(ours, "Words of my own")
+    bench.drafts.save(identifier, "researcher", "Mine", text)
+    assert "can be submitted" in words(view(bench, "researcher", "draft", id=identifier))
+
+
 def test_a_draft_is_deleted_once_that_is_confirmed(make_bench: Benches, consortium: Consortium) -> None:
     bench = make_bench()
     text = consortium.study("count").to_yaml()
@@ -166,7 +181,9 @@ def test_a_study_that_waits_names_the_hospitals_and_cannot_run(
     seen(bench)
     test = view(bench, "researcher", "study", id=study.digest)
     said = words(test)
-    assert "no signature yet from south, west" in said
+    names = [consortium.federation.site(site).name for site in ("south", "west")]
+    assert f"Waiting for the signature of {', '.join(names)}." in said
+    assert "data stewards review and sign it" in said
     assert "3 of 4 answered" in said
     assert "The study is awaiting approval." in said
     assert not [button for button in test.button if button.label == "Run"]
@@ -211,7 +228,8 @@ def test_a_count_shows_hidden_steps_and_when_it_is_stale(
     test.text_area[0].set_value(text.replace("18 or more", "65 or more")).run()
     assert "edited since last count" in words(test)
     test.text_area[0].set_value(text.replace("enter on", "enter of")).run()
-    assert "line 5" in words(test)
+    assert "Line 5, column 7: 'of' cannot stand here; expected on" in words(test).replace("\\", "")
+    assert [line.strip() for line in test.code[0].value.splitlines()][-1] == "^"
     assert [button.disabled for button in test.button if button.label == "Count patients"] == [True]
 
 
@@ -233,9 +251,9 @@ def test_a_cohort_is_picked_counted_on_and_made_into_a_study(
     assert kinds == ["Study"] * len(study.cohorts) + ["Draft", "Example:", "Example:", "Example:"]
     for label, text in [
         (menu.options[0], next(iter(study.cohorts.values()))),
-        ("Example: hiv-regimen", (EXAMPLES / "cohorts" / "hiv-regimen.cohort").read_text()),
+        ("Example: hiv regimen", (EXAMPLES / "cohorts" / "hiv-regimen.cohort").read_text()),
         ("What you wrote before", own),
-        ("Example: hiv-regimen", (EXAMPLES / "cohorts" / "hiv-regimen.cohort").read_text()),
+        ("Example: hiv regimen", (EXAMPLES / "cohorts" / "hiv-regimen.cohort").read_text()),
     ]:
         test.selectbox(key="picked-cohort").select(label).run()
         assert not test.exception
@@ -278,6 +296,9 @@ def test_a_physician_reads_the_warning_before_and_after(
     assert "No clear difference among regimen 014 and regimen 052" in said
     assert "97 treatments show no number" in said
     assert "same stage, up to 4 markers differ" in said
+    kept = view(bench, "physician", "evidence")
+    assert "answer is still in this server's memory" in words(kept)
+    assert [badge.value for badge in kept.markdown if "done" in str(badge.value)]
     stored = bench.settings.database.read_bytes()
     assert b"regimen 014" not in stored
 
@@ -316,7 +337,7 @@ def test_a_steward_reads_every_analysis_before_signing(
     (analysis,) = study.analyses
     printed = review_markdown(page)
     (line,) = [line for line in printed.splitlines() if line.startswith(f"- {analysis.id}: ")]
-    assert "treatment_ranking of cohort" in line
+    assert "treatment ranking of cohort" in line
     assert all(f"{name} = " in line for name in ("tau", "treatments", "tiers"))
     assert line.partition(": ")[2] in said
     assert "Replaces `aaaa" in said

@@ -10,6 +10,7 @@ import pytest
 from mpc_backend.analyses.cells import ReleasedCount
 from mpc_backend.analyses.cohort_count import CountResult, Step
 from mpc_backend.analyses.ranking_parameters import Category, RankingParameters, Tier
+from mpc_backend.analyses.survival_result import Median
 from tests.workbench.samples import HIDDEN, MERGED, estimate, shown
 from tests.workbench.samples import ranking as ranking_sample
 from tests.workbench.samples import survival as survival_sample
@@ -77,17 +78,36 @@ def test_curves_start_at_one_and_end_where_they_may_be_shown() -> None:
     assert month["estimate"] == pytest.approx(math.exp(-0.018 * 30))
 
 
-def test_the_km_chart_tells_arms_apart_by_colour_and_dash_and_shares_the_time_axis() -> None:
+def test_the_km_chart_tells_arms_apart_and_keeps_its_table_on_the_same_time_axis() -> None:
     drawn = survival.km_chart(survival_sample()).to_dict()
-    line = next(layer for layer in drawn["vconcat"][0]["layer"] if layer["mark"]["type"] == "line")
-    assert line["mark"]["interpolate"] == "step-after"
-    colours = line["encoding"]["color"]["scale"]["range"]
-    dashes = [tuple(dash) for dash in line["encoding"]["strokeDash"]["scale"]["range"]]
+    lines = [layer for layer in drawn["layer"] if layer["mark"]["type"] == "line"]
+    assert [line["mark"]["interpolate"] for line in lines] == ["step-after"]
+    colours = lines[0]["encoding"]["color"]["scale"]["range"]
+    dashes = [tuple(dash) for dash in lines[0]["encoding"]["strokeDash"]["scale"]["range"]]
     assert len(set(colours)) == len(set(dashes)) == 2
-    assert drawn["resolve"]["scale"]["x"] == "shared"
-    texts = [row["text"] for rows in drawn["datasets"].values() for row in rows if "text" in row]
+    axes = [layer["encoding"]["x"] for layer in drawn["layer"] if "field" in layer["encoding"]["x"]]
+    assert len(axes) == 4, "curves, band and one row of the table for each arm"
+    assert all(axis == axes[0] for axis in axes)
+    assert axes[0]["axis"]["title"] == "Months since the index date"
+    assert "width" not in drawn, "as wide as the page lets it be"
+    rows = [row for rows in drawn["datasets"].values() for row in rows]
+    assert {row["name"] for row in rows if "name" in row} == {
+        survival.AT_RISK,
+        "sulfonylurea",
+        "DPP-4 inhibitor",
+    }
+    texts = [row["text"] for row in rows if "text" in row]
     assert "hidden" in texts
     assert not any(text.startswith("0") for text in texts)
+
+
+def test_the_at_risk_table_has_words_and_units_and_says_why_cells_are_hidden() -> None:
+    table = survival.at_risk_table(survival_sample())
+    assert list(table.columns) == ["Group", "Months", "At risk", "Events so far", "Censored so far"]
+    assert list(table.iloc[4]) == ["sulfonylurea", 60, "hidden", "hidden", "~600"]
+    assert survival.hidden_note(survival_sample()) == (
+        "Hidden: fewer than 10 persons; or fewer than 10 persons apart from the last number shown."
+    )
 
 
 def test_cumulative_incidence_turns_curve_and_limits_over() -> None:
@@ -106,7 +126,10 @@ def test_the_survival_headline_is_a_sentence_with_its_interval() -> None:
     assert "includes no difference" in survival.headline(
         result.model_copy(update={"rmst_contrasts": [unclear]})
     )
-    assert survival.median_text(result.arms[0].curve) == "39 (30 to not reached)"
+    curve = result.arms[0].curve
+    assert survival.median_text(curve) == "39 (30 to not reached)"
+    never = Median(estimate=None, lower=None, upper=None)
+    assert survival.median_text(curve.model_copy(update={"median": never})) == "not reached"
 
 
 # ---- ranking
@@ -130,7 +153,7 @@ def test_the_ranking_headline_never_names_a_bare_winner(arms: list, words: str) 
 def test_without_a_tier_nothing_is_compared() -> None:
     result = ranking_sample(tier=None).model_copy(update={"arms": []})
     assert "No comparison is possible" in ranking.headline(result)
-    assert "ladder" in ranking.basis(result)
+    assert "no step finds enough of them on two treatments" in ranking.basis(result)
 
 
 def test_hidden_treatments_are_counted_by_reason() -> None:
@@ -145,7 +168,7 @@ def test_a_withheld_total_is_said_to_be_withheld() -> None:
 
 def test_the_arm_table_shows_intervals_bands_and_few_failures() -> None:
     table = ranking.arm_table(ranking_sample())
-    assert table.loc["regimen 052", "Failures"] == "fewer than 10"
+    assert table.loc["regimen 052", "Failures seen"] == "fewer than 10"
     assert table.loc["regimen 014", "Comparable patients"] == "40 to 49"
     assert table.loc["regimen 014"].iloc[2] == "21.4 (19.4 to 23.4)"
 
@@ -202,7 +225,7 @@ def test_an_unexpected_error_shows_a_reference_and_logs_no_value(caplog: pytest.
     except ZeroDivisionError as error:
         state = describe(error)
     assert "reference" in state.text
-    assert "61" not in state.text + caplog.text
+    assert "patient" not in state.text + caplog.text
     assert "test_parts.py" in caplog.text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,14 @@ from site_connector.models import ConnectorStatus, DryRun
 from tests.workbench.conftest import PASSPHRASE, Consortium
 from workbench.errors import DraftError, PageDenied
 from workbench.settings import WorkbenchSettings
-from workbench.steward import Hospital, connector_problem, hospital_of, ledger_table
+from workbench.steward import (
+    Decision,
+    Hospital,
+    connector_problem,
+    hospital_of,
+    ledger_table,
+    open_decisions,
+)
 from workbench.store import now
 
 
@@ -48,7 +56,39 @@ def test_an_approval_is_signed_logged_and_waits_for_the_connector(hospital: Hosp
     decision = peek_document(envelope, SiteDecision)
     assert (decision.decision, decision.columns) == ("approve", ("attrition/attrition/persons",))
     entries, _ = hospital.ledger_entries()
-    assert list(ledger_table(entries)["What"]) == ["approve"]
+    (row,) = ledger_table(entries, {}).to_dict("records")
+    assert (row["What"], row["Study"], row["Details"][:10]) == ("approve", "diabetes-count", "statement ")
+
+
+def test_the_ledger_names_studies_and_ends_with_shortened_digests() -> None:
+    digest, other = "a" * 64, "b" * 64
+    sent = {"at": "2026-11-23T01:52:05Z", "kind": "upload sealed", "manifest": "c" * 64, "run": None}
+    entries = [
+        {**sent, "study": digest, "tables": ["count/attrition: 3 rows"]},
+        {**sent, "study": other, "tables": []},
+    ]
+    first, second = ledger_table(entries, {digest: "second-line"}).to_dict("records")
+    assert (first["Study"], first["Details"]) == (
+        "second-line",
+        "tables count/attrition: 3 rows; manifest cccccccccccc…",
+    )
+    assert (second["Study"], f"{second['When']:%H:%M}") == ("bbbbbbbbbbbb…", "01:52")
+
+
+def test_only_what_the_desk_would_take_is_offered(hospital: Hospital) -> None:
+    digest = digest_of(hospital)
+    assert open_decisions(hospital.page(digest, now())) == ("approve", "decline")
+    sign(hospital, "decline", minutes_ago=3)
+    assert open_decisions(hospital.page(digest, now())) == ("approve",)
+    sign(hospital, "approve", minutes_ago=2)
+    assert open_decisions(hospital.page(digest, now())) == ("decline", "withdraw")
+    sign(hospital, "withdraw", minutes_ago=1)
+    assert open_decisions(hospital.page(digest, now())) == ()
+
+
+def sign(hospital: Hospital, decision: Decision, *, minutes_ago: int) -> None:
+    page, moment = hospital.page(digest_of(hospital), now()), now() - timedelta(minutes=minutes_ago)
+    hospital.decide(page, decision, moment, typed=page.short_name, passphrase=PASSPHRASE, reason="a reason")
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_a_study_is_judged_from_its_signatures(consortium: Consortium) -> None:
         "1 of 3 hospitals signed",
     )
     assert "south, west" in waiting.why
-    assert list(approval_table(waiting)["State"]) == [
+    assert list(approval_table(waiting, consortium.federation)["State"]) == [
         "submitted",
         "approved",
         "not yet signed",

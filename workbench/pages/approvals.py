@@ -6,6 +6,7 @@ import streamlit as st
 
 from site_connector.models import InboxItem, StudyState
 from site_connector.plain import literal
+from workbench.parts.moments import moment_text
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
 from workbench.steward import connector_problem, hospital_of
@@ -42,12 +43,13 @@ def render() -> None:
 
 def _card(item: InboxItem) -> None:
     with st.container(border=True):
-        left, middle, right = st.columns([5, 2, 1], vertical_alignment="center")
+        left, right = st.columns([5, 1], vertical_alignment="center")
         signed = sum(one.state == "approved" for one in item.standings)
         left.markdown(
             f"**{literal(item.study.title)}**  \n{literal(item.study.investigator.organisation)} · received "
-            f"{item.received_at:%Y-%m-%d %H:%M} UTC · {signed} of {len(item.standings)} hospitals signed"
+            f"{moment_text(item.received_at)} · {signed} of {len(item.standings)} hospitals signed"
         )
-        middle.badge(item.state.value, color=COLOURS.get(item.state, "gray"))
-        if right.button("Review", key=f"review-{item.digest}", width="stretch"):
+        left.badge(item.state.value, color=COLOURS.get(item.state, "gray"))
+        waits = item.state is StudyState.WAITING_FOR_US
+        if right.button("Review" if waits else "Open", key=f"review-{item.digest}", width="stretch"):
             st.switch_page(page("review"), query_params={"study": item.digest})

@@ -31,11 +31,18 @@ def render() -> None:
     st.title("Count patients")
     show_network(bench)
     view = _chosen(bench, person)
-    editor, answer = st.columns([1, 1], gap="large")
+    editor, words = st.columns([1, 1], gap="large")
     with editor:
         text, reading = _editor(bench, person, view)
-    with answer:
-        _answer(bench, person, view, text, reading)
+    with words:
+        st.markdown("**In words**")
+        st.markdown(outline(reading.words) or "Nothing to read yet: the definition has an error.")
+    if _actions(bench, person, view, text, reading) and view is not None:
+        job = start_run(bench, person, view, view.study.analyses[0], parameters={"cohort": text})
+        st.query_params["job"] = job
+        st.rerun()
+    if view is not None:
+        _last_count(bench, person, view, text)
 
 
 def _chosen(bench: Workbench, person: SignIn) -> StudyView | None:
@@ -72,14 +79,13 @@ def _editor(bench: Workbench, person: SignIn, view: StudyView | None) -> tuple[s
     reading = read_cohort(text, bounds)
     if reading.problem is not None:
         st.error(literal(reading.problem))
+    if reading.excerpt:
+        st.code(reading.excerpt, language=None)
     for found in reading.lints:
         st.warning(literal(found))
-    if st.button("Make a study of this cohort", disabled=not reading.words):
-        draft = bench.drafts.create(person.account, "New study", template(now(), bench.federation, text))
-        st.switch_page(page("draft"), query_params={"id": draft})
     if bounds:
         with st.expander("Concept sets this study allows"):
-            st.code(bounds, language=None)
+            st.code(bounds, language=None, wrap_lines=True)
     return text, reading
 
 
@@ -108,34 +114,31 @@ def _picker(bench: Workbench, person: SignIn) -> None:
     )
 
 
-def _answer(
+def _actions(
     bench: Workbench, person: SignIn, view: StudyView | None, text: str, reading: CohortReading
-) -> None:
-    words, count = st.tabs(["In words", "Count"])
-    with words:
-        st.markdown(outline(reading.words) or "Nothing to read yet: the definition has an error.")
-    with count:
-        if view is None:
-            st.info("No approved feasibility study to count under.")
-            return
-        _count(bench, person, view, text, reading)
-
-
-def _count(bench: Workbench, person: SignIn, view: StudyView, text: str, reading: CohortReading) -> None:
-    left = view.runs_left(bench.my_key(person))
-    entry = view.study.analyses[0]
-    blocked = reading.problem is not None or view.state != "approved" or left == 0
+) -> bool:
+    """What can be done with the cohort, side by side. Returns whether it is to be counted."""
+    left = 0 if view is None else view.runs_left(bench.my_key(person))
+    blocked = view is None or reading.problem is not None or view.state != "approved" or left == 0
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button("Count patients", type="primary", disabled=blocked)
-        st.caption(f"{left} counts left · {view.state}")
-    if pressed:
-        job = start_run(bench, person, view, entry, parameters={"cohort": text})
-        st.query_params["job"] = job
-        st.rerun()
+        if st.button("Make a study of this cohort", disabled=not reading.words):
+            draft = bench.drafts.create(person.account, "New study", template(now(), bench.federation, text))
+            st.switch_page(page("draft"), query_params={"id": draft})
+        if view is None:
+            st.caption("No approved feasibility study to count under.")
+        elif view.state == "approved":
+            st.caption(f"{left} counts left. Each count uses one of those that every hospital signed for.")
+        else:
+            st.caption(f"The feasibility study is {view.state}.")
+    return pressed
+
+
+def _last_count(bench: Workbench, person: SignIn, view: StudyView, text: str) -> None:
     identifier = st.query_params.get("job") or _last(bench, person, view)
     if identifier is None:
-        st.caption("Each count is a run at the nodes and uses one of the counts every hospital signed for.")
         return
+    st.divider()
     if bench.jobs.get(identifier, person.account).public.get("cohort") != text:
         st.badge("edited since last count", color="orange", icon=":material/edit:")
     watch(bench, person, identifier, lambda job: _show(bench, job))

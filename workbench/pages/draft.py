@@ -18,9 +18,10 @@ from workbench.parts.sitemap import page
 from workbench.parts.states import describe, show
 from workbench.plan_view import plan_frame
 from workbench.store import DraftRow
-from workbench.study_check import Finding, check, complete_study, trial_keys
+from workbench.study_check import Finding, check, complete_study, trial_keys, unwritten
 from workbench.study_words import explain_study
 
+SEEN_SECONDS = 10.0
 PARTS = ("In words", "What leaves, what it costs", "Submit")
 
 
@@ -33,9 +34,12 @@ def render() -> None:
         st.info("Open a draft from the list of studies, or begin a new one there.")
         st.page_link(page("studies"), label="Go to Studies")
         return
+    head = st.empty()
+    head.title("Study draft")
     draft = bench.drafts.get(identifier, person.account)
-    st.title(literal(draft.title))
-    _delete(bench, person, draft)
+    with head.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.title(literal(draft.title), width="stretch")
+        _delete(bench, person, draft)
     if draft.submitted_digest is not None:
         st.success("This draft was submitted; the study cannot change any more.")
         st.page_link(page("study"), label="Open the study", query_params={"id": draft.submitted_digest})
@@ -54,6 +58,7 @@ def _delete(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
 
 def _editor(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
     text = st.text_area("Study (YAML)", draft.text, height=420, key=f"text-{draft.id}")
+    st.caption("Saved when you leave the field or press Ctrl+Enter.")
     if text != draft.text:
         bench.drafts.save(draft.id, person.account, draft.title, text)
     identity = bench.identity(person)
@@ -69,6 +74,7 @@ def _editor(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
         study = complete_study(text, bench.federation, identity, nonce=draft.id)
     except DraftError as error:
         found.append(Finding("error", "recipients", str(error)))
+    found += unwritten(study)
     _findings(found)
     part = st.segmented_control("Part", PARTS, default=PARTS[0], label_visibility="collapsed", key="part")
     if part == PARTS[1]:
@@ -76,14 +82,14 @@ def _editor(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
     elif part == PARTS[2]:
         _submit(bench, person, draft, study, ready=all(one.level != "error" for one in found))
     else:
-        st.markdown(explain_study(study, bench.federation))
+        st.markdown(explain_study(study, bench.federation, titled=False))
 
 
 def _findings(found: list[Finding]) -> None:
     for one in found:
         (st.error if one.level == "error" else st.warning)(f"**{literal(one.where)}:** {literal(one.text)}")
     if not found:
-        st.success("Nothing to complain about: the study can be submitted.")
+        st.success("No problems found: the study can be submitted.")
 
 
 @st.cache_data(max_entries=50, show_spinner="Counting rounds and bytes …")
@@ -106,12 +112,14 @@ def _plan(study: StudyProtocol) -> None:
 
 def _submit(bench: Workbench, person: SignIn, draft: DraftRow, study: StudyProtocol, *, ready: bool) -> None:
     st.markdown(
-        f"Submitting freezes the study as `{study.digest[:16]}…` and sends it to {len(study.sites)} "
-        "hospitals, whose stewards review and sign it. A later change is a new study that all sign again."
+        f"Submitting freezes the study and sends it to {len(study.sites)} hospitals, whose stewards review and "
+        "sign it. A later change is a new study that all sign again."
     )
     agreed = st.checkbox(DECLARATION, key="declared")
     if st.button("Sign and submit", type="primary", disabled=not (agreed and ready)):
-        bench.client(person).submit(study)
-        bench.drafts.submitted(draft.id, person.account, study.digest)
-        bench.network.refresh_soon()
+        with st.spinner("Sending the study to the nodes …"):
+            bench.client(person).submit(study)
+            bench.drafts.submitted(draft.id, person.account, study.digest)
+            bench.network.refresh_soon()
+            bench.network.wait(SEEN_SECONDS)
         st.switch_page(page("study"), query_params={"id": study.digest})

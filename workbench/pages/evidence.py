@@ -6,14 +6,20 @@ import streamlit as st
 
 from mpc_backend.analyses.ranking_result import RankingResult
 from site_connector.plain import literal
+from workbench.accounts import SignIn
 from workbench.context import Workbench
+from workbench.jobs import FAILED
 from workbench.pages.result import footnote
 from workbench.parts import ranking
 from workbench.parts.job_page import show_receipt, watch
+from workbench.parts.moments import moment_text
 from workbench.parts.plain import plain_table
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
+from workbench.parts.study_list import COLOURS
 from workbench.store import JobRow
+
+SHOWN = 20
 
 
 def render() -> None:
@@ -24,9 +30,28 @@ def render() -> None:
     st.page_link(page("patient"), label="Ask about another patient")
     identifier = st.query_params.get("job")
     if identifier is None:
-        st.info("Answers are shown after a question; ask one under “This patient”.")
+        _kept(bench, person)
         return
     watch(bench, person, identifier, lambda job: _draw(bench, job))
+
+
+def _kept(bench: Workbench, person: SignIn) -> None:
+    """The questions whose answers are still in memory, newest first; what was asked is not kept."""
+    asked = [job for job in bench.jobs.listing(person.account) if job.role == "physician"]
+    kept = [
+        job
+        for job in (bench.jobs.get(job.id, person.account) for job in asked[:SHOWN])
+        if job.state != FAILED
+    ]
+    if not kept:
+        st.info("Answers are shown after a question; ask one under “This patient”.")
+        return
+    st.markdown("Your questions of which the answer is still in this server's memory:")
+    for job in kept:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge(job.state, color=COLOURS[job.state])
+            asked_at = f"asked {moment_text(job.created_at)}"
+            st.page_link(page("evidence"), label=asked_at, query_params={"job": job.id})
 
 
 def _draw(bench: Workbench, job: JobRow) -> None:
@@ -45,8 +70,7 @@ def _draw(bench: Workbench, job: JobRow) -> None:
             st.markdown(f"* **{literal(reason)}** ({len(names)}): {literal(', '.join(names))}")
     with how:
         st.markdown(f"Measure: {literal(result.measure)}.")
-        for said in ranking.caveats(result):
-            st.markdown(f"* {literal(said)}")
+        st.markdown("\n".join(f"* {literal(said)}" for said in ranking.caveats(result)))
     with provenance:
         show_receipt(bench, job)
     footnote(result.release, ["This answer is kept in memory only and is gone when your sign-in ends."])

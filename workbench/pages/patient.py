@@ -80,9 +80,9 @@ def _form(bench: Workbench, person: SignIn, view: StudyView, entry: StudyAnalysi
             "Treatments this patient cannot receive (choose before you see any result)", parameters.treatments
         )
         st.caption(
-            "What you enter stays in the memory of this hospital's server until the answer is there. It is split "
-            "into shares that are noise to every node; it is never stored and never opened. Facts that are not "
-            "known can stay empty; the answer says what it did without."
+            "What you enter stays in the memory of this hospital's server until the answer is there; it is never "
+            "stored. It leaves the hospital only in pieces each of which is noise to whoever receives it. Facts "
+            "that are not known can stay empty; the answer says what it did without."
         )
         sent = st.form_submit_button("Find comparable patients", type="primary", disabled=left == 0)
     st.caption(f"{left} questions left under this study.")

@@ -26,8 +26,10 @@ def render() -> None:
         st.info("Results are listed with their study.")
         st.page_link(page("studies"), label="Go to Studies")
         return
+    head = st.empty()
+    head.title("Result")
     job = bench.jobs.get(identifier, person.account)
-    st.title(literal(title_of(bench, job)))
+    head.title(literal(title_of(bench, job)))
     st.page_link(page("study"), label="Back to the study", query_params={"id": job.study_digest})
     watch(bench, person, identifier, lambda done: _draw(bench, person, done))
 
@@ -71,7 +73,8 @@ def show_count(bench: Workbench, job: JobRow, result: CountResult) -> None:
 
 def _survival(bench: Workbench, job: JobRow, result: SurvivalResult) -> None:
     st.markdown(f"#### {literal(survival.headline(result))}")
-    st.caption(literal(result.estimand.replace("_", " ")))
+    estimand = result.estimand.replace("_", " ")
+    st.caption(literal(f"{estimand[:1].upper()}{estimand[1:]}."))
     curve, numbers, table, provenance = st.tabs(
         ["Curves", "Numbers and tests", "At-risk table", "Provenance"]
     )
@@ -80,7 +83,8 @@ def _survival(bench: Workbench, job: JobRow, result: SurvivalResult) -> None:
     with numbers:
         _numbers(result)
     with table:
-        plain_table(survival.at_risk_frame(result), hide_index=True)
+        plain_table(survival.at_risk_table(result), hide_index=True)
+        _hidden(result)
     with provenance:
         show_receipt(bench, job)
     footnote(result.release, result.notes)
@@ -96,9 +100,10 @@ def _curves(result: SurvivalResult) -> None:
     if crude:
         st.warning("Crude curves: differences may come from who got which treatment.")
     chart = survival.km_chart(result, crude=bool(crude), band=band, failures=failures)
-    st.altair_chart(chart, width="content", alt="Kaplan-Meier curves by group; the tables hold the numbers.")
-    for said in [line for arm in result.arms for line in survival.notes(arm, result.horizon)]:
+    st.altair_chart(chart, width="stretch", alt="Kaplan-Meier curves by group; the tables hold the numbers.")
+    for said in [line for arm in result.arms for line in survival.notes(arm, result.horizon, result.unit)]:
         st.caption(literal(said))
+    _hidden(result)
     frame = survival.curve_frame(result, crude=bool(crude))
     with st.container(horizontal=True):
         st.download_button("Curve (CSV)", frame.to_csv(index=False), file_name="curve.csv", mime="text/csv")
@@ -108,18 +113,27 @@ def _curves(result: SurvivalResult) -> None:
         st.download_button("Everything (JSON)", whole, file_name="survival.json", mime="application/json")
 
 
+def _hidden(result: SurvivalResult) -> None:
+    said = survival.hidden_note(result)
+    if said is not None:
+        st.caption(literal(said))
+
+
 def _numbers(result: SurvivalResult) -> None:
+    if survival.has_crude(result):
+        st.markdown("**Adjusted**")
     plain_table(survival.summary_table(result))
     if survival.has_crude(result):
-        st.caption("Crude, for comparison only:")
+        st.markdown("**Crude: not adjusted, for comparison only**")
         plain_table(survival.summary_table(result, crude=True))
     tests = survival.tests_table(result)
     if len(tests):
+        st.markdown("**Tests of no difference**")
         plain_table(tests)
 
 
 def footnote(release: str, notes: list[str]) -> None:
     """The line under every result."""
-    st.caption(f"{literal(release)} Computed on secret shares by independent nodes; none saw a patient.")
+    st.caption(f"{literal(release)} Computed by independent nodes; none saw a patient.")
     for note in notes:
         st.caption(literal(note))

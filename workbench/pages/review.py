@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from site_connector.models import CohortPreview
 from site_connector.plain import literal, outline
-from site_connector.review import CohortOnPage, ReviewPage
+from site_connector.review import CohortOnPage, RecipientOnPage, ReviewPage
 from site_connector.review_text import review_markdown, upload_words
+from site_connector.words import day
+from workbench.parts.moments import moment_text
 from workbench.parts.plain import plain_table
 from workbench.parts.review_tables import attrition_here, leaving_table, standing_table, unmapped_table
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page as page_at
 from workbench.parts.states import describe, show
-from workbench.steward import Decision, Hospital, hospital_of
+from workbench.steward import Decision, Hospital, hospital_of, open_decisions, own_standing
 from workbench.store import now
+
+BUTTONS: dict[Decision, str] = {
+    "approve": "Approve and sign",
+    "decline": "Decline",
+    "withdraw": "Withdraw",
+}
 
 
 def render() -> None:
@@ -30,17 +40,18 @@ def render() -> None:
     page = hospital.page(digest, now())
     st.title(literal(page.title))
     st.caption(
-        f"{literal(page.site_name)} · {page.state} · {page.kind} · `{page.short_name}` · {page.digest[:16]}…"
+        f"{literal(page.site_name)} · {page.state} · {page.kind} · {literal(page.short_name)} · "
+        f"received {moment_text(page.received_at)}"
     )
     paper, sign = st.columns([2, 1], gap="large")
     with paper:
-        _paper(page)
+        _paper(page, hospital.site_names)
     with sign:
         _checks(page)
         _signature(hospital, page)
 
 
-def _paper(page: ReviewPage) -> None:
+def _paper(page: ReviewPage, names: Mapping[str, str]) -> None:
     """The sections of the printed text, in its order."""
     _head(page)
     st.subheader("Why")
@@ -58,14 +69,13 @@ def _paper(page: ReviewPage) -> None:
     _computed(page)
     _leaving(page)
     _dry_run(page)
-    _readers(page)
+    _readers(page, names)
 
 
 def _head(page: ReviewPage) -> None:
     replaces = [f"Replaces `{page.amends}`."] if page.amends else []
     synthetic = ["The study declares its data synthetic."] if page.synthetic_data else []
-    received = f"Received {page.received_at:%Y-%m-%d %H:%M} UTC · SHA-256 `{page.digest}`"
-    st.markdown("  \n".join([received, *replaces, *synthetic]))
+    st.markdown("  \n".join([*synthetic, f"SHA-256 `{page.digest}`", *replaces]))
 
 
 def _computed(page: ReviewPage) -> None:
@@ -119,24 +129,25 @@ def _cohort_here(cohort: CohortOnPage, here: CohortPreview) -> None:
         )
 
 
-def _readers(page: ReviewPage) -> None:
+def _readers(page: ReviewPage, names: Mapping[str, str]) -> None:
     st.subheader("Who reads the results")
-    for person in page.recipients:
-        where = f" at {person.site}" if person.site else ""
-        st.markdown(
-            f"* {person.id}: {person.role}, {literal(person.organisation)}{where}; {person.runs_left} runs left"
-        )
+    st.markdown("\n".join(f"* {_reader(person, names)}" for person in page.recipients))
     st.markdown(
-        f"* Shown: {page.release}\n* Runs: {page.runs}\n* Valid {page.not_before:%F} to {page.not_after:%F}"
+        f"**Shown:** {page.release}  \n**Runs:** {page.runs}  \n"
+        f"**Valid:** {day(page.not_before)} to {day(page.not_after)}"
     )
     st.subheader("Who would have to collude")
     st.markdown(literal(page.collusion))
-    for operator in page.operators:
-        st.markdown(f"* {literal(operator)}")
+    st.markdown("\n".join(f"* {literal(operator)}" for operator in page.operators))
     st.subheader("Hospitals")
-    plain_table(standing_table(page), hide_index=True)
+    plain_table(standing_table(page, names), hide_index=True)
     for upload in page.uploads:
         st.markdown(f"* {literal(upload_words(upload))}")
+
+
+def _reader(person: RecipientOnPage, names: Mapping[str, str]) -> str:
+    where = f", at {literal(names.get(person.site, person.site))}" if person.site else ""
+    return f"**{person.id}**, {person.role} of {literal(person.organisation)}{where}; {person.runs_left} runs left"
 
 
 def _checks(page: ReviewPage) -> None:
@@ -148,31 +159,41 @@ def _checks(page: ReviewPage) -> None:
     if page.note:
         st.warning(literal(page.note))
     st.download_button(
-        "Print version (Markdown)",
+        "Download as text",
         review_markdown(page),
         file_name=f"review-{page.short_name}.md",
         mime="text/markdown",
         width="stretch",
     )
+    st.caption("The browser's print command (Ctrl+P) prints this page without the form.")
 
 
 def _signature(hospital: Hospital, page: ReviewPage) -> None:
     st.subheader("Decide")
-    if not page.may_approve:
+    ours, offered = own_standing(page), open_decisions(page)
+    if ours.state != "waiting" and ours.since is not None:
+        st.info(f"{literal(page.site_name)} {ours.state} this study on {moment_text(ours.since)}.")
+    if not offered:
+        st.caption("Nothing can be decided about this study any more.")
+        return
+    if "approve" in offered and not page.may_approve:
         st.warning("Something the connector checked does not hold; see above.")
     with st.form("decision", clear_on_submit=False):
-        typed = st.text_input("Study short name, typed again", help=f"Type {page.short_name}")
+        typed = st.text_input(f"To sign, type the study's short name: {literal(page.short_name)}")
         passphrase = st.text_input("Passphrase of your signing key", type="password")
-        reason = st.text_area("Reason (needed to decline or withdraw)", height=80)
-        approve = st.form_submit_button("Approve and sign", type="primary", width="stretch")
-        decline = st.form_submit_button("Decline", width="stretch")
-        withdraw = st.form_submit_button(
-            "Withdraw", width="stretch", help="Ends this hospital's part. Final."
-        )
-    pressed: dict[Decision, bool] = {"approve": approve, "decline": decline, "withdraw": withdraw}
-    for decision, yes in pressed.items():
-        if yes:
-            _decide(hospital, page, decision, typed, passphrase, reason)
+        needed = " or ".join(one for one in offered if one != "approve")
+        reason = st.text_area(f"Reason (needed to {needed})", height=80)
+        pressed = [
+            one
+            for one in offered
+            if st.form_submit_button(
+                BUTTONS[one], type="primary" if one == "approve" else "secondary", width="stretch"
+            )
+        ]
+        if "withdraw" in offered:
+            st.caption("Withdrawing ends this hospital's part and is final.")
+    for decision in pressed:
+        _decide(hospital, page, decision, typed, passphrase, reason)
 
 
 def _decide(
@@ -183,5 +204,5 @@ def _decide(
     except Exception as error:
         show(describe(error))
         return
-    st.success(f"Signed: {decision}. The connector delivers it to every node.")
+    st.success(f"Signed: {decision}. The connector delivers it to every node within seconds.")
     st.page_link(page_at("approvals"), label="Back to Approvals")

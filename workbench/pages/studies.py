@@ -12,11 +12,14 @@ from workbench.consortium import StudyView
 from workbench.context import Workbench
 from workbench.examples import Example, examples
 from workbench.pages.study import show_network
+from workbench.parts.moments import moment_text
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
-from workbench.parts.study_list import COLOURS, approvals
+from workbench.parts.study_list import COLOURS, newest_first, summary
 from workbench.store import DraftRow, now
 from workbench.study_check import template
+
+CARD = (5, 1)
 
 
 def render() -> None:
@@ -29,8 +32,11 @@ def render() -> None:
     show_network(bench)
     snapshot = bench.network.snapshot
     drafts = bench.drafts.listing(person.account)
-    views = snapshot.concerning(bench.my_key(person)) if snapshot else []
-    chosen = st.pills("Show", _filters(drafts, views), label_visibility="collapsed", key="filter")
+    views = newest_first(snapshot.concerning(bench.my_key(person))) if snapshot else []
+    offered = _filters(drafts, views)
+    chosen = None
+    if len(offered) > 1:
+        chosen = st.pills("Show", offered, label_visibility="collapsed", key="filter")
     for draft in drafts:
         if draft.submitted_digest is None and chosen in (None, "draft"):
             _draft_card(draft)
@@ -47,18 +53,18 @@ def _filters(drafts: list[DraftRow], views: list[StudyView]) -> list[str]:
 
 def _draft_card(draft: DraftRow) -> None:
     with st.container(border=True):
-        left, middle, right = st.columns([5, 2, 1], vertical_alignment="center")
-        left.markdown(f"**{literal(draft.title)}**  \nlast changed {draft.updated_at:%Y-%m-%d %H:%M} UTC")
-        middle.badge("draft", color="blue")
+        left, right = st.columns(CARD, vertical_alignment="center")
+        left.markdown(f"**{literal(draft.title)}**  \nlast changed {moment_text(draft.updated_at)}")
+        left.badge("draft", color="blue")
         if right.button("Open", key=f"draft-{draft.id}", width="stretch"):
             st.switch_page(page("draft"), query_params={"id": draft.id})
 
 
 def _study_card(view: StudyView) -> None:
     with st.container(border=True):
-        left, middle, right = st.columns([5, 2, 1], vertical_alignment="center")
-        left.markdown(f"**{literal(view.study.title)}**  \n`{view.study.short_name}` · {approvals(view)}")
-        middle.badge(view.state, color=COLOURS[view.state])
+        left, right = st.columns(CARD, vertical_alignment="center")
+        left.markdown(f"**{literal(view.study.title)}**  \n{literal(summary(view))}")
+        left.badge(view.state, color=COLOURS[view.state])
         if right.button("Open", key=f"study-{view.digest}", width="stretch"):
             st.switch_page(page("study"), query_params={"id": view.digest})
 

@@ -9,11 +9,12 @@ from site_connector.plain import literal
 from workbench.accounts import SignIn
 from workbench.consortium import StudyView
 from workbench.context import Workbench
+from workbench.parts.moments import moment_text
 from workbench.parts.plain import plain_table
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
 from workbench.parts.states import show
-from workbench.parts.study_list import COLOURS, approval_table, network_state
+from workbench.parts.study_list import COLOURS, approval_table, network_state, summary, why_not
 from workbench.runs import can_run, start_run
 from workbench.store import JobRow, now
 from workbench.study_words import analysis_words, explain_study
@@ -27,25 +28,28 @@ def render() -> None:
     head = st.container()
     show_network(bench)
     snapshot = bench.network.snapshot
-    view = snapshot.study(st.query_params.get("id", "")) if snapshot else None
+    identifier = st.query_params.get("id")
+    view = snapshot.study(identifier) if snapshot and identifier else None
     if view is None:
         head.title("Study")
-        show_missing(bench)
+        show_missing(bench, identifier)
         return
     head.title(literal(view.study.title))
     with head.container(horizontal=True, vertical_alignment="center"):
         st.badge(view.state, color=COLOURS[view.state])
-        st.caption(f"`{view.study.short_name}` · {view.digest[:16]}…")
-    if view.why:
-        st.warning(literal(view.why))
+        st.caption(literal(summary(view)))
+    state = why_not(view, bench.federation)
+    if state is not None:
+        show(state)
     runs, signatures, words, document = st.tabs(["Analyses and runs", "Signatures", "In words", "Document"])
     with runs:
         _runs(bench, person, view)
     with signatures:
-        plain_table(approval_table(view))
+        plain_table(approval_table(view, bench.federation))
     with words:
-        st.markdown(explain_study(view.study, bench.federation))
+        st.markdown(explain_study(view.study, bench.federation, titled=False))
     with document:
+        st.caption(f"SHA-256 {view.digest}")
         st.download_button(
             "Download as YAML",
             view.study.to_yaml(),
@@ -68,13 +72,20 @@ def show_network(bench: Workbench) -> None:
         show(state)
 
 
-def show_missing(bench: Workbench) -> None:
-    """What to say when a study is not among those seen: still loading, or not there."""
+def show_missing(bench: Workbench, identifier: str | None) -> None:
+    """What to say when a study is not among those seen: none was named, still loading, or not there."""
+    if identifier is None:
+        st.info("Open a study from the list of studies.")
+        st.page_link(page("studies"), label="Go to Studies")
+        return
     if bench.network.snapshot is None:
         st.skeleton(height=120)
         st.caption("Asking the nodes …")
         return
-    st.info("No node offers a study with this address. A study just submitted appears within a few seconds.")
+    st.info(
+        "No node offers a study with this address. A study just submitted appears within a few seconds: "
+        "press “Look again”."
+    )
     st.page_link(page("studies"), label="Go to Studies")
 
 
@@ -107,5 +118,5 @@ def _run_row(job: JobRow) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(job.state, color=COLOURS[job.state])
         st.page_link(
-            page("result"), label=f"asked {job.created_at:%Y-%m-%d %H:%M} UTC", query_params={"job": job.id}
+            page("result"), label=f"asked {moment_text(job.created_at)}", query_params={"job": job.id}
         )

@@ -18,7 +18,7 @@ def attrition_table(result: CountResult) -> pd.DataFrame:
         {
             "Step": "All patients of the hospitals",
             "Patients left": cell_text(result.population),
-            "Of entered": "–",
+            "Of those who entered": "–",
         }
     ]
     entered = result.steps[0].count if result.steps else result.population
@@ -26,7 +26,7 @@ def attrition_table(result: CountResult) -> pd.DataFrame:
         {
             "Step": step.label,
             "Patients left": cell_text(step.count),
-            "Of entered": share_text(step.count, entered),
+            "Of those who entered": share_text(step.count, entered),
         }
         for step in result.steps
     ]
@@ -49,7 +49,10 @@ def attrition_chart(result: CountResult) -> alt.LayerChart:
     frame["length"] = frame["patients"].where(~frame["hidden"], most * 0.04)
     base = alt.Chart(frame).encode(
         y=alt.Y(
-            "step:N", sort=None, title=None, axis=alt.Axis(labelLimit=380, labelFontSize=12, domain=False)
+            "step:N",
+            sort=None,
+            title=None,
+            axis=alt.Axis(labelLimit=380, labelFontSize=12, labelColor="#34444f", domain=False),
         )
     )
     axis = alt.X("length:Q", axis=None, scale=alt.Scale(domain=[0, most * 1.15]))

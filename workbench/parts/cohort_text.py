@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cohort_lang import CohortError, CohortSyntaxError, explain, lint, parse
+from cohort_lang import CohortError, CohortSyntaxError, Lint, explain, lint, parse
 from governance.bounds import check_cohort_within
 from governance.errors import GovernanceError
 
 
 @dataclass(frozen=True)
 class CohortReading:
-    """A cohort text, read. Without ``problem`` it can be counted; ``words`` is Markdown."""
+    """A cohort text, read. Without ``problem`` it can be counted; ``words`` is Markdown. ``excerpt``: the line of a
+    mistake with a mark below its place, to show in letters of one width.
+    """
 
     problem: str | None
     line: int | None = None
     column: int | None = None
     words: str = ""
     lints: tuple[str, ...] = ()
+    excerpt: str = ""
 
 
 def read_cohort(text: str, concept_sets: str | None = None) -> CohortReading:
@@ -25,16 +28,25 @@ def read_cohort(text: str, concept_sets: str | None = None) -> CohortReading:
     try:
         cohort = parse(text)
     except CohortSyntaxError as error:
-        return CohortReading(str(error), error.line, error.column)
+        problem = str(error).removesuffix(error.excerpt).rstrip()
+        return CohortReading(_sentence(problem), error.line, error.column, excerpt=error.excerpt)
     except CohortError as error:
         return CohortReading(str(error))
-    words, lints = explain(cohort), tuple(str(one) for one in lint(cohort, None))
+    words, lints = explain(cohort), tuple(_lint_words(one) for one in lint(cohort, None))
     if concept_sets is not None:
         try:
             check_cohort_within(text, concept_sets)
         except GovernanceError as error:
             return CohortReading(str(error), words=words, lints=lints)
     return CohortReading(None, words=words, lints=lints)
+
+
+def _lint_words(one: Lint) -> str:
+    return _sentence(f"line {one.line}: {one.message}")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def starting_text(concept_sets: str) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from governance.errors import GovernanceError
+from governance.federation import Federation
 from governance.receipt import Receipt, VerifiedReceipt, verify_receipt
 from site_connector.plain import literal
 from workbench.accounts import SignIn
@@ -57,11 +58,14 @@ def show_receipt(bench: Workbench, job: JobRow) -> None:
         st.error(f"The receipt does not hold: {literal(str(error))}")
         return
     st.success(f"Verified: {len(verified.nodes)} independent nodes attest the same run.")
-    plain_table(receipt_table(verified))
+    plain_table(receipt_table(verified, bench.federation))
     st.download_button(
         "Download receipt", receipt_json(job), file_name="receipt.json", mime="application/json"
     )
-    st.caption("Anyone can check it offline: `tessera verify receipt.json --federation federation.json`.")
+    st.caption(
+        "Digests are shortened here; the receipt has them in full. Anyone can check it offline: "
+        "`tessera verify receipt.json --federation federation.json`."
+    )
 
 
 def receipt_json(job: JobRow) -> str:
@@ -69,16 +73,24 @@ def receipt_json(job: JobRow) -> str:
     return json.dumps(job.receipt, indent=1)
 
 
-def receipt_table(verified: VerifiedReceipt) -> pd.DataFrame:
-    """What the nodes attest, one row per fact."""
+def receipt_table(verified: VerifiedReceipt, federation: Federation) -> pd.DataFrame:
+    """What the nodes attest, one row per fact; digests by their beginning."""
+    operators = {node.id: f"{node.organisation} ({node.id})" for node in federation.nodes}
     facts = {
-        "Study": verified.study_digest,
-        "Run": verified.run_id,
+        "Study": _beginning(verified.study_digest),
+        "Run": _beginning(verified.run_id),
         "Analysis": verified.analysis,
-        "Sealed to": verified.recipient,
-        "Software": verified.software,
-        "Runs charged so far": str(verified.budget_spent),
-        "Attested by": ", ".join(verified.nodes),
-        **{f"Input of {site}": digest for site, digest in verified.inputs.items()},
+        "Readable by": verified.recipient,
+        "Runs counted so far": str(verified.budget_spent),
+        "Attested by": ", ".join(operators[node] for node in verified.nodes),
+        **{
+            f"Data of {federation.site(site).name}": _beginning(digest)
+            for site, digest in verified.inputs.items()
+        },
+        "Software": _beginning(verified.software),
     }
     return pd.DataFrame({"Fact": list(facts), "Value": list(facts.values())}).set_index("Fact")
+
+
+def _beginning(digest: str) -> str:
+    return f"{digest[:16]}…" if len(digest) > 17 else digest

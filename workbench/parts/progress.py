@@ -23,12 +23,13 @@ def stage_text(job: JobRow, moment: datetime) -> str:
 
 def party_table(parties: dict[str, str]) -> pd.DataFrame:
     """One row per hospital and node: whom the run waits for."""
-    return pd.DataFrame({"Party": list(parties), "State": list(parties.values())})
+    return pd.DataFrame({"Who": list(parties), "State": list(parties.values())})
 
 
 def show_progress(job: JobRow, moment: datetime) -> None:
     """Draw the progress of a run."""
     st.progress(job.fraction, text=literal(stage_text(job, moment)))
-    st.caption("You can leave or reload this page; the run goes on and is listed with its study.")
+    where = "under Evidence" if job.role == "physician" else "with its study"
+    st.caption(f"You can leave or reload this page; the run goes on and is listed {where}.")
     if job.parties:
         plain_table(party_table(job.parties), hide_index=True)

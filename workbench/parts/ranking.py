@@ -6,6 +6,7 @@ import altair as alt
 import pandas as pd
 
 from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
+from workbench.parts.patient_form import readable
 
 WARNING = "Research use only. Not a medical device; not for choosing treatment."
 MOST_NAMED = 4
@@ -34,7 +35,10 @@ def headline(result: RankingResult) -> str:
 def basis(result: RankingResult) -> str:
     """How many comparable patients, found how; what was relaxed is named."""
     if result.tier is None:
-        return "No step of the study's ladder, from strict to loose, gives two treatments enough patients."
+        return (
+            "Patients are compared with this one strictly first, then more loosely as far as the study allows; no "
+            "step finds enough of them on two treatments."
+        )
     count = "a withheld number of" if result.total is None else f"about {band(result.total)}"
     relaxed = f" Relaxed for this patient: {'; '.join(result.relaxed)}." if result.relaxed else ""
     return f"Among {count} comparable patients, matched as “{result.tier}”.{relaxed}"
@@ -55,12 +59,12 @@ def arm_table(result: RankingResult) -> pd.DataFrame:
             "Comparable patients": band(arm.size),
             "Effective size": f"{arm.effective_size:,}",
             f"Mean {unit} without failure (95% interval)": interval(arm),
-            "Drawn to the mean": f"{arm.shrunken:.1f}",
+            f"Drawn to the average ({unit})": f"{arm.shrunken:.1f}",
             f"Difference to the first ({unit})": "reference"
             if place == 0
             else f"{arm.estimate - reference:+.1f}",
             "Reading": BEST if arm.cannot_be_ruled_out else OTHER,
-            "Failures": "fewer than 10" if arm.fewer_than_ten_failures else "10 or more",
+            "Failures seen": "fewer than 10" if arm.fewer_than_ten_failures else "10 or more",
         }
         for place, arm in enumerate(result.arms)
     ]
@@ -132,7 +136,8 @@ def caveats(result: RankingResult) -> list[str]:
             f"Treatments are compared within {len(result.adjusted_for)} strata of {stratum_names(result)}."
         )
     if result.not_matched_on:
-        said.append(f"Not matched on, since missing for this patient: {', '.join(result.not_matched_on)}.")
+        missing = ", ".join(map(readable, result.not_matched_on))
+        said.append(f"Not matched on, since missing for this patient: {missing}.")
     if result.cannot_receive:
         said.append(f"Set aside as not possible for this patient: {', '.join(result.cannot_receive)}.")
     return said
@@ -141,4 +146,4 @@ def caveats(result: RankingResult) -> list[str]:
 def stratum_names(result: RankingResult) -> str:
     """The covariates of the strata, from their labels."""
     names = [part.split(" ")[0] for part in result.adjusted_for[0].split(", ")]
-    return " and ".join(dict.fromkeys(names))
+    return " and ".join(name.replace("_", " ") for name in dict.fromkeys(names))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from site_connector.models import CohortPreview, TableOut
 from site_connector.review import ReviewPage
+from site_connector.words import day
+
+STATES = {
+    "waiting": "not yet signed",
+    "approved": "approved",
+    "declined": "declined",
+    "withdrawn": "withdrawn",
+}
 
 
 def leaving_table(tables: Sequence[TableOut]) -> pd.DataFrame:
@@ -17,7 +25,7 @@ def leaving_table(tables: Sequence[TableOut]) -> pd.DataFrame:
             "Analysis": [table.analysis for table in tables],
             "Table": [f"{table.table}: {_meaning(table)}" for table in tables],
             "Rows here": [_count(table.rows) for table in tables],
-            "Rows nodes see": [_count(table.shared_rows) for table in tables],
+            "Rows nodes see, padded": [_count(table.shared_rows) for table in tables],
             "Columns": [", ".join(_column(one.name, one.width) for one in table.columns) for table in tables],
         }
     )
@@ -57,13 +65,13 @@ def unmapped_table(here: CohortPreview) -> pd.DataFrame:
     )
 
 
-def standing_table(page: ReviewPage) -> pd.DataFrame:
-    """How far every hospital is."""
+def standing_table(page: ReviewPage, names: Mapping[str, str]) -> pd.DataFrame:
+    """How far every hospital is; ``names``: hospitals by id."""
     return pd.DataFrame(
         {
-            "Hospital": [one.site for one in page.standings],
-            "State": [one.state for one in page.standings],
-            "Since": [f"{one.since:%F}" if one.since else "" for one in page.standings],
-            "Reason": [one.reason for one in page.standings],
+            "Hospital": [names.get(one.site, one.site) for one in page.standings],
+            "State": [STATES[one.state] for one in page.standings],
+            "Since": [day(one.since) if one.since else "–" for one in page.standings],
+            "Reason": [one.reason or "–" for one in page.standings],
         }
     )

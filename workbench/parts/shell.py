@@ -10,6 +10,7 @@ import streamlit as st
 from workbench.accounts import SignIn
 from workbench.context import Workbench, workbench
 from workbench.errors import PageDenied
+from workbench.parts.moments import clock
 
 ICON = Path(str(files("workbench").joinpath("assets/icon.png")))
 STYLE = Path(str(files("workbench").joinpath("assets/style.css")))
@@ -40,7 +41,7 @@ def sidebar(bench: Workbench, person: SignIn) -> None:
     with st.sidebar:
         kind = "Hospital workbench" if bench.settings.kind == "hospital" else "Research workbench"
         st.caption(f"**{bench.settings.title}**  \n{kind}")
-        st.caption(f"Signed in as {person.display_name}  \nuntil {person.expires_at:%H:%M} UTC")
+        st.caption(f"Signed in as {person.display_name}  \nuntil {clock(person.expires_at)}")
         # Streamlit's own links open another tab and leave this one signed in to look at.
         st.html('<a class="way-out" href="/sign-out">Sign out</a>')
 

@@ -32,11 +32,11 @@ HOSPITAL: tuple[Kind, ...] = ("hospital",)
 SITEMAP = (
     Entry("studies", "Studies", "researcher", EVERYWHERE, "studies"),
     Entry("count", "Count patients", "researcher", EVERYWHERE, "count"),
-    Entry("draft", "Study draft", "researcher", EVERYWHERE, "draft"),
+    Entry("draft", "Study draft", "researcher", EVERYWHERE, "draft", menu=False),
     Entry("study", "Study", "researcher", EVERYWHERE, "study", menu=False),
     Entry("result", "Result", "researcher", EVERYWHERE, "result", menu=False),
     Entry("patient", "This patient", "physician", HOSPITAL, "patient"),
-    Entry("evidence", "Evidence", "physician", HOSPITAL, "evidence", menu=False),
+    Entry("evidence", "Evidence", "physician", HOSPITAL, "evidence"),
     Entry("approvals", "Approvals", "steward", HOSPITAL, "approvals"),
     Entry("review", "Review", "steward", HOSPITAL, "review", menu=False),
     Entry("ledger", "Ledger", "steward", HOSPITAL, "ledger"),

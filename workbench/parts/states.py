@@ -16,6 +16,7 @@ import streamlit as st
 from governance.errors import NotApproved
 from site_connector.plain import paragraphs
 from workbench.errors import exit_status, is_ours, message_of
+from workbench.parts.moments import clock
 
 LOG = logging.getLogger("tessera.workbench")
 
@@ -35,7 +36,7 @@ def partial(
     missing: Sequence[str], of: int, since: datetime | None = None, problems: Sequence[str] = ()
 ) -> State:
     """Some of the parties gave no answer that can be used. ``problems``: what is wrong, in words of others."""
-    when = f" since {since:%H:%M} UTC" if since else ""
+    when = f" since {clock(since)}" if since else ""
     lines = (
         [f"{of - len(missing)} of {of} answered; no answer{when}: {', '.join(missing)}."] if missing else []
     )
@@ -48,7 +49,8 @@ def not_approved(missing: Sequence[str], declined: Sequence[str]) -> State:
     """A study that may not run yet, and whom it waits for."""
     waits = [f"Waiting for the signature of {', '.join(missing)}."] if missing else []
     waits += [f"Declined by {', '.join(declined)}."] if declined else []
-    return State("warning", " ".join(["This study may not run.", *waits]))
+    next_step = ["Their data stewards review and sign it."] if missing and not declined else []
+    return State("warning", " ".join(["This study may not run.", *waits, *next_step]))
 
 
 def describe(error: BaseException) -> State:

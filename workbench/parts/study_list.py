@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import pandas as pd
 
+from governance.federation import Federation
 from workbench.consortium import Snapshot, StudyView
-from workbench.parts.states import State, partial
+from workbench.parts.moments import moment_text
+from workbench.parts.states import State, not_approved, partial
 
 COLOURS = {
     "awaiting approval": "orange",
@@ -31,6 +34,7 @@ SIGNED = {
     "withdrawn": "withdrawn",
 }
 STALE_SECONDS = 60
+NOTHING = "–"
 
 
 def approvals(view: StudyView) -> str:
@@ -38,7 +42,36 @@ def approvals(view: StudyView) -> str:
     return f"{view.signed} of {len(view.study.sites)} hospitals signed"
 
 
-def approval_table(view: StudyView) -> pd.DataFrame:
+def summary(view: StudyView) -> str:
+    """One line that tells studies of the same title apart: short name, since when, signatures."""
+    submission = view.statements.submission
+    since = f"submitted {moment_text(submission.submitted_at)}" if submission else "not submitted"
+    return f"{view.study.short_name} · {since} · {approvals(view)}"
+
+
+def newest_first(views: Iterable[StudyView]) -> list[StudyView]:
+    """Studies as a list shows them: the last submitted on top."""
+    return sorted(views, key=_submitted, reverse=True)
+
+
+def _submitted(view: StudyView) -> float:
+    submission = view.statements.submission
+    return submission.submitted_at.timestamp() if submission else 0.0
+
+
+def why_not(view: StudyView, federation: Federation) -> State | None:
+    """Why a study may not run, with the hospitals it waits for by name; None if it may."""
+    if not view.why:
+        return None
+    if view.state not in ("awaiting approval", "declined"):
+        return State("warning", view.why)
+    by_state: dict[str, list[str]] = {}
+    for site in view.study.sites:
+        by_state.setdefault(view.statements.state_of(site), []).append(federation.site(site).name)
+    return not_approved(by_state.get("waiting", []), by_state.get("declined", []))
+
+
+def approval_table(view: StudyView, federation: Federation) -> pd.DataFrame:
     """One row per signer: state, when, reason."""
     submission = view.statements.submission
     rows = [
@@ -46,7 +79,7 @@ def approval_table(view: StudyView) -> pd.DataFrame:
             "Who": f"Investigator ({view.study.investigator.organisation})",
             "State": "submitted" if submission else "not submitted",
             "When": _when(submission.submitted_at if submission else None),
-            "Reason": "",
+            "Reason": NOTHING,
         }
     ]
     for site in view.study.sites:
@@ -56,17 +89,17 @@ def approval_table(view: StudyView) -> pd.DataFrame:
         moment = withdrawal.withdrawn_at if withdrawal else decision.decided_at if decision else None
         rows.append(
             {
-                "Who": f"Hospital {site}",
+                "Who": federation.site(site).name,
                 "State": SIGNED[view.statements.state_of(site)],
                 "When": _when(moment),
-                "Reason": last.reason if last else "",
+                "Reason": last.reason or NOTHING if last else NOTHING,
             }
         )
     return pd.DataFrame(rows).set_index("Who")
 
 
 def _when(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+    return NOTHING if moment is None else moment_text(moment)
 
 
 def network_state(snapshot: Snapshot | None, moment: datetime) -> State | None:

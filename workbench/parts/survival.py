@@ -7,13 +7,22 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from mpc_backend.analyses.cells import HiddenCount
 from mpc_backend.analyses.survival_result import ArmSurvival, Curve, SurvivalResult, Test
 from workbench.parts.cells import HIDDEN, MERGED, cell_text
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (6, 3), (2, 2), (8, 2, 2, 2), (4, 2), (10, 4), (1, 3))
-CHART_HEIGHT = 320
+INK = "#34444f"
+CHART_HEIGHT = 400
 ROW_HEIGHT = 22
+TABLE_TOP = 72
+LABEL_GAP = 46
+LABEL_LIMIT = 160
+LETTER, AXIS_WIDTH, AXIS_HEIGHT = 7, 60, 46
+"""Roughly, in pixels: one letter, and the axes with their titles, which a chart adds to its padding by itself."""
+AT_RISK = "At risk (events so far)"
+NOT_REACHED = "not reached"
 
 
 def curve_frame(result: SurvivalResult, *, crude: bool = False) -> pd.DataFrame:
@@ -58,15 +67,29 @@ def at_risk_frame(result: SurvivalResult) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["arm", "time", "at risk", "events", "censored"])
 
 
+def at_risk_table(result: SurvivalResult) -> pd.DataFrame:
+    """The at-risk table to read: column names in words, with the unit of time."""
+    named = {
+        "arm": "Group",
+        "time": f"{result.unit.capitalize()}s",
+        "at risk": "At risk",
+        "events": "Events so far",
+        "censored": "Censored so far",
+    }
+    return at_risk_frame(result).replace(MERGED, HIDDEN).rename(columns=named)
+
+
+def hidden_note(result: SurvivalResult) -> str | None:
+    """Why cells of the at-risk table are hidden, or None where none is."""
+    cells = [cell for arm in result.arms for row in arm.table for cell in (row.at_risk, row.events)]
+    reasons = dict.fromkeys(cell.why for cell in cells if isinstance(cell, HiddenCount))
+    return f"Hidden: {'; or '.join(reasons)}." if reasons else None
+
+
 def km_chart(
-    result: SurvivalResult,
-    *,
-    crude: bool = False,
-    band: bool = True,
-    failures: bool = False,
-    width: int = 700,
-) -> alt.VConcatChart:
-    """Kaplan-Meier curves over their at-risk table, on one time axis.
+    result: SurvivalResult, *, crude: bool = False, band: bool = True, failures: bool = False
+) -> alt.LayerChart:
+    """Kaplan-Meier curves with the at-risk table below them: one view, so that both keep one time axis at any width.
 
     ``failures``: draw 1 - S(t), the cumulative incidence, instead.
     """
@@ -75,18 +98,28 @@ def km_chart(
         frame = frame.assign(
             estimate=1 - frame["estimate"], lower=1 - frame["upper"], upper=1 - frame["lower"]
         )
-    curves = _curves(frame, result, band=band, failures=failures).properties(width=width, height=CHART_HEIGHT)
-    table = _table(at_risk_frame(result), result).properties(
-        width=width,
-        height=ROW_HEIGHT * len(result.arms),
-        title=alt.TitleParams("At risk (events)", anchor="start", fontSize=12, fontWeight="bold", offset=4),
-    )
+    curves = _curves(frame, result, band=band, failures=failures)
+    below = TABLE_TOP - AXIS_HEIGHT + ROW_HEIGHT * (len(result.arms) + 1)
+    widest = min(LABEL_LIMIT, LETTER * max((len(arm.arm) for arm in result.arms), default=0))
+    left = max(4, widest + LABEL_GAP - AXIS_WIDTH)
     return (
-        alt.vconcat(curves, table, spacing=8)
-        .resolve_scale(x="shared", color="shared")
+        alt.layer(*curves, *_table(result))
+        .properties(
+            height=CHART_HEIGHT + below,
+            autosize=alt.AutoSizeParams(type="fit", contains="padding"),
+            padding={"left": left, "right": 46, "top": 4, "bottom": below},
+        )
         .configure_view(stroke=None)
-        .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", gridColor="#eceff1")
-        .configure_legend(labelFontSize=12, labelLimit=320, symbolSize=300)
+        .configure_axis(
+            labelFontSize=12,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            labelColor=INK,
+            titleColor=INK,
+            gridColor="#eceff1",
+        )
+        .resolve_legend(color="shared")
+        .configure_legend(labelFontSize=12, labelColor=INK, labelLimit=320, symbolSize=300)
     )
 
 
@@ -97,17 +130,19 @@ def arm_scales(arms: Sequence[str]) -> tuple[alt.Scale, alt.Scale]:
     return alt.Scale(domain=list(arms), range=colours), alt.Scale(domain=list(arms), range=dashes)
 
 
-def _time_axis(result: SurvivalResult, title: str | None) -> alt.X:
+def _time_axis(result: SurvivalResult) -> alt.X:
     times = sorted({row.time for arm in result.arms for row in arm.table} | {0})
-    axis = alt.Axis(values=times, title=title, format="d") if title else None
+    axis = alt.Axis(values=times, title=f"{result.unit.capitalize()}s since the index date", format="d")
     return alt.X("time:Q", scale=alt.Scale(domain=[0, result.horizon], nice=False), axis=axis)
 
 
-def _curves(frame: pd.DataFrame, result: SurvivalResult, *, band: bool, failures: bool) -> alt.LayerChart:
+def _curves(
+    frame: pd.DataFrame, result: SurvivalResult, *, band: bool, failures: bool
+) -> list[alt.Chart | alt.LayerChart]:
     colour, dash = arm_scales([arm.arm for arm in result.arms])
-    title = "With the event" if failures else "Without the event"
+    title = "Patients with the event" if failures else "Patients without the event"
     y = alt.Y("estimate:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
-    base = alt.Chart(frame).encode(x=_time_axis(result, f"{result.unit.capitalize()}s since the index date"))
+    base = alt.Chart(frame).encode(x=_time_axis(result))
     legend = alt.Legend(title=None, orient="top")
     lines = base.mark_line(interpolate="step-after", strokeWidth=2.2).encode(
         y=y,
@@ -115,40 +150,61 @@ def _curves(frame: pd.DataFrame, result: SurvivalResult, *, band: bool, failures
         strokeDash=alt.StrokeDash("arm:N", scale=dash, legend=legend),
         tooltip=[
             alt.Tooltip("arm:N", title="Group"),
-            alt.Tooltip("time:Q", title=result.unit),
+            alt.Tooltip("time:Q", title=result.unit.capitalize()),
             alt.Tooltip("estimate:Q", format=".1%", title=title),
             alt.Tooltip("lower:Q", format=".1%", title="from"),
             alt.Tooltip("upper:Q", format=".1%", title="to"),
         ],
     )
     if not band:
-        return alt.layer(lines)
+        return [lines]
     area = base.mark_area(interpolate="step-after", opacity=0.15).encode(
         y=alt.Y("lower:Q"), y2="upper:Q", color=alt.Color("arm:N", scale=colour, legend=None)
     )
-    return alt.layer(lines, area.transform_filter("isValid(datum.lower)")).resolve_legend(color="shared")
+    return [lines, area.transform_filter("isValid(datum.lower)")]
 
 
-def _table(frame: pd.DataFrame, result: SurvivalResult) -> alt.Chart:
+def _table(result: SurvivalResult) -> list[alt.Chart]:
+    """The at-risk table: one row of text per arm at a fixed distance below the time axis, and a heading."""
     colour, _ = arm_scales([arm.arm for arm in result.arms])
-    counts = frame[["at risk", "events"]].replace(MERGED, HIDDEN)
-    both = counts["at risk"] + counts["events"].map(" ({})".format)
-    shown = frame.assign(text=both.replace(f"{HIDDEN} ({HIDDEN})", HIDDEN))
-    return (
-        alt.Chart(shown)
-        .mark_text(fontSize=12)
-        .encode(
-            x=_time_axis(result, None),
-            y=alt.Y(
-                "arm:N",
-                sort=None,
-                title=None,
-                axis=alt.Axis(domain=False, ticks=False, labelLimit=160, offset=48),
+    rows = at_risk_frame(result)
+    texts = [_at_risk_text(*both) for both in zip(rows["at risk"], rows["events"], strict=True)]
+    frame = rows.assign(text=texts)[["arm", "time", "text"]]
+    drawn = [_beside(AT_RISK, TABLE_TOP, bold=True)]
+    for place, arm in enumerate(result.arms, start=1):
+        top = TABLE_TOP + ROW_HEIGHT * place
+        numbers = alt.Chart(frame[frame["arm"] == arm.arm]).mark_text(fontSize=12)
+        drawn += [
+            _beside(arm.arm, top),
+            numbers.encode(
+                x=_time_axis(result),
+                y=_below(top),
+                text="text:N",
+                color=alt.Color("arm:N", scale=colour, legend=None),
             ),
-            text="text:N",
-            color=alt.Color("arm:N", scale=colour, legend=None),
-        )
+        ]
+    return drawn
+
+
+def _at_risk_text(at_risk: str, events: str) -> str:
+    hidden = [HIDDEN if text == MERGED else text for text in (at_risk, events)]
+    return HIDDEN if hidden == [HIDDEN, HIDDEN] else f"{hidden[0]} ({hidden[1]})"
+
+
+def _beside(text: str, top: int, *, bold: bool = False) -> alt.Chart:
+    """A word left of the table; the heading begins at the axis, since it is longer than the column of names."""
+    mark = alt.Chart(pd.DataFrame({"name": [text]})).mark_text(
+        fontSize=12,
+        color=INK,
+        align="left" if bold else "right",
+        fontWeight="bold" if bold else "normal",
+        limit=0 if bold else LABEL_LIMIT,
     )
+    return mark.encode(x=alt.value(0 if bold else -LABEL_GAP), y=_below(top), text="name:N")
+
+
+def _below(top: int) -> alt.YValue:
+    return alt.YValue(alt.ExprRef(expr=f"height + {top}"))
 
 
 def headline(result: SurvivalResult) -> str:
@@ -178,8 +234,8 @@ def summary_table(result: SurvivalResult, *, crude: bool = False) -> pd.DataFram
                 "Group": arm.arm,
                 "Patients": cell_text(arm.n),
                 "Events": cell_text(arm.events),
-                f"Median {result.unit}s": median_text(curve),
-                f"Restricted mean {result.unit}s": restricted_text(curve),
+                f"Median {result.unit}s to the event (95% interval)": median_text(curve),
+                f"Mean {result.unit}s without the event (95% interval)": restricted_text(curve, result.unit),
             }
         )
     return pd.DataFrame(rows).set_index("Group")
@@ -189,21 +245,21 @@ def median_text(curve: Curve) -> str:
     """Median with interval; an end that is not reached says so."""
     if curve.median is None:
         return f"not shown: {curve.why_not}" if curve.why_not else "not shown"
-    ends = [_reached(value) for value in (curve.median.lower, curve.median.upper)]
-    return f"{_reached(curve.median.estimate)} ({ends[0]} to {ends[1]})"
+    middle, *ends = map(_reached, (curve.median.estimate, curve.median.lower, curve.median.upper))
+    return middle if {middle, *ends} == {NOT_REACHED} else f"{middle} ({ends[0]} to {ends[1]})"
 
 
 def _reached(value: float | None) -> str:
-    return "not reached" if value is None else f"{value:g}"
+    return NOT_REACHED if value is None else f"{value:g}"
 
 
-def restricted_text(curve: Curve) -> str:
+def restricted_text(curve: Curve, unit: str) -> str:
     """Mean time up to tau with a 95% interval."""
     mean = curve.rmst
     if mean is None:
         return f"not shown: {curve.why_not}" if curve.why_not else "not shown"
     low, high = mean.estimate - 1.96 * mean.se, mean.estimate + 1.96 * mean.se
-    return f"{mean.estimate:.1f} ({low:.1f} to {high:.1f}), first {mean.tau}"
+    return f"{mean.estimate:.1f} ({low:.1f} to {high:.1f}) of the first {mean.tau} {unit}s"
 
 
 def tests_table(result: SurvivalResult) -> pd.DataFrame:
@@ -220,9 +276,10 @@ def tests_table(result: SurvivalResult) -> pd.DataFrame:
 def _test_row(name: str, test: Test) -> dict[str, str]:
     return {
         "Test": name if not test.rho else f"{name} (rho {test.rho:g})",
-        "Chi-square": f"{test.chi2:.2f} on {test.df}",
-        "p": p_text(test.p),
         "Stratified by": test.stratified_by,
+        "Chi-square": f"{test.chi2:.2f}",
+        "Degrees of freedom": str(test.df),
+        "p": p_text(test.p),
     }
 
 
@@ -236,11 +293,11 @@ def has_crude(result: SurvivalResult) -> bool:
     return any(arm.crude is not None for arm in result.arms)
 
 
-def notes(arm: ArmSurvival, horizon: int) -> list[str]:
+def notes(arm: ArmSurvival, horizon: int, unit: str) -> list[str]:
     """What is not shown of one group's curve, and why."""
     said = []
     if arm.curve.cut_at is not None and arm.curve.cut_at < horizon:
-        said.append(f"{arm.arm}: nothing is shown after {arm.curve.cut_at}; too few remain at risk.")
+        said.append(f"{arm.arm}: nothing is shown after {unit} {arm.curve.cut_at}; too few remain at risk.")
     if arm.curve.why_not:
         said.append(f"{arm.arm}: {arm.curve.why_not}.")
     return said
