@@ -29,7 +29,7 @@ from mpc_backend.kernels.matrices import dot_rows, matrix_product
 from mpc_backend.kernels.products import and_block, mask_block, multiply_block, pair_sums
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
 from mpc_backend.prg import Keystream
-from mpc_backend.protocols.authenticate import OPENING, TAG_BYTES, Authenticator, Mac
+from mpc_backend.protocols.authenticate import OPENING, Authenticator, Mac
 from mpc_backend.protocols.base import NONE, Costs, Halves, JointInput
 from mpc_backend.protocols.keys import JobKeys
 from mpc_backend.protocols.replicated import BLOCK_BYTES, Replicated, inner_blocks
@@ -388,7 +388,7 @@ class Rep4(Replicated):
         check = self._open_checks[self._node(2)]
         check.update(payload)
         tag = bytes(self.transport.receive(self._node(2)))
-        if len(tag) != TAG_BYTES or not hmac.compare_digest(tag, check.tag()):
+        if not hmac.compare_digest(tag, check.tag()):
             raise ProtocolAbort(
                 f"node {self.index}: nodes {self._node(1)} and {self._node(2)} open different shares"
             )
