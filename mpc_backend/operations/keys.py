@@ -63,6 +63,15 @@ class KeyRows:
             table[:, column] = part
         return table, _limb_planes(self.planes)
 
+    def with_table(self, table: Words) -> KeyRows:
+        """The same form with the rows of a `table`."""
+        counts, limbs = _limb_planes(self.planes), []
+        for number, count in enumerate(counts):
+            limb = np.empty((self.protocol.components, len(table)), _limb_type(count))
+            limb[...] = table[:, number :: len(counts)].T
+            limbs.append(limb)
+        return self.with_limbs(limbs)
+
     def same_as_previous(self) -> SecretBits:
         """Whether each row's key equals that of the row before; false for the first. ceil(log2 planes) rounds."""
         if len(self) == 0:
@@ -86,17 +95,15 @@ def key_bits(key: SecretValue) -> int:
 
 
 def key_planes(keys: Sequence[SecretValue], descending: Sequence[bool]) -> Words:
-    """Planes (components, sum of widths, words) of one unsigned number in the order of the keys, the first key highest.
-
-    Raises:
-        ValueError: no key, a key that is not a column, different lengths, or more than 128 bits in all.
-    """
-    _check(keys)
+    """Planes (components, sum of widths, words) of one unsigned number in the order of the keys, the first key highest."""
     parts = [_planes(key, down) for key, down in zip(keys, descending, strict=True)]
     return np.concatenate(parts[::-1], axis=1)
 
 
-def _check(keys: Sequence[SecretValue]) -> None:
+def check_keys(keys: Sequence[SecretValue]) -> None:
+    """Raises ValueError for no key, a key that is not a column, different lengths, or more than 128 bits in all; TypeError for
+    a key of another kind.
+    """
     if not keys:
         raise ValueError("sorting needs at least one key")
     shapes = {key.shape for key in keys}

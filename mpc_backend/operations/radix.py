@@ -18,7 +18,7 @@ from mpc_backend.circuits.ordering import ONES
 from mpc_backend.kernels.arrays import Indices, Words, ring_type
 from mpc_backend.kernels.planes import word_count
 from mpc_backend.operations.arrange import rows_at, shuffle_beside
-from mpc_backend.operations.keys import KeyRows, rows_of
+from mpc_backend.operations.keys import KeyRows
 from mpc_backend.protocols.base import Protocol
 from mpc_backend.session import open_values
 from mpc_backend.values import SecretInt, SecretValue
@@ -28,18 +28,16 @@ DIGIT = 2
 """Bits a pass: traffic of a pass doubles with each bit more, the number of passes halves only once."""
 
 
-def radix_sorted(
-    protocol: Protocol, planes: Words, columns: Sequence[SecretValue], n: int
-) -> tuple[KeyRows, list[SecretValue]]:
-    """Rows in the ascending order of n numbers given as XOR-shared planes (components, p, words), stable.
+def radix_sorted(rows: KeyRows, columns: Sequence[SecretValue]) -> tuple[KeyRows, list[SecretValue]]:
+    """Rows in the ascending order of their keys, stable.
 
     Rounds: 11 to 13 for every two bits, whatever n. Bytes a row and node for every two bits, four nodes, n <= 2^31: 62,
     and 24 a word of the columns.
     """
-    rows, moved = rows_of(protocol, planes, n), list(columns)
-    for first in range(0, planes.shape[1], DIGIT):
-        last = min(first + DIGIT, planes.shape[1])
-        place = digit_places(protocol, rows.bit_planes(first, last), n)
+    moved = list(columns)
+    for first in range(0, rows.planes, DIGIT):
+        last = min(first + DIGIT, rows.planes)
+        place = digit_places(rows.protocol, rows.bit_planes(first, last), len(rows))
         rows, moved = _pass(rows, moved, place)
     return rows, moved
 

@@ -18,10 +18,9 @@ from mpc_backend.kernels.arrays import Indices, Words
 from mpc_backend.kernels.gather import move_rows, row_planes
 from mpc_backend.kernels.planes import word_count
 from mpc_backend.operations.arrange import rows_at, shuffle_beside
-from mpc_backend.operations.keys import KeyRows, key_planes, rows_of
+from mpc_backend.operations.keys import KeyRows, check_keys, key_bits, key_planes, rows_of
 from mpc_backend.operations.radix import radix_sorted
 from mpc_backend.operations.samplesort import Flags, arrange
-from mpc_backend.protocols.base import Protocol
 from mpc_backend.session import open_values
 from mpc_backend.values import SecretBits, SecretValue
 
@@ -59,27 +58,24 @@ def sorted_rows(
     method: Method | None = None,
 ) -> tuple[KeyRows, list[SecretValue]]:
     """`sort` that gives the keys too, in the form in which neighbours are compared."""
-    planes = key_planes(keys, descending)
-    protocol, n = keys[0].protocol, len(keys[0])
+    check_keys(keys)
+    protocol, n, width = keys[0].protocol, len(keys[0]), sum(key_bits(key) for key in keys)
     if any(column.shape[0] != n for column in columns):
         raise ValueError(f"columns to be sorted have the length of their keys, {n}")
     if n <= 1:
-        return rows_of(protocol, planes, n), list(columns)
-    if (method or ("radix" if planes.shape[1] <= RADIX_BITS else "quicksort")) == "radix":
-        return radix_sorted(protocol, planes, columns, n)
-    return _quicksorted(protocol, planes, columns, n)
+        return rows_of(protocol, key_planes(keys, descending), n), list(columns)
+    if (method or ("radix" if width <= RADIX_BITS else "quicksort")) == "radix":
+        return radix_sorted(rows_of(protocol, key_planes(keys, descending), n), columns)
+    return _quicksorted(rows_of(protocol, key_planes(keys, descending), n, with_places=True), columns)
 
 
-def _quicksorted(
-    protocol: Protocol, planes: Words, columns: Sequence[SecretValue], n: int
-) -> tuple[KeyRows, list[SecretValue]]:
+def _quicksorted(rows: KeyRows, columns: Sequence[SecretValue]) -> tuple[KeyRows, list[SecretValue]]:
     """Shuffle rows with their places, find their order by opened comparisons, put them there."""
-    rows = rows_of(protocol, planes, n, with_places=True)
-    moved, limbs = shuffle_beside(protocol, columns, rows.limbs)
-    rows = rows.with_limbs(limbs)
-    compared = _Compared(rows)
-    arrange(n, compared)
-    return rows.take(compared.order), [rows_at(column, compared.order) for column in moved]
+    moved, limbs = shuffle_beside(rows.protocol, columns, rows.limbs)
+    compared = _Compared(rows.with_limbs(limbs))
+    del rows, limbs  # no longer needed, and as large as the table
+    arrange(len(compared.order), compared)
+    return compared.rows, [rows_at(column, compared.order) for column in moved]
 
 
 class _Compared:
@@ -87,9 +83,15 @@ class _Compared:
 
     def __init__(self, rows: KeyRows) -> None:
         self.protocol, self.planes = rows.protocol, rows.planes
+        self._form = rows.with_limbs(())
         self._table, counts = rows.table()
         self._counts = np.array(counts)
         self.order: Indices = np.arange(len(rows))
+
+    @property
+    def rows(self) -> KeyRows:
+        """The rows as they are arranged now."""
+        return self._form.with_table(self._table)
 
     def beside(self, places: Indices) -> _Beside:
         """The rows at these places, cut into planes once for many comparisons."""
