@@ -22,7 +22,9 @@ def offered_cohorts(
     found: dict[str, str] = {}
     for view in studies:
         for name, text in view.study.cohorts.items():
-            found[_unique(f"Study “{view.study.title}”: {name.replace('_', ' ')}", view.digest, found)] = text
+            found[_unique(f"Study {view.study.short_name}: {name.replace('_', ' ')}", view.digest, found)] = (
+                text
+            )
     for draft in drafts:
         for name, text in _cohorts_of(draft.text):
             found[_unique(f"Draft “{draft.title}”: {name.replace('_', ' ')}", draft.id, found)] = text

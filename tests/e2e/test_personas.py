@@ -184,7 +184,7 @@ def test_a_physician_asks_for_one_patient_of_whom_nothing_is_kept(visit: Visit, 
     visitor.sees("Not matched on, since missing for this patient: Marker 24.")
     visitor.sees(f"Set aside as not possible for this patient: {SET_ASIDE}.")
     visitor.shot("evidence-how")
-    page.get_by_test_id("stSidebarNav").get_by_text("Evidence").click()
+    page.get_by_role("link", name="All answers").click()
     page.get_by_text("asked", exact=False).first.click()
     visitor.sees("comparable patients, matched as")
     assert traces(world.demonstration.layout.root) == []

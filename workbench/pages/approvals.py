@@ -46,10 +46,10 @@ def _card(item: InboxItem) -> None:
         left, right = st.columns([5, 1], vertical_alignment="center")
         signed = sum(one.state == "approved" for one in item.standings)
         left.markdown(
-            f"**{literal(item.study.title)}**  \n{literal(item.study.investigator.organisation)} · received "
+            f"**{literal(item.study.title)}**  \n:{COLOURS.get(item.state, 'gray')}-badge[{item.state.value}] "
+            f"{literal(item.study.investigator.organisation)} · received "
             f"{moment_text(item.received_at)} · {signed} of {len(item.standings)} hospitals signed"
         )
-        left.badge(item.state.value, color=COLOURS.get(item.state, "gray"))
         waits = item.state is StudyState.WAITING_FOR_US
         if right.button("Review" if waits else "Open", key=f"review-{item.digest}", width="stretch"):
             st.switch_page(page("review"), query_params={"study": item.digest})

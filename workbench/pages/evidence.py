@@ -27,9 +27,13 @@ def render() -> None:
     bench, person = page_person("physician")
     st.warning(f"**{ranking.WARNING}**")
     st.title("Evidence")
-    st.page_link(page("patient"), label="Ask about another patient")
     identifier = st.query_params.get("job")
-    if identifier is None:
+    with st.container(horizontal=True):
+        st.page_link(page("patient"), label="Ask about another patient")
+        if identifier:
+            # The same page without a run: an empty one, since a link without any keeps what the address has.
+            st.page_link(page("evidence"), label="All answers", query_params={"job": ""})
+    if not identifier:
         _kept(bench, person)
         return
     watch(bench, person, identifier, lambda job: _draw(bench, job))
@@ -63,6 +67,7 @@ def _draw(bench: Workbench, job: JobRow) -> None:
             ranking.arm_chart(result), alt="Estimate and 95% interval by treatment; see the table."
         )
         plain_table(ranking.arm_table(result))
+        st.caption(ranking.COLUMNS_EXPLAINED)
     st.markdown(literal(ranking.hidden_sentence(result)))
     hidden, how, provenance = st.tabs(["What is hidden", "How this was found", "Provenance"])
     with hidden:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from site_connector.models import CohortPreview
 from site_connector.plain import literal, outline
-from site_connector.review import CohortOnPage, RecipientOnPage, ReviewPage
+from site_connector.review import CohortOnPage, RecipientOnPage, ReviewPage, Verdict
 from site_connector.review_text import review_markdown, upload_words
 from site_connector.words import day
 from workbench.parts.moments import moment_text
@@ -20,6 +20,7 @@ from workbench.parts.states import describe, show
 from workbench.steward import Decision, Hospital, hospital_of, open_decisions, own_standing
 from workbench.store import now
 
+SIGNED: dict[Decision, str] = {"approve": "approved", "decline": "declined", "withdraw": "withdrawn"}
 BUTTONS: dict[Decision, str] = {
     "approve": "Approve and sign",
     "decline": "Decline",
@@ -48,7 +49,8 @@ def render() -> None:
         _paper(page, hospital.site_names)
     with sign:
         _checks(page)
-        _signature(hospital, page)
+        with st.container(key="decide"):
+            _signature(hospital, page)
 
 
 def _paper(page: ReviewPage, names: Mapping[str, str]) -> None:
@@ -82,11 +84,10 @@ def _computed(page: ReviewPage) -> None:
     """What is taken from a record and what is computed of it; open, so that it is printed."""
     if page.variables:
         with st.expander(f"Taken from each person's record: {len(page.variables)} variables", expanded=True):
-            for name, words in page.variables.items():
-                st.markdown(f"* **{literal(name)}**: {literal(words)}")
+            taken = page.variables.items()
+            st.markdown("\n".join(f"* **{literal(name)}**: {literal(words)}" for name, words in taken))
     st.markdown("**Analyses**")
-    for one in page.analyses:
-        st.markdown(f"* **{literal(one.id)}**: {literal(one.words)}")
+    st.markdown("\n".join(f"* **{literal(one.id)}**: {literal(one.words)}" for one in page.analyses))
 
 
 def _leaving(page: ReviewPage) -> None:
@@ -152,10 +153,7 @@ def _reader(person: RecipientOnPage, names: Mapping[str, str]) -> str:
 
 def _checks(page: ReviewPage) -> None:
     st.subheader("Checked by the connector")
-    for verdict in page.verdicts:
-        mark = ":green[✓]" if verdict.holds else ":red[✗]"
-        detail = f"  \n:gray[{literal(verdict.detail)}]" if verdict.detail else ""
-        st.markdown(f"{mark} {verdict.what}{detail}")
+    st.markdown("\n".join(f"* {_verdict(verdict)}" for verdict in page.verdicts))
     if page.note:
         st.warning(literal(page.note))
     st.download_button(
@@ -165,7 +163,13 @@ def _checks(page: ReviewPage) -> None:
         mime="text/markdown",
         width="stretch",
     )
-    st.caption("The browser's print command (Ctrl+P) prints this page without the form.")
+    with st.container(key="how-to-print"):
+        st.caption("The browser's print command (Ctrl+P) prints this page without the form.")
+
+
+def _verdict(verdict: Verdict) -> str:
+    mark = ":green[✓]" if verdict.holds else ":red[✗]"
+    return f"{mark} {verdict.what}" + (f": :gray[{literal(verdict.detail)}]" if verdict.detail else "")
 
 
 def _signature(hospital: Hospital, page: ReviewPage) -> None:
@@ -204,5 +208,5 @@ def _decide(
     except Exception as error:
         show(describe(error))
         return
-    st.success(f"Signed: {decision}. The connector delivers it to every node within seconds.")
+    st.success(f"Signed: {SIGNED[decision]}. The connector delivers it to every node within seconds.")
     st.page_link(page_at("approvals"), label="Back to Approvals")

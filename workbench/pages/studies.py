@@ -15,7 +15,7 @@ from workbench.pages.study import show_network
 from workbench.parts.moments import moment_text
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
-from workbench.parts.study_list import COLOURS, newest_first, summary
+from workbench.parts.study_list import badge, newest_first, summary
 from workbench.store import DraftRow, now
 from workbench.study_check import template
 
@@ -54,8 +54,9 @@ def _filters(drafts: list[DraftRow], views: list[StudyView]) -> list[str]:
 def _draft_card(draft: DraftRow) -> None:
     with st.container(border=True):
         left, right = st.columns(CARD, vertical_alignment="center")
-        left.markdown(f"**{literal(draft.title)}**  \nlast changed {moment_text(draft.updated_at)}")
-        left.badge("draft", color="blue")
+        left.markdown(
+            f"**{literal(draft.title)}**  \n{badge('draft')} last changed {moment_text(draft.updated_at)}"
+        )
         if right.button("Open", key=f"draft-{draft.id}", width="stretch"):
             st.switch_page(page("draft"), query_params={"id": draft.id})
 
@@ -63,8 +64,7 @@ def _draft_card(draft: DraftRow) -> None:
 def _study_card(view: StudyView) -> None:
     with st.container(border=True):
         left, right = st.columns(CARD, vertical_alignment="center")
-        left.markdown(f"**{literal(view.study.title)}**  \n{literal(summary(view))}")
-        left.badge(view.state, color=COLOURS[view.state])
+        left.markdown(f"**{literal(view.study.title)}**  \n{badge(view.state)} {literal(summary(view))}")
         if right.button("Open", key=f"study-{view.digest}", width="stretch"):
             st.switch_page(page("study"), query_params={"id": view.digest})
 

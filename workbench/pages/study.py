@@ -28,7 +28,7 @@ def render() -> None:
     head = st.container()
     show_network(bench)
     snapshot = bench.network.snapshot
-    identifier = st.query_params.get("id")
+    identifier = _named(bench, person)
     view = snapshot.study(identifier) if snapshot and identifier else None
     if view is None:
         head.title("Study")
@@ -57,6 +57,14 @@ def render() -> None:
             mime="text/yaml",
         )
         st.code(view.study.to_yaml(), language="yaml", height=480)
+
+
+def _named(bench: Workbench, person: SignIn) -> str | None:
+    """The study of the address. Going back from a result that was reloaded keeps the run's address: it names one too."""
+    run = st.query_params.get("job")
+    if "id" not in st.query_params and run is not None:
+        return bench.jobs.get(run, person.account).study_digest
+    return st.query_params.get("id")
 
 
 def show_network(bench: Workbench) -> None:

@@ -11,6 +11,11 @@ from workbench.parts.patient_form import readable
 WARNING = "Research use only. Not a medical device; not for choosing treatment."
 MOST_NAMED = 4
 BEST, OTHER = "cannot be ruled out as best", "worse than the best"
+INK = "#34444f"
+COLUMNS_EXPLAINED = (
+    "Effective size: so many patients of equal weight would tell as much. Drawn to the average: the mean moved "
+    "towards that of all treatments, the more the less is known of it, since the best of many is partly luck."
+)
 COLOURS = {BEST: "#0072B2", OTHER: "#8a949c"}
 
 
@@ -106,9 +111,11 @@ def arm_chart(result: RankingResult) -> alt.LayerChart:
     )
     scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
     base = alt.Chart(frame).encode(
-        y=alt.Y("treatment:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)),
+        y=alt.Y("treatment:N", sort=None, title=None, axis=alt.Axis(labelLimit=260, labelColor=INK)),
         color=alt.Color(
-            "reading:N", scale=scale, legend=alt.Legend(title=None, orient="top", labelLimit=300)
+            "reading:N",
+            scale=scale,
+            legend=alt.Legend(title=None, orient="top", labelLimit=300, labelColor=INK),
         ),
         tooltip=[
             alt.Tooltip("treatment:N", title="Treatment"),
@@ -119,13 +126,19 @@ def arm_chart(result: RankingResult) -> alt.LayerChart:
     )
     title = f"Mean {result.unit}s without failure, first {result.tau} {result.unit}s"
     lines = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("lower:Q", title=title, scale=alt.Scale(zero=False)), x2="upper:Q"
+        x=alt.X(
+            "lower:Q",
+            title=title,
+            scale=alt.Scale(zero=False),
+            axis=alt.Axis(tickCount=8, labelColor=INK, titleColor=INK),
+        ),
+        x2="upper:Q",
     )
     shape = alt.Shape(
         "reading:N", scale=alt.Scale(domain=list(COLOURS), range=["circle", "diamond"]), legend=None
     )
     points = base.mark_point(filled=True, size=80, opacity=1).encode(x="estimate:Q", shape=shape)
-    return (lines + points).properties(height=alt.Step(24))
+    return (lines + points).properties(height=alt.Step(30))
 
 
 def caveats(result: RankingResult) -> list[str]:

@@ -37,6 +37,11 @@ STALE_SECONDS = 60
 NOTHING = "–"
 
 
+def badge(state: str) -> str:
+    """A state as a coloured mark within a line of Markdown."""
+    return f":{COLOURS[state]}-badge[{state}]"
+
+
 def approvals(view: StudyView) -> str:
     """How far the signatures are."""
     return f"{view.signed} of {len(view.study.sites)} hospitals signed"

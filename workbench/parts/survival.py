@@ -14,13 +14,11 @@ from workbench.parts.cells import HIDDEN, MERGED, cell_text
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (6, 3), (2, 2), (8, 2, 2, 2), (4, 2), (10, 4), (1, 3))
 INK = "#34444f"
-CHART_HEIGHT = 400
+CHART_HEIGHT = 360
 ROW_HEIGHT = 22
 TABLE_TOP = 72
 LABEL_GAP = 46
 LABEL_LIMIT = 160
-LETTER, AXIS_WIDTH, AXIS_HEIGHT = 7, 60, 46
-"""Roughly, in pixels: one letter, and the axes with their titles, which a chart adds to its padding by itself."""
 AT_RISK = "At risk (events so far)"
 NOT_REACHED = "not reached"
 
@@ -99,15 +97,13 @@ def km_chart(
             estimate=1 - frame["estimate"], lower=1 - frame["upper"], upper=1 - frame["lower"]
         )
     curves = _curves(frame, result, band=band, failures=failures)
-    below = TABLE_TOP - AXIS_HEIGHT + ROW_HEIGHT * (len(result.arms) + 1)
-    widest = min(LABEL_LIMIT, LETTER * max((len(arm.arm) for arm in result.arms), default=0))
-    left = max(4, widest + LABEL_GAP - AXIS_WIDTH)
+    table = TABLE_TOP + ROW_HEIGHT * (len(result.arms) + 1)
     return (
         alt.layer(*curves, *_table(result))
         .properties(
-            height=CHART_HEIGHT + below,
+            height=CHART_HEIGHT + table,
             autosize=alt.AutoSizeParams(type="fit", contains="padding"),
-            padding={"left": left, "right": 46, "top": 4, "bottom": below},
+            padding={"left": 4, "right": 4, "top": 4, "bottom": 4},
         )
         .configure_view(stroke=None)
         .configure_axis(
