@@ -286,6 +286,7 @@ def test_a_physician_reads_the_warning_before_and_after(
     test.selectbox[0].set_value("B")
     test.radio[0].set_value("tested")
     test.multiselect(key="present").set_value(["marker_02"])
+    assert sent_by_its_buttons_alone(test)
     press(test, "Find comparable patients")
     asked_facts = asked[0]["facts"]
     assert (asked_facts["age"], asked_facts["stage"]) == (61, "B")
@@ -343,6 +344,7 @@ def test_a_steward_reads_every_analysis_before_signing(
     assert "Replaces `aaaa" in said
     assert "declares its data synthetic" in said
     assert "upload u-1: " in said
+    assert sent_by_its_buttons_alone(test)
     (variables,) = test.expander
     assert variables.proto.expanded
     order = [said.index(heading) for heading in ("Replaces", "Purpose:", "Analyses", "upload u-1")]
@@ -350,6 +352,12 @@ def test_a_steward_reads_every_analysis_before_signing(
 
 
 # ---- helpers
+
+
+def sent_by_its_buttons_alone(test: AppTest) -> bool:
+    """Whether Enter in a field of the page's form does nothing: it would press the form's first button."""
+    (form,) = test.get("form")
+    return not form.proto.form.enter_to_submit
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, result: dict) -> list[dict]:

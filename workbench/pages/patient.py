@@ -73,7 +73,7 @@ def _form(bench: Workbench, person: SignIn, view: StudyView, entry: StudyAnalysi
     parameters = RankingParameters.model_validate(entry.parameters)
     asked = questions(parameters)
     left = view.runs_left(bench.my_key(person))
-    with st.form("patient", border=True):
+    with st.form("patient", border=True, enter_to_submit=False):
         answers = _answers(asked)
         tested, present, unknown = _markers(parameters.markers)
         set_aside = st.multiselect(

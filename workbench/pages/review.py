@@ -153,7 +153,7 @@ def _reader(person: RecipientOnPage, names: Mapping[str, str]) -> str:
 
 def _checks(page: ReviewPage) -> None:
     st.subheader("Checked by the connector")
-    st.markdown("\n".join(f"* {_verdict(verdict)}" for verdict in page.verdicts))
+    st.markdown("  \n".join(_verdict(verdict) for verdict in page.verdicts))
     if page.note:
         st.warning(literal(page.note))
     st.download_button(
@@ -182,7 +182,7 @@ def _signature(hospital: Hospital, page: ReviewPage) -> None:
         return
     if "approve" in offered and not page.may_approve:
         st.warning("Something the connector checked does not hold; see above.")
-    with st.form("decision", clear_on_submit=False):
+    with st.form("decision", clear_on_submit=False, enter_to_submit=False):
         typed = st.text_input(f"To sign, type the study's short name: {literal(page.short_name)}")
         passphrase = st.text_input("Passphrase of your signing key", type="password")
         needed = " or ".join(one for one in offered if one != "approve")
