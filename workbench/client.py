@@ -46,6 +46,7 @@ from workbench.frames import table_of
 from workbench.identities import Identity, load_identity, pinned_federation
 from workbench.jobs import Reporter
 from workbench.store import now
+from workbench.study_check import unwritten
 
 PATIENCE_SECONDS = 3600.0
 
@@ -110,7 +111,7 @@ class Client:
 
         Raises:
             governance.errors.GovernanceError: the study cannot be proposed in this federation.
-            ClientError: this identity is not the study's investigator.
+            ClientError: this identity is not the study's investigator, or words of the template are left.
             mpc_backend.client.errors.ClientError: a node did not take it; submitting again is safe.
         """
         check_study(self.federation, study)
@@ -118,6 +119,8 @@ class Client:
             raise ClientError(
                 f"study {study.short_name} names another investigator's key; only they can submit it"
             )
+        for one in unwritten(study):
+            raise ClientError(f"study {study.short_name}: {one.where}: {one.text}")
         said = sign_document(
             InvestigatorSubmission(study_digest=study.digest, submitted_at=now()), self.identity.signing
         )

@@ -131,11 +131,11 @@ def _open(value: object) -> bool:
 def check(
     study: StudyProtocol, federation: Federation | None = None, trial: Collection[str] = ()
 ) -> list[Finding]:
-    """Everything the parties would refuse, and the lints of every cohort. Empty: ready to submit.
+    """Everything the parties would refuse, words of the template, and the lints of every cohort. Empty: ready to submit.
 
     ``trial``: see `trial_keys`.
     """
-    found = _against_federation(study, federation, trial)
+    found = [*_against_federation(study, federation, trial), *unwritten(study)]
     named = {name for variable in study.variables.values() for name in named_concept_sets(variable)}
     for name, text in study.cohorts.items():
         found += check_cohort(f"cohorts.{name}", text, used=named)

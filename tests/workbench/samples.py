@@ -17,9 +17,17 @@ from mpc_backend.analyses.survival_result import (
     TableRow,
     Test,
 )
+from workbench.study_check import TEMPLATE_TEXTS
 
 HIDDEN = HiddenCount(state="suppressed", why="fewer than 10 persons")
 MERGED = HiddenCount(state="merged", why="fewer than 10 persons apart from the last number shown")
+
+
+def in_own_words(text: str) -> str:
+    """The template of a study as its investigator would write it."""
+    for ours in TEMPLATE_TEXTS.values():
+        text = text.replace(ours, "Words of my own")
+    return text
 
 
 def shown(value: int, rounding: int = 10) -> ReleasedCount:

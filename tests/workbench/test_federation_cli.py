@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from governance.federation import Federation
+from tests.workbench.samples import in_own_words
 from tests.workbench.test_cli import run
 from workbench.identities import load_identity
 from workbench.store import now
@@ -106,6 +107,7 @@ def test_a_workbench_refuses_what_is_proposed_with_a_key_that_is_not_listed(
     make = ("federation", "make", str(file), *entries, str(listed), "--name", "Example")
     assert run(capsys, *make)[0] == 0
     assert run(capsys, "study", "new", "--federation", str(file), "-o", str(study))[0] == 0
+    study.write_text(in_own_words(study.read_text(encoding="utf-8")), encoding="utf-8")
     code, out, _ = run(capsys, "study", "check", str(study), "--federation", str(file))
     assert (code, "Still open, with throw-away values" in out) == (0, True), "whose keys it will have is open"
     for command in ("check", "submit"):
@@ -127,7 +129,7 @@ def test_keys_that_a_draft_leaves_open_are_looked_up_once_they_are_there(
     file = tmp_path / "federation.json"
     assert run(capsys, "federation", "make", str(file), *entries, str(listed), "--name", "Example")[0] == 0
     federation, own = Federation.load(file), load_identity(listed.parent)
-    draft = yaml.safe_load(template(now(), federation))
+    draft = yaml.safe_load(in_own_words(template(now(), federation)))
     left = {"role": "physician", "site": "north", "organisation": "Hospital north", "sealing_key": None}
     draft["recipients"].append({**left, "id": "physician", "signing_key": None})
     for identity, wrong in ((own, ""), (load_identity(other.parent), "the study's investigator has key")):

@@ -25,6 +25,7 @@ from mpc_backend.node.core import open_core
 from mpc_backend.node.database import RunRow, StudyRow
 from mpc_backend.node.service import NodeService
 from tests.mpc_backend.node.conftest import SITES, Party, make_party
+from tests.workbench.samples import in_own_words
 from tests.workbench.test_cli import run
 from workbench import client
 from workbench.client import Client
@@ -103,6 +104,7 @@ def consortium(
     one = Consortium(tmp_path)
     monkeypatch.setattr(client, "NodeSet", one.connected)
     assert run(capsys, "study", "new", *one.options[:2], "-o", str(one.file))[0] == 0
+    one.file.write_text(in_own_words(one.file.read_text(encoding="utf-8")), encoding="utf-8")
     yield one
     for wire in one.wires.values():
         wire.service.stop()

@@ -14,10 +14,12 @@ from governance.study import StudyProtocol
 from mpc_backend.client.answers import RunLine
 from tests.workbench.answering import run_line
 from tests.workbench.conftest import EXAMPLES, Consortium
+from tests.workbench.samples import in_own_words
 from workbench import client
 from workbench.asking import spent_of
+from workbench.client import Client
 from workbench.drafts import LONGEST_DRAFT, Drafts
-from workbench.errors import DraftError
+from workbench.errors import ClientError, DraftError
 from workbench.examples import examples
 from workbench.parts.cohort_text import read_cohort, starting_text
 from workbench.parts.study_list import approval_table, approvals, network_state
@@ -73,12 +75,19 @@ def test_what_is_no_study_is_refused_with_a_reason(
         complete_study(text, consortium.federation, consortium.researcher)
 
 
-def test_the_template_can_be_submitted_as_it_stands(consortium: Consortium) -> None:
-    study = complete_study(
-        template(now(), consortium.federation), consortium.federation, consortium.researcher
+def test_the_template_is_submitted_in_own_words_alone(consortium: Consortium) -> None:
+    text = template(now(), consortium.federation)
+    study, ours = (
+        complete_study(words, consortium.federation, consortium.researcher)
+        for words in (text, in_own_words(text))
     )
-    assert check(study, consortium.federation) == []
-    assert study.investigator.key == consortium.researcher.signing.public
+    (found,) = check(study, consortium.federation)
+    assert (found.level, "still the text of the template" in found.text) == ("error", True)
+    assert "recipients.researcher.organisation" in found.where
+    with pytest.raises(ClientError, match=r"title, purpose.description, .*: still the text of the template"):
+        Client(consortium.federation, consortium.researcher).submit(study)
+    assert check(ours, consortium.federation) == []
+    assert ours.investigator.key == consortium.researcher.signing.public
 
 
 def test_an_unchanged_draft_keeps_its_digest_and_others_differ(consortium: Consortium) -> None:

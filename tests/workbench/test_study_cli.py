@@ -11,6 +11,7 @@ import yaml
 from governance.errors import FederationMismatch
 from governance.study import StudyProtocol
 from tests.workbench.conftest import EXAMPLES, Consortium
+from tests.workbench.samples import in_own_words
 from tests.workbench.test_cli import run
 from tests.workbench.test_client import Nodes, waiting
 from workbench import client, study_cli
@@ -27,12 +28,21 @@ def template(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: py
     return path
 
 
+@pytest.fixture
+def written(template: str) -> str:
+    """The template in words of one's own."""
+    path = Path(template)
+    path.write_text(in_own_words(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return template
+
+
 def test_a_fresh_template_is_checked_explained_and_planned_for_trial(
     capsys: pytest.CaptureFixture[str], template: str
 ) -> None:
     open_fields = "federation, investigator.key, recipients.researcher.signing_key"
     code, out, _ = run(capsys, "study", "check", template)
-    assert code == 0, out
+    assert code == 2, out
+    assert "error: title, purpose.description, purpose.legal_basis, purpose.ethics_reference, " in out
     assert f"lint: draft: Still open, with throw-away values in their place here: {open_fields}" in out
     code, out, _ = run(capsys, "study", "explain", template)
     assert code == 0
@@ -54,17 +64,29 @@ def test_the_examples_are_checked_without_a_federation(
 
 
 def test_with_federation_and_keys_nothing_is_a_trial_value(
-    capsys: pytest.CaptureFixture[str], consortium: Consortium, template: str
+    capsys: pytest.CaptureFixture[str], consortium: Consortium, written: str
 ) -> None:
     pinned = ("--federation", str(consortium.folder / "federation.json"))
     code, out, _ = run(
-        capsys, "study", "check", template, *pinned, "--identity", str(consortium.folder / "researcher")
+        capsys, "study", "check", written, *pinned, "--identity", str(consortium.folder / "researcher")
     )
     assert (code, out) == (0, "nothing found\n")
-    out = run(capsys, "study", "explain", template, *pinned)[1]
+    out = run(capsys, "study", "explain", written, *pinned)[1]
     assert out.startswith(
         "> **Draft.** Still open, with throw-away values in their place here: investigator.key"
     )
+
+
+def test_words_of_the_template_are_not_submitted(
+    capsys: pytest.CaptureFixture[str], consortium: Consortium, template: str
+) -> None:
+    """Before any node is asked: none runs here."""
+    options = (
+        "--federation", str(consortium.folder / "federation.json"),
+        "--identity", str(consortium.folder / "researcher"),
+    )  # fmt: skip
+    code, out, err = run(capsys, "study", "submit", template, *options)
+    assert (code, out, "still the text of the template; write your own" in err) == (2, "", True), err
 
 
 def test_an_undeclared_variable_is_refused_by_check_and_submit(
@@ -133,7 +155,7 @@ def test_a_run_that_no_hospital_feeds_tells_its_id_and_ends_in_time(
 
 
 def test_keys_are_used_with_one_federation_file(
-    capsys: pytest.CaptureFixture[str], consortium: Consortium, template: str, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], consortium: Consortium, written: str, tmp_path: Path
 ) -> None:
     keys = tmp_path / "keys"
     create_identity(keys)
@@ -144,7 +166,7 @@ def test_keys_are_used_with_one_federation_file(
 
     def check(file: Path) -> tuple[int, str]:
         code, _, err = run(
-            capsys, "study", "check", template, "--federation", str(file), "--identity", str(keys)
+            capsys, "study", "check", written, "--federation", str(file), "--identity", str(keys)
         )
         return code, err
 
@@ -153,7 +175,7 @@ def test_keys_are_used_with_one_federation_file(
     assert code == 2
     assert f"its digest is {second}, but {keys}/federation.sha256 keeps {first}" in err
     assert "ask them for its digest and give it once with --pin DIGEST" in err
-    for command in (("submit", template), ("status",), ("run", "a", "b"), ("results", "a", "b")):
+    for command in (("submit", written), ("status",), ("run", "a", "b"), ("results", "a", "b")):
         options = ("--federation", str(tmp_path / "other.json"), "--identity", str(keys))
         code, _, err = run(capsys, "study", *command, *options)
         assert (code, f"keeps {first}" in err) == (2, True), command

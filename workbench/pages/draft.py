@@ -18,7 +18,7 @@ from workbench.parts.sitemap import page
 from workbench.parts.states import describe, show
 from workbench.plan_view import plan_frame
 from workbench.store import DraftRow
-from workbench.study_check import Finding, check, complete_study, trial_keys, unwritten
+from workbench.study_check import Finding, check, complete_study, trial_keys
 from workbench.study_words import explain_study
 
 SEEN_SECONDS = 10.0
@@ -74,7 +74,6 @@ def _editor(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
         study = complete_study(text, bench.federation, identity, nonce=draft.id)
     except DraftError as error:
         found.append(Finding("error", "recipients", str(error)))
-    found += unwritten(study)
     _findings(found)
     part = st.segmented_control("Part", PARTS, default=PARTS[0], label_visibility="collapsed", key="part")
     if part == PARTS[1]:
