@@ -21,6 +21,8 @@ from site_connector.mailbox import Mailbox
 from site_connector.models import ConnectorStatus, InboxItem, SiteStanding
 from site_connector.review import ReviewPage, review_page
 from workbench.errors import DraftError, PageDenied
+from workbench.parts.moments import moment_text
+from workbench.parts.states import State
 from workbench.settings import WorkbenchSettings
 
 SILENT_SECONDS = 60
@@ -132,15 +134,22 @@ def open_decisions(page: ReviewPage) -> tuple[Decision, ...]:
     return (*found, "withdraw") if ours == "approved" else tuple(found)
 
 
-def connector_problem(status: ConnectorStatus, moment: datetime) -> str | None:
+def connector_problem(status: ConnectorStatus, moment: datetime) -> State | None:
     """What to say when the connector is silent or cannot reach a node; None when all is well."""
     if status.last_round is None:
-        return "The connector has not run yet (`tessera site serve`); studies appear once it has."
+        return State(
+            "warning", "The connector has not run yet (tessera site serve); studies appear once it has."
+        )
     silent = (moment - status.last_round).total_seconds()
     if silent > SILENT_SECONDS:
-        return f"The connector is silent since {status.last_round:%Y-%m-%d %H:%M} UTC; decisions wait for it."
-    troubled = [f"{node.node} ({node.problem})" for node in status.nodes if node.problem]
-    return f"The connector cannot reach {', '.join(troubled)}." if troubled else None
+        since = moment_text(status.last_round)
+        return State("warning", f"The connector is silent since {since}; decisions wait for it.")
+    troubled = [node for node in status.nodes if node.problem]
+    if not troubled:
+        return None
+    named = ", ".join(node.node for node in troubled)
+    said = f"The connector cannot reach {named}; decisions are delivered once it can."
+    return State("warning", said, tuple(node.problem for node in troubled))
 
 
 def ledger_table(entries: list[dict[str, Any]], studies: Mapping[str, str]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from governance.approval import SiteDecision
 from governance.envelope import peek_document
 from governance.errors import KeyFileError
 from site_connector.directory import SiteDirectory
-from site_connector.models import ConnectorStatus, DryRun
+from site_connector.models import ConnectorStatus, DryRun, NodeContact
 from tests.workbench.conftest import PASSPHRASE, Consortium
 from workbench.errors import DraftError, PageDenied
 from workbench.settings import WorkbenchSettings
@@ -124,7 +124,17 @@ def test_a_silent_connector_is_named() -> None:
     assert "has not run yet" in str(connector_problem(ConnectorStatus(last_round=None), now()))
     assert connector_problem(ConnectorStatus(last_round=now()), now()) is None
     old = now().replace(year=2020)
-    assert "silent since 2020" in str(connector_problem(ConnectorStatus(last_round=old), now()))
+    silent = connector_problem(ConnectorStatus(last_round=old), now())
+    assert silent is not None
+    assert "silent since" in silent.text
+    assert "2020" in silent.text
+    lost = NodeContact(
+        node="node-c", last_answer=None, problem="node-c does not answer at https://c (refused)"
+    )
+    unreached = connector_problem(ConnectorStatus(last_round=now(), nodes=(lost,)), now())
+    assert unreached is not None
+    assert unreached.text == "The connector cannot reach node-c; decisions are delivered once it can."
+    assert unreached.details == (lost.problem,)
 
 
 def test_a_research_workbench_has_no_hospital() -> None:

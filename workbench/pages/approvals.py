@@ -9,6 +9,7 @@ from site_connector.plain import literal
 from workbench.parts.moments import moment_text
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
+from workbench.parts.states import show
 from workbench.steward import connector_problem, hospital_of
 from workbench.store import now
 
@@ -27,8 +28,8 @@ def render() -> None:
     st.button("Look again", key="look-again", type="tertiary", icon=":material/refresh:")
     items, status = hospital_of(bench.settings).inbox(now())
     problem = connector_problem(status, now())
-    if problem:
-        st.warning(literal(problem))
+    if problem is not None:
+        show(problem)
     if not items:
         st.info(
             "No study has reached this hospital yet. When a researcher submits one that names this hospital, it "

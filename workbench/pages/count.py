@@ -126,7 +126,7 @@ def _actions(
             draft = bench.drafts.create(person.account, "New study", template(now(), bench.federation, text))
             st.switch_page(page("draft"), query_params={"id": draft})
         if view is None:
-            st.caption("No approved feasibility study to count under.")
+            st.caption("Counting needs an approved feasibility study; none is in sight.")
         elif view.state == "approved":
             st.caption(f"{left} counts left. Each count uses one of those that every hospital signed for.")
         else:

@@ -26,6 +26,6 @@ def render() -> None:
         st.info("Nothing has happened yet: every load, decision, upload and withdrawal is written here.")
         return
     table = ledger_table(entries, hospital.study_names(now()))
-    st.caption(f"{len(entries)} entries, newest first, in a chain whose present root is `{root}`.")
+    st.caption(f"{len(entries)} entries, in a chain whose present root is `{root}`; newest first.")
     st.dataframe(table, hide_index=True, width="stretch", column_config=COLUMNS, height="content")
     st.download_button("Download CSV", table.to_csv(index=False), file_name="ledger.csv", mime="text/csv")

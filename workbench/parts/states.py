@@ -14,7 +14,7 @@ from typing import Literal
 import streamlit as st
 
 from governance.errors import NotApproved
-from site_connector.plain import paragraphs
+from site_connector.plain import literal, paragraphs
 from workbench.errors import exit_status, is_ours, message_of
 from workbench.parts.moments import clock
 
@@ -26,23 +26,34 @@ PROBLEMS_SHOWN = 3
 
 @dataclass(frozen=True)
 class State:
-    """One message on a page."""
+    """One message on a page. ``details``: what only those need who run the machines; folded away below it."""
 
     tone: Tone
     text: str
+    details: tuple[str, ...] = ()
 
 
 def partial(
-    missing: Sequence[str], of: int, since: datetime | None = None, problems: Sequence[str] = ()
+    missing: Sequence[str],
+    of: int,
+    since: datetime | None = None,
+    problems: Sequence[str] = (),
+    details: Sequence[str] = (),
 ) -> State:
-    """Some of the parties gave no answer that can be used. ``problems``: what is wrong, in words of others."""
+    """Some of the parties gave no answer that can be used.
+
+    ``problems``: what is wrong with those that did, in words of others. ``details``: why the others did not.
+    """
     when = f" since {clock(since)}" if since else ""
     lines = (
         [f"{of - len(missing)} of {of} answered; no answer{when}: {', '.join(missing)}."] if missing else []
     )
+    lines += ["Studies and runs show again once they answer; drafts are kept."] if len(missing) == of else []
     lines += problems[:PROBLEMS_SHOWN]
     more = len(problems) - PROBLEMS_SHOWN
-    return State("warning", "\n\n".join([*lines, *([f"… and {more} more."] if more > 0 else [])]))
+    return State(
+        "warning", "\n\n".join([*lines, *([f"… and {more} more."] if more > 0 else [])]), tuple(details)
+    )
 
 
 def not_approved(missing: Sequence[str], declined: Sequence[str]) -> State:
@@ -82,6 +93,9 @@ def trail(error: BaseException) -> str:
 def show(state: State) -> None:
     """Put a state on the page, its text as it stands: errors quote what others wrote."""
     {"info": st.info, "warning": st.warning, "error": st.error}[state.tone](paragraphs(state.text))
+    if state.details:
+        with st.expander("Details for administrators"):
+            st.markdown("\n".join(f"* {literal(detail)}" for detail in state.details))
 
 
 def guarded(render: Callable[[], None]) -> None:

@@ -112,7 +112,9 @@ def network_state(snapshot: Snapshot | None, moment: datetime) -> State | None:
     if snapshot is None:
         return State("info", "The nodes have not answered yet; this page shows studies as soon as they do.")
     if snapshot.problems:
-        return partial(snapshot.silent, len(snapshot.nodes), snapshot.at, snapshot.problems)
+        silent = [node.problem for node in snapshot.nodes if not node.answered and node.problem]
+        said = [problem for problem in snapshot.problems if problem not in silent]
+        return partial(snapshot.silent, len(snapshot.nodes), snapshot.at, said, silent)
     age = (moment - snapshot.at).total_seconds()
     if age > STALE_SECONDS:
         return State("warning", f"Last seen {round(age / 60)} minutes ago; the nodes do not answer since.")
