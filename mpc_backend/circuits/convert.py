@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpc_backend.circuits.carry import carry_out, plane_input
-from mpc_backend.kernels.arrays import Words, WordType, ring_bits
+from mpc_backend.kernels.arrays import Words, WordType, operand, ring_bits
 from mpc_backend.kernels.planes import packed, unpacked
 from mpc_backend.kernels.products import exclusive_or
 from mpc_backend.protocols.base import JointInput, Protocol
@@ -30,7 +30,7 @@ def bits_to_ring(protocol: Protocol, words: Words, n: int, dtype: WordType) -> W
     known = protocol.halves(words, xor=True).known
     [(u, v)] = protocol.joint_input([JointInput(unpacked(known, n, dtype.type), xor=False)])
     product = protocol.multiply(u, v)
-    exclusive_or(u, v, product)
+    exclusive_or(operand(u), operand(v), product)
     return product
 
 

@@ -25,6 +25,13 @@ def ring_type(ring: int) -> WordType:
     return RING_TYPES[ring]
 
 
+def operand(array: Words) -> Words:
+    """What a kernel only reads, as every kernel takes it: contiguous and read-only, so that one compiled variant is enough."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
 def ring_bits(words: Words) -> int:
     """The number of bits of one element."""
     return int(words.dtype.itemsize) * 8

@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from mpc_backend.kernels.arrays import Words
+from mpc_backend.kernels.arrays import Words, operand
 
 BLOCK = 2048
 """Inner positions per pass: the six rows a tile reads stay in the first-level cache."""
@@ -79,7 +79,7 @@ _PRODUCTS = {
 def matrix_product(x: Words, y_transposed: Words, out: Words | None = None) -> Words:
     """x (n, k) times y (k, m) given as its transpose (m, k), mod 2^ring -> (n, m); added to ``out`` if it is given."""
     out = np.zeros((x.shape[0], y_transposed.shape[0]), x.dtype) if out is None else out
-    _PRODUCTS[x.dtype](np.ascontiguousarray(x), np.ascontiguousarray(y_transposed), out)
+    _PRODUCTS[x.dtype](operand(x), operand(y_transposed), out)
     return out
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from mpc_backend.kernels.arrays import Words, ring_bits
+from mpc_backend.kernels.arrays import Words, operand, ring_bits
 
 LANES = 16
 _jit = numba.njit(cache=True, nogil=True)
@@ -113,14 +113,14 @@ def planes_of(values: Words, count: int) -> Words:
     width = next(w for w in (8, 16, 32, 64) if w >= count)
     narrow = values.astype(np.dtype(f"u{width // 8}"), copy=False) if ring_bits(values) > width else values
     planes = np.empty((count, word_count(values.size)), np.uint64)
-    to_planes(np.ascontiguousarray(narrow), planes, width)
+    to_planes(operand(narrow), planes, width)
     return planes
 
 
 def packed(values: Words) -> Words:
     """Low bits of values (n,) as packed words."""
     words = np.empty(word_count(values.size), np.uint64)
-    pack_bits(np.ascontiguousarray(values), words)
+    pack_bits(operand(values), words)
     return words
 
 
@@ -129,5 +129,5 @@ def unpacked(
 ) -> Words:
     """The first n bits of packed words, one element each."""
     values = np.empty(n, dtype)
-    unpack_bits(np.ascontiguousarray(words), values)
+    unpack_bits(operand(words), values)
     return values

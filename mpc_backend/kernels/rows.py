@@ -7,7 +7,7 @@ import math
 import numba
 import numpy as np
 
-from mpc_backend.kernels.arrays import Indices, Words
+from mpc_backend.kernels.arrays import Indices, Words, operand
 from mpc_backend.kernels.prefetch import AHEAD, prefetch
 
 _jit = numba.njit(cache=True, nogil=True)
@@ -82,7 +82,7 @@ def taken(x: Words, order: Indices) -> Words:
     """x[:, order] for x (c, n, ...), by whole rows; order holds numbers from 0 to n - 1."""
     if order.size and not 0 <= order.min() <= order.max() < x.shape[1]:
         raise IndexError(f"row numbers from {order.min()} to {order.max()} in a table of {x.shape[1]} rows")
-    table = np.ascontiguousarray(x).reshape(*x.shape[:2], math.prod(x.shape[2:]))
+    table = operand(x).reshape(*x.shape[:2], math.prod(x.shape[2:]))
     out = np.empty((len(x), order.size, table.shape[2]), x.dtype)
     for component, rows in zip(table, out, strict=True):
         take_rows(component, order, rows)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mpc_backend.kernels import gather, matrices, planes, products, rows, triples
-from mpc_backend.kernels.arrays import RING_TYPES
+from mpc_backend.kernels.arrays import RING_TYPES, operand
 
 
 def each_kernel() -> Iterator[None]:
@@ -38,27 +38,25 @@ def compile_all() -> float:
 
 
 def _compile_products(dtype: np.dtype[np.uint64]) -> None:
-    x, out, masks = np.zeros((3, 4), dtype), np.zeros((3, 4), dtype), np.zeros((8, 4), dtype)
-    tail = (masks[:5], True, True, masks[5], out[0].copy(), masks[6])
-    table, index = x[:, None].copy(), np.zeros((2, 1), np.int64)
-    products.multiply_block(table, table, index, table.copy(), 0, 4, *tail)
+    out, masks = np.zeros((3, 4), dtype), np.zeros((5, 4), dtype)
+    tail = (masks, True, True, *np.zeros((3, 4), dtype))
+    rows, index = out[:, None].copy(), np.zeros((2, 1), np.int64)
+    x, table = operand(out), operand(rows)
+    products.multiply_block(table, table, index, rows, 0, 4, *tail)
     products.mask_block(x, out, 0, 4, *tail)
     products.exclusive_or(x, x, out)
-    products.pair_sums(table, 0, table.copy())
-    triples.multiply_pairs(table[:2], table[:2], index, table[:2].copy(), 0, 4, masks[:2], out[2])
+    products.pair_sums(table, 0, rows)
+    triples.multiply_pairs(table[:2], table[:2], index, rows[:2], 0, 4, masks[:2], out[2])
     triples.mask_sums(x[0], out[:2], 0, 4, masks[:2], out[2])
     matrices.matrix_product(x, x)
     matrices.dot_rows(x, x, np.zeros(3, dtype))
 
 
 def _compile_and() -> None:
-    x, masks = np.zeros((3, 1, 4), np.uint64), np.zeros((8, 4), np.uint64)
-    index = np.array([[0], [0], [-1], [-1]], np.int64)
-    rest = (masks[:5], True, True, masks[5], np.zeros(4, np.uint64), masks[6])
-    products.and_block(x, x, x, index, np.zeros_like(x), 0, 4, *rest)
-    triples.and_pairs(
-        x[:2], x[:2], x[:2], index, np.zeros_like(x[:2]), 0, 4, masks[:2], np.zeros(4, np.uint64)
-    )
+    out, masks = np.zeros((3, 1, 4), np.uint64), np.zeros((5, 4), np.uint64)
+    index, x = np.array([[0], [0], [-1], [-1]], np.int64), operand(out)
+    products.and_block(x, x, x, index, out, 0, 4, masks, True, True, *np.zeros((3, 4), np.uint64))
+    triples.and_pairs(x[:2], x[:2], x[:2], index, out[:2], 0, 4, masks[:2], np.zeros(4, np.uint64))
 
 
 def _compile_planes(dtype: np.dtype[np.uint64], ring: int) -> None:
@@ -69,13 +67,11 @@ def _compile_planes(dtype: np.dtype[np.uint64], ring: int) -> None:
 
 
 def _compile_rows(dtype: np.dtype[np.uint64]) -> None:
-    table, order = np.zeros((3, 4, 2), dtype), np.arange(4)
-    received = np.frombuffer(bytes(24 * dtype.itemsize), dtype).reshape(3, 4, 2)  # read-only, as messages are
+    out, order = np.zeros((3, 4, 2), dtype), np.arange(4)
     rows.fisher_yates(np.zeros(4, np.uint64), order)
     for permute in (rows.permute_add, rows.permute_xor):
-        permute(table, order, 0, table[:, :2].copy(), table.copy())
-        permute(received, order, 0, table[:, :2].copy(), table.copy())
-    rows.taken(table, order)
+        permute(operand(out), order, 0, out[:, :2].copy(), out.copy())
+    rows.taken(out, order)
 
 
 def _compile_gather() -> None:

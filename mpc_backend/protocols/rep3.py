@@ -22,7 +22,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpc_backend.kernels.arrays import Indices, Words
+from mpc_backend.kernels.arrays import Indices, Words, operand
 from mpc_backend.kernels.matrices import dot_rows, matrix_product
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
 from mpc_backend.kernels.triples import and_pairs, mask_sums, multiply_pairs
@@ -60,7 +60,7 @@ class Rep3(Replicated):
 
     def multiply_rows(self, x: Words, y: Words, rows: Indices) -> Words:
         out = np.empty((2, rows.shape[1], x.shape[2]), x.dtype)
-        a, b = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        a, b = operand(x), operand(y)
         self._product(out.reshape(2, -1), lambda *rest: multiply_pairs(a, b, rows, out, *rest))
         return out
 
@@ -77,14 +77,14 @@ class Rep3(Replicated):
         shape, length = x.shape[1:-1], x.shape[-1]
         a, b = x.reshape(2, -1, length), y.reshape(2, -1, length)
         terms = np.empty((2, a.shape[1]), x.dtype)
-        dot_rows(a[0], b[0] + b[1], terms[0])
-        dot_rows(a[1], b[0], terms[1])
+        dot_rows(operand(a[0]), operand(b[0] + b[1]), terms[0])
+        dot_rows(operand(a[1]), operand(b[0]), terms[1])
         terms[0] += terms[1]
         return self._masked(terms[0].reshape(shape))
 
     def _masked(self, terms: Words) -> Words:
         """Local sums of products become shares."""
-        v = terms.reshape(-1)
+        v = operand(terms.reshape(-1))
         out = np.empty((2, v.size), v.dtype)
         self._product(out, lambda *rest: mask_sums(v, out, *rest))
         return out.reshape(2, *terms.shape)
@@ -94,7 +94,7 @@ class Rep3(Replicated):
     ) -> Words:
         count, width = rows.shape[1], x.shape[2]
         out = np.empty((2, count + keep.size, width), np.uint64) if into is None else into
-        a, b, c = np.ascontiguousarray(x), np.ascontiguousarray(y), np.ascontiguousarray(z)
+        a, b, c = operand(x), operand(y), operand(z)
         fresh = [part[:count].reshape(-1) for part in out]
         self._product(fresh, lambda *rest: and_pairs(a, b, c, rows, out, *rest))
         if into is None:
@@ -278,5 +278,5 @@ def _masked(
         drawn = scratch[: stop - start] if keep is None else keep[start:stop]
         stream.fill(drawn)
         added = np.negative(drawn) if minus and not xor else drawn
-        (permute_xor if xor else permute_add)(table[None], order, start, added[None], out[None])
+        (permute_xor if xor else permute_add)(operand(table[None]), order, start, added[None], out[None])
     return out

@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpc_backend.errors import ProtocolAbort
-from mpc_backend.kernels.arrays import Indices, Words, WordType
+from mpc_backend.kernels.arrays import Indices, Words, WordType, operand
 from mpc_backend.kernels.matrices import dot_rows, matrix_product
 from mpc_backend.kernels.products import and_block, mask_block, multiply_block, pair_sums
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
@@ -97,7 +97,7 @@ class Rep4(Replicated):
 
     def multiply_rows(self, x: Words, y: Words, rows: Indices) -> Words:
         out = np.empty((3, rows.shape[1], x.shape[2]), x.dtype)
-        a, b = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        a, b = operand(x), operand(y)
         self._product(
             out.reshape(3, -1),
             np.add,
@@ -106,7 +106,7 @@ class Rep4(Replicated):
         return out
 
     def matmul(self, x: Words, y: Words) -> Words:
-        a, b = np.ascontiguousarray(x), np.ascontiguousarray(y.transpose(0, 2, 1))
+        a, b = operand(x), operand(y.transpose(0, 2, 1))
         terms = np.zeros((3, a.shape[1], b.shape[1]), a.dtype)
         for start, stop in inner_blocks(a, b):
             left, right = (np.empty((3, part.shape[1], stop - start), part.dtype) for part in (a, b))
@@ -121,15 +121,15 @@ class Rep4(Replicated):
         shape, length = x.shape[1:-1], x.shape[-1]
         a, b = x.reshape(3, -1, length), y.reshape(3, -1, length)
         terms = np.empty((3, a.shape[1]), x.dtype)
-        dot_rows(a[0] + a[1], b[0] + b[1], terms[0])
-        dot_rows(a[1] + a[2], b[1] + b[2], terms[1])
-        dot_rows(a[2] - a[0], b[0] - b[2], terms[2])
+        dot_rows(operand(a[0] + a[1]), operand(b[0] + b[1]), terms[0])
+        dot_rows(operand(a[1] + a[2]), operand(b[1] + b[2]), terms[1])
+        dot_rows(operand(a[2] - a[0]), operand(b[0] - b[2]), terms[2])
         return self._masked(terms).reshape(3, *shape)
 
     def _masked(self, terms: Words) -> Words:
         """Local sums of products (3, ...) become shares."""
-        v = terms.reshape(3, -1)
-        out = np.empty_like(v)
+        v = operand(terms.reshape(3, -1))
+        out = np.empty(v.shape, v.dtype)
         self._product(out, np.add, lambda start, stop, *rest: mask_block(v, out, start, stop, *rest))
         return out.reshape(terms.shape)
 
@@ -139,7 +139,7 @@ class Rep4(Replicated):
         count, width = rows.shape[1], x.shape[2]
         out = np.empty((3, count + keep.size, width), np.uint64) if into is None else into
         fresh = out[:, :count]
-        a, b, c = np.ascontiguousarray(x), np.ascontiguousarray(y), np.ascontiguousarray(z)
+        a, b, c = operand(x), operand(y), operand(z)
         flat = [component.reshape(-1) for component in fresh]
         self._product(
             flat,
@@ -184,7 +184,8 @@ class Rep4(Replicated):
     ) -> None:
         size, role = block.stop - block.start, block.role
         scratch = self._scratch.view(dtype)
-        masks, checked = scratch[:5, :size], scratch[5, :size]
+        masks = scratch[:5].reshape(-1)[: 5 * size].reshape(5, size)
+        checked = scratch[5, :size]
         for row in range(3):
             self._but[self._node(row + 1)].fill(masks[row])
         self._but[self._node(1 if role.forward else 3)].fill(masks[3])
@@ -328,7 +329,7 @@ class Rep4(Replicated):
             if start == 0 or rows - start < step:
                 scratch = np.empty((4, min(step, rows - start), width), table.dtype)
             masks = self._zero_rows(scratch, xor, outsider)
-            (permute_xor if xor else permute_add)(table, order, start, masks, out)
+            (permute_xor if xor else permute_add)(operand(table), order, start, masks, out)
         return out
 
     def _zero_rows(self, scratch: Words, xor: bool, outsider: int) -> Words:

@@ -1,0 +1,39 @@
+"""Once a node has loaded its kernels, no question makes it compile another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import sys
+from numba.core.dispatcher import Dispatcher
+from mpc_backend.bench.cli import load_lines
+from mpc_backend.bench.lines import LINES, ClearLine, measure
+from mpc_backend.kernels.warming import compile_all
+
+def compiled():
+    modules = [one for name, one in sys.modules.items() if name.startswith("mpc_backend")]
+    found = {id(one): one for module in modules for one in vars(module).values() if isinstance(one, Dispatcher)}
+    return {(one.py_func.__qualname__, str(signature)) for one in found.values() for signature in one.signatures}
+
+compile_all()
+load_lines()
+before = compiled()
+for name, line in LINES.items():
+    if not isinstance(line, ClearLine):
+        for protocol in ("rep3", "rep4"):
+            measure(name, protocol, min(line.n, 500), 1)
+for kernel, signature in sorted(compiled() - before):
+    print(kernel, signature)
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_compiled_after_the_kernels_are_loaded() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert done.stdout == ""
