@@ -41,9 +41,10 @@ class Answer(BaseModel):
 
 
 class StatusAnswer(Answer):
-    """Who a node is, what it runs, and whether it is busy."""
+    """Who a node is, what it runs, and whether it is busy. ``fault``: what does not work there, in words."""
 
     running: Digest | None
+    fault: Told = ""
     runs: dict[Told, int]
     log_size: Annotated[int, Field(ge=0)]
     software: Told

@@ -24,6 +24,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from governance.canonical import canonical_json, parse_json, sha256_hex
 from governance.envelope import Envelope
 from governance.errors import GovernanceError
+from governance.study import StudyProtocol
+from mpc_backend.node.core import NodeCore
 from mpc_backend.node.database import CosignedRow, EnvelopeRow, ResultRow, RunRow, StudyRow, UploadRow
 from mpc_backend.node.errors import Refusal
 from mpc_backend.node.problems import (
@@ -77,6 +79,7 @@ def make_app(service: NodeService) -> FastAPI:
             "software": core.software,
             "version": version("tessera-rwe"),
             "running": jobs.running,
+            "fault": jobs.fault,
             "runs": {state: states.count(state) for state in sorted(set(states))},
             "log_size": core.ledger.size,
         }
@@ -107,9 +110,7 @@ def _add_studies(app: FastAPI, service: NodeService) -> None:
     @app.post("/v1/submissions", status_code=201)
     async def add_submission(request: Request, response: Response) -> dict[str, Any]:
         """Keep a study protocol together with its investigator's signature, or neither; the body has both."""
-        posted = PostedSubmission.from_value(parse_json(await request.body()))
-        document = _small_enough(canonical_json(posted.study))
-        study, new = await run_in_threadpool(post_submission, core, document, posted.submission)
+        study, new = await run_in_threadpool(_take_submission, core, await request.body())
         response.status_code = 201 if new else 200
         jobs.wake()
         return {"digest": study.digest, "new": new}
@@ -139,13 +140,22 @@ def _add_studies(app: FastAPI, service: NodeService) -> None:
     @app.post("/v1/studies/{digest}/envelopes", status_code=201)
     async def add_envelope(digest: str, request: Request, response: Response) -> dict[str, Any]:
         """Keep a signed statement: submission, decision or withdrawal; the body is a DSSE envelope."""
-        envelope = Envelope.from_value(parse_json(await request.body()))
-        new = await run_in_threadpool(post_envelope, core, digest, envelope)
+        envelope, new = await run_in_threadpool(_take_envelope, core, digest, await request.body())
         response.status_code = 201 if new else 200
         if new and "withdrawal" in envelope.payloadType:
             jobs.give_up("a site withdrew from the study; ask for a new run", digest)
         jobs.wake()
         return {"envelope": envelope.digest, "new": new}
+
+
+def _take_submission(core: NodeCore, body: bytes) -> tuple[StudyProtocol, bool]:
+    posted = PostedSubmission.from_value(parse_json(body))
+    return post_submission(core, _small_enough(canonical_json(posted.study)), posted.submission)
+
+
+def _take_envelope(core: NodeCore, digest: str, body: bytes) -> tuple[Envelope, bool]:
+    envelope = Envelope.from_value(parse_json(body))
+    return envelope, post_envelope(core, digest, envelope)
 
 
 def _small_enough(document: bytes) -> bytes:

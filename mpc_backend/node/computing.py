@@ -34,6 +34,7 @@ class Computation:
         self._dialer = dialer
         self._turn = turn
         self._progress = progress
+        self._unsettled: dict[str, tuple[str, str, str]] = {}
 
     def compute(self, run_id: str, gathering: Gathering) -> None:
         """Compute a run that all nodes begin now, give it its final state, and end its turn."""
@@ -56,11 +57,26 @@ class Computation:
             log.info("run ended", run=run_id, seconds=round(time.monotonic() - began, 3))
 
     def end(self, run_id: str, state: str, reason: str = "", who: str = "") -> None:
-        """Give a run its final state."""
-        finish_run(self._core, run_id, state, reason, who)
-        self._progress.forget(run_id)
+        """Give a run its final state, the first one that it is given; see `settle`."""
+        self._unsettled.setdefault(run_id, (state, reason, who))
+        self.settle()
+
+    def settle(self) -> None:
+        """Keep the final states of runs that have ended. What the database does not take is tried again later."""
+        for run_id, (state, reason, who) in list(self._unsettled.items()):
+            try:
+                finish_run(self._core, run_id, state, reason, who)
+            except Exception as error:
+                log.error(
+                    "final state not kept", run=run_id, error=type(error).__name__, where=where_of(error)
+                )
+            else:
+                self._unsettled.pop(run_id, None)
+                self._progress.forget(run_id)
 
     def _begin(self, run_id: str, gathering: Gathering) -> Job:
+        if run_id in self._unsettled:
+            raise ProtocolAbort(f"the run has ended at {self._core.entry.id}")
         with self._core.database.write() as session:
             row = session.get(RunRow, run_id)
             assert row is not None  # checked before

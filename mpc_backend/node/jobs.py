@@ -66,6 +66,14 @@ class Jobs:
         """Something arrived that a waiting run may need."""
         self._wake.set()
 
+    @property
+    def fault(self) -> str:
+        """What does not work any more, in words; empty if everything does."""
+        begun = self._leading.ident is not None
+        if begun and not self._turn.stopping and not self._leading.is_alive():
+            return "starts no more runs, its log has the reason; restart it"
+        return ""
+
     def progress_of(self, run_id: str) -> tuple[str, float] | None:
         """Label and fraction of a run that computes or waits, newer than what the database has."""
         return self._progress.of(run_id)
@@ -89,7 +97,11 @@ class Jobs:
         self._turn.give_up(reason, study)
 
     def refuse_stale(self) -> None:
-        """End runs that wait and may not begin any more, or wait too long; one that has begun meanwhile goes on."""
+        """End runs that wait and may not begin any more, or wait too long; one that has begun meanwhile goes on.
+
+        Runs that have ended, but whose final state the database did not take then, get it now.
+        """
+        self._computation.settle()
         for run_id, why in runs_to_refuse(self._core).items():
             if finish_run(self._core, run_id, "refused", why, self._core.entry.id, of=("waiting",)):
                 self._progress.forget(run_id)
@@ -105,9 +117,12 @@ class Jobs:
             if self._wake.is_set():
                 delay = FIRST_RETRY_SECONDS
             self._wake.clear()
-            for run_id in self._waiting():
-                if not self._turn.stopping:
-                    self._try(run_id)
+            try:
+                for run_id in self._waiting():
+                    if not self._turn.stopping:
+                        self._try(run_id)
+            except Exception as error:  # else no run would ever begin again
+                log.error("leading failed", error=type(error).__name__, where=where_of(error))
 
     def _waiting(self) -> list[str]:
         with self._core.database.read() as session:
@@ -205,6 +220,10 @@ class Jobs:
         except (NotNow, Never, GovernanceError, PeerLost, FrameError, OSError) as error:
             self._decline(connection, gathering, error)
             return
+        except BaseException:
+            self._turn.release(gathering)
+            connection.close()
+            raise
         self._computation.compute(terms.run, gathering)
 
     def _decline(self, connection: Connection, gathering: Gathering, error: Exception) -> None:
@@ -216,8 +235,9 @@ class Jobs:
             connection.say(answer.model_dump(mode="json"))
         except OSError as lost:
             log.warning("answer not delivered", run=run_id, error=type(lost).__name__)
-        connection.close()
-        self._turn.release(gathering)
+        finally:
+            self._turn.release(gathering)
+            connection.close()
         if final and self._open(run_id):
             self._computation.end(
                 run_id, "refused", str(error), error.who if isinstance(error, Never) else me

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 from pydantic import ValidationError
 
 from governance.errors import GovernanceError
 from mpc_backend.errors import EngineError
+from mpc_backend.node.computing import where_of
 from mpc_backend.node.core import NodeCore
 from mpc_backend.node.jobs import Jobs
 from mpc_backend.node.rendezvous import LinkGreeting, StartGreeting
@@ -78,6 +80,10 @@ class NodeService:
             peer = self.core.names[connection.peer]
             log.warning("connection ended", peer=peer, error=type(error).__name__, reason=str(error)[:200])
             connection.close()
+        except Exception as error:
+            peer = self.core.names[connection.peer]
+            log.error("connection failed", peer=peer, error=type(error).__name__, where=where_of(error))
+            connection.close()
 
     def _keep_house(self) -> None:
         """Destroy what has expired, end what waits in vain, and have the log cosigned when it has grown."""
@@ -86,13 +92,18 @@ class NodeService:
         pause = min(1.0, settings.housekeeping_seconds, settings.witness_seconds)
         while not self._stopped.wait(pause):
             now = time.monotonic()
-            try:
-                if now - cleaned >= settings.housekeeping_seconds:
-                    cleaned = now
-                    close_expired(self.core)
-                    self.jobs.refuse_stale()
-                if now - witnessed >= settings.witness_seconds and self.core.ledger.size > seen:
-                    witnessed, seen = now, self.core.ledger.size
-                    self._witness.ask_all()
-            except Exception as error:
-                log.error("housekeeping failed", error=type(error).__name__, reason=str(error)[:200])
+            if now - cleaned >= settings.housekeeping_seconds:
+                cleaned = now
+                _attempt(lambda: close_expired(self.core))
+                _attempt(self.jobs.refuse_stale)
+            if now - witnessed >= settings.witness_seconds and self.core.ledger.size > seen:
+                witnessed, seen = now, self.core.ledger.size
+                _attempt(self._witness.ask_all)
+
+
+def _attempt(duty: Callable[[], object]) -> None:
+    """What fails is logged, and keeps nothing else from being done."""
+    try:
+        duty()
+    except Exception as error:
+        log.error("housekeeping failed", error=type(error).__name__, where=where_of(error))

@@ -11,7 +11,7 @@ from mpc_backend.node.setup import pin_federation
 
 
 def node_status(directory: NodeDirectory) -> list[dict[str, Any]]:
-    """One line per node: ``node``, ``state`` (idle, running, unreachable) and ``detail``.
+    """One line per node: ``node``, ``state`` (idle, running, faulty, unreachable) and ``detail``.
 
     Raises:
         NodeSetupError: no node here, or it has no federation yet.
@@ -27,6 +27,9 @@ def node_status(directory: NodeDirectory) -> list[dict[str, Any]]:
             continue
         status = found[node.id]
         state = f"running {status.running[:12]}" if status.running else "idle"
+        if status.fault:
+            lines.append({"node": node.id, "state": "faulty", "detail": status.fault})
+            continue
         runs = ", ".join(f"{count} {name}" for name, count in status.runs.items()) or "no runs yet"
         detail = f"{runs}; log of {status.log_size} entries; software {status.software[:12]}"
         lines.append({"node": node.id, "state": state, "detail": detail})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import structlog
 from pydantic import JsonValue
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -36,6 +37,7 @@ from mpc_backend.node.database import EnvelopeRow, StudyRow, UploadRow, VersionR
 from mpc_backend.node.errors import Refusal
 from mpc_backend.planned import planned_tables
 
+log = structlog.get_logger()
 LARGEST_STUDY = 4 * 1024 * 1024
 MOST_STATEMENTS = 1_000
 """Statements one party may make about one study; a withdrawal or a refusal is heard beyond it."""
@@ -45,7 +47,8 @@ LARGEST_UNSUBMITTED = 64 * 1024 * 1024
 UNSUBMITTED_KEPT = timedelta(days=1)
 """Once there is no more room, studies unsigned for this long are forgotten."""
 COUNTED_FOR = timedelta(days=1)
-"""However soon a study expires, it counts as undecided for this long: room for others is not made by short validity."""
+"""However soon a study expires, it counts as undecided for this long after it was signed: room for others is not made
+by short validity."""
 SUBMITTED = select(EnvelopeRow.study).where(EnvelopeRow.kind == InvestigatorSubmission.payload_type)
 """Digests of the studies that their investigators signed."""
 
@@ -104,11 +107,15 @@ def post_submission(core: NodeCore, document: bytes, envelope: Envelope) -> tupl
 def _proposed(core: NodeCore, document: bytes) -> StudyProtocol:
     """A study that may be proposed in this federation, can be computed, and has not expired."""
     study = parse_study(document)
-    with suppress(NotYetValid):
-        study.check_time(utc_now())
+    _check_not_over(study)
     check_study(core.federation, study)
     planned_tables(study)
     return study
+
+
+def _check_not_over(study: StudyProtocol) -> None:
+    with suppress(NotYetValid):
+        study.check_time(utc_now())
 
 
 def _keep_study(session: Session, study: StudyProtocol, document: bytes) -> None:
@@ -174,7 +181,8 @@ def post_envelope(core: NodeCore, digest: str, envelope: Envelope) -> bool:
     Raises:
         Refusal: no such study, too many statements by this party that are no refusal, or too many undecided
             studies of this investigator.
-        governance.errors.GovernanceError: not signed by the party it speaks for, or dated ahead of the clock.
+        governance.errors.GovernanceError: not signed by the party it speaks for, dated ahead of the clock, or the
+            submission of a study that has expired.
     """
     with core.database.write() as session:
         study = find_study(session, digest)
@@ -193,6 +201,7 @@ def _keep_statement(
     if session.get(EnvelopeRow, statement_id(envelope)) is not None:
         return False
     if isinstance(statement, InvestigatorSubmission):
+        _check_not_over(study)
         _check_undecided(core, session, study)
     if not _ends_a_part(statement):
         _check_room(session, study.digest, envelope.key_ids[0])
@@ -217,25 +226,37 @@ def _check_undecided(core: NodeCore, session: Session, study: StudyProtocol) -> 
     Part of the transaction that keeps the submission, so that of two at the same time the second sees the first.
     """
     now, most = utc_now(), core.settings.undecided_per_investigator
-    others = (
-        select(StudyRow)
-        .join(VersionRow, VersionRow.study == StudyRow.digest)
-        .where(VersionRow.investigator == study.investigator.key, StudyRow.digest.in_(SUBMITTED))
-        .where(or_(StudyRow.closed.is_(False), StudyRow.received_at > now - COUNTED_FOR))
-        .order_by(StudyRow.received_at, StudyRow.digest)
-    )
-    submitted = list(session.scalars(others))
-    if len(submitted) < most or study.digest in {row.digest for row in submitted}:
+    submitted = _submitted_by(session, study.investigator.key, now)
+    if len(submitted) < most or study.digest in {row.digest for row, _ in submitted}:
         return
     following = partial(amendments, session)
     undecided = []
-    for row in submitted:
+    for row, signed_at in submitted:
         version = Version(parse_study(row.document), envelopes_of(session, row.digest))
-        ends = max(version.study.validity.not_after, row.received_at + COUNTED_FOR)
+        ends = max(version.study.validity.not_after, signed_at + COUNTED_FOR)
         if now <= ends and (sites := undecided_by(core.federation, version, following, now)):
             undecided.append((version.study, sites))
     if len(undecided) >= most:
         raise Refusal("too-many", _too_many_undecided(undecided, most))
+
+
+def _submitted_by(session: Session, investigator: str, now: datetime) -> list[tuple[StudyRow, datetime]]:
+    """Signed studies of one investigator that may count, with the time their first submission was received."""
+    signed = (
+        select(EnvelopeRow.study, func.min(EnvelopeRow.received_at).label("at"))
+        .where(EnvelopeRow.kind == InvestigatorSubmission.payload_type)
+        .group_by(EnvelopeRow.study)
+        .subquery()
+    )
+    rows = (
+        select(StudyRow, signed.c.at)
+        .join(VersionRow, VersionRow.study == StudyRow.digest)
+        .join(signed, signed.c.study == StudyRow.digest)
+        .where(VersionRow.investigator == investigator)
+        .where(or_(StudyRow.closed.is_(False), signed.c.at > now - COUNTED_FOR))
+        .order_by(signed.c.at, StudyRow.digest)
+    )
+    return [(row, signed_at) for row, signed_at in session.execute(rows)]
 
 
 def _too_many_undecided(undecided: Sequence[tuple[StudyProtocol, Sequence[str]]], most: int) -> str:
@@ -324,11 +345,19 @@ def close_expired(core: NodeCore) -> None:
     with core.database.read() as session:
         rows = list(session.scalars(select(StudyRow).where(StudyRow.closed.is_(False))))
     for row in rows:
-        study = parse_study(row.document)
-        if utc_now() <= study.validity.not_after:
-            continue
-        for site in study.sites:
-            destroy_shares(core, study.digest, site, "expired")
-        with core.database.write() as session:
-            session.execute(update(StudyRow).where(StudyRow.digest == study.digest).values(closed=True))
-        core.record("study closed", study=study.digest, why="expired")
+        try:
+            _close_if_expired(core, parse_study(row.document))
+        except Exception as error:  # the shares of the others have to go all the same
+            log.error(
+                "study not closed", study=row.digest, error=type(error).__name__, reason=str(error)[:200]
+            )
+
+
+def _close_if_expired(core: NodeCore, study: StudyProtocol) -> None:
+    if utc_now() <= study.validity.not_after:
+        return
+    for site in study.sites:
+        destroy_shares(core, study.digest, site, "expired")
+    with core.database.write() as session:
+        session.execute(update(StudyRow).where(StudyRow.digest == study.digest).values(closed=True))
+    core.record("study closed", study=study.digest, why="expired")

@@ -20,6 +20,7 @@ class Turn:
         self._lock = threading.Lock()
         self._current: Gathering | None = None
         self._transport: TlsTransport | None = None
+        self._given_up = ""
         self._idle = threading.Event()
         self._idle.set()
         self._stopping = False
@@ -54,9 +55,11 @@ class Turn:
             self._idle.clear()
 
     def connected(self, transport: TlsTransport) -> None:
-        """All links of the current run stand."""
+        """All links of the current run stand; they are cut again if it was given up while they gathered."""
         with self._lock:
-            self._transport = transport
+            self._transport, reason = transport, self._given_up
+        if reason:
+            transport.abort(reason, self._node, kind=AbortKind.STOPPED)
 
     def release(self, gathering: Gathering) -> None:
         """Close what has gathered, and end the turn if it is this one's."""
@@ -64,14 +67,16 @@ class Turn:
         with self._lock:
             if self._current is gathering:
                 self._current = self._transport = None
+                self._given_up = ""
                 self._idle.set()
 
     def give_up(self, reason: str, study: str | None = None) -> None:
         """Abort the current run, if there is one (of this study)."""
         with self._lock:
             current, transport = self._current, self._transport
-        if current is None or (study is not None and current.terms.study != study):
-            return
+            if current is None or (study is not None and current.terms.study != study):
+                return
+            self._given_up = reason
         if transport is not None:
             transport.abort(reason, self._node, kind=AbortKind.STOPPED)
         else:

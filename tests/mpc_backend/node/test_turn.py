@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from unittest.mock import MagicMock
 
 import pytest
 
+from mpc_backend.errors import AbortKind
 from mpc_backend.node.agreement import NotNow
 from mpc_backend.node.rendezvous import Gathering, RunTerms
 from mpc_backend.node.turn import Progress, Turn
+from mpc_backend.transport.tls import TlsTransport
 
 
 def gathering(run: str = "1", study: str = "a") -> Gathering:
@@ -60,6 +63,24 @@ def test_a_run_that_outlasts_a_stop_is_given_up(monkeypatch: pytest.MonkeyPatch)
     turn.reserve(one)
     turn.await_end(0.01)
     assert one.closed
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_run_given_up_while_its_links_are_taken_is_aborted(closed: bool) -> None:
+    turn, one = Turn("node-a"), gathering(study="a")
+    turn.reserve(one)
+    one.incoming, one.outgoing = {}, {}
+    if closed:
+        turn.give_up("a site withdrew", study="a" * 64)
+    links = MagicMock(spec=TlsTransport)
+    turn.connected(links)
+    if closed:
+        links.abort.assert_called_once_with("a site withdrew", "node-a", kind=AbortKind.STOPPED)
+        turn.release(one)
+        turn.reserve(two := gathering("2"))
+        turn.connected(links)
+        assert turn.current is two
+    assert links.abort.call_count == closed
 
 
 def test_progress_is_newer_than_waiting_and_is_forgotten_at_the_end() -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from governance.approval import InvestigatorSubmission, SiteDecision
-from governance.canonical import canonical_json
+from governance.canonical import canonical_json, parse_json
 from governance.envelope import Envelope, sign_document
 from governance.federation import InvestigatorEntry
 from governance.keys import SigningKey
 from governance.study import StudyProtocol
-from mpc_backend.node.database import utc_now
+from mpc_backend.node.database import EnvelopeRow, utc_now
 from mpc_backend.node.studies import close_expired
 
 from .calling import Node, refused
@@ -38,7 +41,7 @@ def posted(one: StudyProtocol, envelope: Envelope) -> bytes:
     )
 
 
-def submit(node: Node, one: StudyProtocol, envelope: Envelope | None = None) -> object:
+def submit(node: Node, one: StudyProtocol, envelope: Envelope | None = None) -> Any:
     return node.client.post("/v1/submissions", posted(one, envelope or submission(one)))
 
 
@@ -152,11 +155,59 @@ def test_short_validity_makes_no_room_and_what_is_over_is_not_taken_in(
         monkeypatch.setenv("TESSERA_NODE_UNDECIDED_PER_INVESTIGATOR", str(MOST))
 
 
+def test_studies_posted_long_before_they_are_signed_make_no_room(
+    strict: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = now() - timedelta(days=1)
+
+    def posted_until(hours: int) -> StudyProtocol:
+        validity = {
+            "not_before": begun.isoformat(),
+            "not_after": (now() + timedelta(hours=hours)).isoformat(),
+        }
+        one = study(strict.party, validity=validity)
+        strict.post_study(one)
+        return one
+
+    over = [posted_until(25) for _ in range(MOST + 1)]
+    ending = [posted_until(27) for _ in range(MOST)]
+    after = utc_now() + timedelta(hours=26)
+    monkeypatch.setattr("mpc_backend.node.studies.utc_now", lambda: after)
+    close_expired(strict.core)
+    for one in over:
+        refused(strict.say(one, submission(one)), "expired", "was valid until")
+    for one in ending:
+        assert strict.say(one, submission(one)).status_code == 201
+    with strict.core.database.write() as session:
+        session.execute(update(EnvelopeRow).values(received_at=after))
+    soon = after + timedelta(hours=2)
+    monkeypatch.setattr("mpc_backend.node.studies.utc_now", lambda: soon)
+    close_expired(strict.core)
+    refused(submit(strict, study(strict.party)), "too-many", "2 studies of this investigator")
+    late = after + timedelta(hours=25)
+    monkeypatch.setattr("mpc_backend.node.studies.utc_now", lambda: late)
+    assert submit(strict, study(strict.party)).status_code == 201
+
+
+def test_documents_are_not_parsed_on_the_thread_that_serves_everybody(
+    strict: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(body: bytes) -> object:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        return parse_json(body)
+
+    monkeypatch.setattr("mpc_backend.node.api.parse_json", parse)
+    one = study(strict.party)
+    assert submit(strict, one).status_code == 201
+    assert strict.say(one, approval(strict.party, one, "north")).status_code == 201
+
+
 def test_of_many_at_the_same_time_no_more_than_allowed_pass(strict: Node) -> None:
     ours = [study(strict.party) for _ in range(6)]
     bodies = [posted(one, submission(one)) for one in ours]
     answers = in_parallel([lambda body=body: strict.client.post("/v1/submissions", body) for body in bodies])
-    assert sorted(answer.status_code for answer in answers) == [201] * MOST + [429] * (6 - MOST)  # type: ignore[attr-defined]
+    assert sorted(answer.status_code for answer in answers) == [201] * MOST + [429] * (6 - MOST)
     assert len(held(strict)) == MOST
 
 
@@ -168,7 +219,7 @@ def test_what_is_dated_ahead_of_the_clock_is_refused_with_both_times(strict: Nod
     )
     answer = submit(strict, one, early)
     if minutes == 4:
-        assert answer.status_code == 201  # type: ignore[attr-defined]
+        assert answer.status_code == 201
     else:
         dated = f"the submission is dated {ahead:%Y-%m-%dT%H:%M:%SZ}, more than 5 minutes ahead of {now():%Y-%m-%dT%H}"
         refused(answer, "malformed", dated, "which is what the clock here says; set the clock")
