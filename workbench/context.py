@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,8 @@ def open_workbench(settings: WorkbenchSettings) -> Workbench:
     engine = open_store(settings.database)
     federation = pinned_federation(settings)
     network = Network(federation, _asker)
-    return Workbench(settings, engine, accounts_of(engine, settings), Drafts(engine), Jobs(engine), network)
+    jobs = Jobs(engine, keep=timedelta(hours=settings.session_hours))
+    return Workbench(settings, engine, accounts_of(engine, settings), Drafts(engine), jobs, network)
 
 
 def _asker(federation: Federation) -> Look:

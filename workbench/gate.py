@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from html import escape
 from http.cookies import CookieError, SimpleCookie
 from importlib.resources import files
@@ -70,14 +71,25 @@ class Gate:
         title: name of the organisation on the sign-in page.
         kind: ``research`` or ``hospital``, shown on the sign-in page.
         secure: whether browsers come over HTTPS (cookies ``Secure``, HSTS sent).
+        forget: drops what is kept in memory for an account; called when it signs out.
     """
 
-    def __init__(self, app: ASGIApp, *, accounts: Accounts, title: str, kind: str, secure: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        accounts: Accounts,
+        title: str,
+        kind: str,
+        secure: bool,
+        forget: Callable[[str], None],
+    ) -> None:
         self._app = app
         self._accounts = accounts
         self._title = title
         self._kind = kind
         self._secure = secure
+        self._forget = forget
         self._policy = content_security_policy()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,6 +147,7 @@ class Gate:
     async def _sign_out(self, person: SignIn | None) -> Response:
         if person is not None:
             await run_in_threadpool(self._accounts.sign_out, person.id)
+            self._forget(person.account)
         response = RedirectResponse(f"{SIGN_IN_PATH}?reason=out", status_code=303)
         response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=self._secure)
         return response

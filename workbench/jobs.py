@@ -3,7 +3,8 @@
 The run itself happens at the nodes. Here a few worker threads look at it from time to time, write its
 progress to the database and fetch the answer, so that a page only ever reads one row: it never blocks, and a
 reload loses nothing. No worker waits: a run that waits at the nodes keeps none from others. A physician's
-patient is known to the worker's memory alone, and so is the answer: both are gone when the workbench stops.
+patient is known to the worker's memory alone, and so is the answer: both are gone when the workbench stops,
+and the answer when its physician signs out or its time is over.
 """
 
 from __future__ import annotations
@@ -17,17 +18,24 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+import structlog
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from workbench.errors import JobError, exit_status, message_of
 from workbench.store import JobRow, now
 
+LOG = structlog.get_logger("tessera.workbench")
+
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 UNFINISHED = (WAITING, RUNNING)
 WORKERS = 8
+WRITE_AGAIN_SECONDS = 15.0
 RESTARTED = "The workbench was restarted before the run was sent; ask again."
-FORGOTTEN = "The answer was kept in memory only and the workbench was restarted since; ask again."
+FORGOTTEN = (
+    "The answer was kept in memory only and is gone: you signed out, its time was over, or the workbench was "
+    "restarted. Ask again."
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class Later:
 
 @dataclass(frozen=True)
 class Request:
-    """A run somebody asks for. ``in_memory``: the answer is about a patient and never reaches the disk."""
+    """A run somebody asks for. ``holder``: whose patient the answer is about; it never reaches the disk then."""
 
     account: str
     role: str
@@ -75,9 +83,9 @@ class Request:
     public: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def in_memory(self) -> bool:
-        """Whether the answer stays in memory."""
-        return self.role == "physician"
+    def holder(self) -> str | None:
+        """The account for which the answer stays in memory, if it does."""
+        return self.account if self.role == "physician" else None
 
 
 class Jobs:
@@ -86,7 +94,7 @@ class Jobs:
     Args:
         engine: the workbench's database.
         clock: the present.
-        keep: an answer in memory is dropped after this long.
+        keep: an answer in memory is dropped this long after it came.
     """
 
     def __init__(
@@ -100,7 +108,7 @@ class Jobs:
         self._ringing = threading.Thread(target=self._alarm.run_forever, name="tessera-alarm", daemon=True)
         self._ringing.start()
         self._closed = False
-        self._answers: dict[str, tuple[datetime, Outcome]] = {}
+        self._answers: dict[str, _Kept] = {}
         self._lock = threading.Lock()
 
     def start(self, request: Request, work: Work) -> str:
@@ -122,12 +130,12 @@ class Jobs:
         )
         with Session(self._engine) as session, session.begin():
             session.add(row)
-        self._go_on(identifier, request.in_memory, work)
+        self._go_on(identifier, request.holder, work)
         return identifier
 
     def resume(self, identifier: str, work: Work) -> None:
         """Wait again for a run that was under way when the workbench stopped."""
-        self._go_on(identifier, False, work)
+        self._go_on(identifier, None, work)
 
     def get(self, identifier: str, account: str) -> JobRow:
         """One's own job.
@@ -159,6 +167,11 @@ class Jobs:
                 self._set(row.id, state=FAILED, error=RESTARTED)
         return resumable
 
+    def forget(self, account: str) -> None:
+        """Drop the answers in memory that are one account's."""
+        with self._lock:
+            self._answers = {key: kept for key, kept in self._answers.items() if kept.holder != account}
+
     def close(self) -> None:
         """Stop accepting jobs; what is under way at the nodes goes on there."""
         with self._lock:
@@ -168,17 +181,28 @@ class Jobs:
         self._ringing.join()
         self._alarm.close()
 
-    def _go_on(self, identifier: str, in_memory: bool, work: Work, seconds: float = 0.0) -> None:
+    def _go_on(self, identifier: str, holder: str | None, work: Work, seconds: float = 0.0) -> None:
         def begin() -> None:
             with self._lock:
                 if not self._closed:
-                    self._pool.submit(self._work, identifier, in_memory, work)
+                    self._pool.submit(self._work, identifier, holder, work)
 
+        self._ring(seconds, begin)
+
+    def _ring(self, seconds: float, call: Callable[[], None]) -> None:
         with self._lock:
             if not self._closed:
-                self._alarm.call_soon_threadsafe(self._alarm.call_later, seconds, begin)
+                self._alarm.call_soon_threadsafe(self._alarm.call_later, seconds, call)
 
-    def _work(self, identifier: str, in_memory: bool, work: Work) -> None:
+    def _work(self, identifier: str, holder: str | None, work: Work) -> None:
+        try:
+            self._step(identifier, holder, work)
+        except Exception as error:
+            # The job's end could not be written; until it can, its page would show that it goes on.
+            LOG.error("a run's end could not be written", job=identifier, error=type(error).__name__)
+            self._go_on(identifier, holder, _failing(error), WRITE_AGAIN_SECONDS)
+
+    def _step(self, identifier: str, holder: str | None, work: Work) -> None:
         def report(
             stage: str,
             fraction: float,
@@ -197,9 +221,9 @@ class Jobs:
             self._set(identifier, state=FAILED, error=self._words(error))
             return
         if isinstance(outcome, Later):
-            self._go_on(identifier, in_memory, outcome.step, outcome.seconds)
-        elif in_memory:
-            self._remember(identifier, outcome)
+            self._go_on(identifier, holder, outcome.step, outcome.seconds)
+        elif holder is not None:
+            self._remember(identifier, holder, outcome)
             self._set(identifier, state=DONE, stage="", fraction=1.0)
         else:
             self._set(
@@ -219,21 +243,39 @@ class Jobs:
                 update(JobRow).where(JobRow.id == identifier).values(updated_at=self._clock(), **values)
             )
 
-    def _remember(self, identifier: str, outcome: Outcome) -> None:
-        moment = self._clock()
+    def _remember(self, identifier: str, holder: str, outcome: Outcome) -> None:
         with self._lock:
-            self._answers = {
-                key: (at, kept) for key, (at, kept) in self._answers.items() if moment - at < self._keep
-            }
-            self._answers[identifier] = (moment, outcome)
+            self._answers[identifier] = _Kept(holder, self._clock() + self._keep, outcome)
+        self._ring(self._keep.total_seconds(), lambda: self._drop(identifier))
+
+    def _drop(self, identifier: str) -> None:
+        with self._lock:
+            self._answers.pop(identifier, None)
 
     def _with_answer(self, row: JobRow) -> JobRow:
         if row.role != "physician" or row.state != DONE:
             return row
         with self._lock:
-            at, outcome = self._answers.get(row.id, (None, None))
-        if at is None or outcome is None or self._clock() - at >= self._keep:
+            kept = self._answers.get(row.id)
+        # The alarm stands still while the machine is suspended, so the time is looked at here too.
+        if kept is None or self._clock() >= kept.until:
             row.state, row.error = FAILED, FORGOTTEN
         else:
-            row.result, row.receipt = outcome.result, outcome.receipt
+            row.result, row.receipt = kept.outcome.result, kept.outcome.receipt
         return row
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An answer in memory."""
+
+    holder: str
+    until: datetime
+    outcome: Outcome
+
+
+def _failing(error: Exception) -> Work:
+    def step(_: Reporter) -> Outcome:
+        raise error
+
+    return step

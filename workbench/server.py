@@ -58,6 +58,7 @@ def application(bench: Workbench) -> st.App:
         title=settings.title,
         kind=settings.kind,
         secure=settings.secure_cookies,
+        forget=bench.jobs.forget,
     )
     return st.App(SCRIPT, middleware=[gate])
 

@@ -45,9 +45,22 @@ def accounts(tmp_path: Path) -> Accounts:
 
 
 @pytest.fixture
-def client(accounts: Accounts) -> Iterator[TestClient]:
+def forgotten() -> list[str]:
+    """The accounts of which the gate had dropped what memory held."""
+    return []
+
+
+@pytest.fixture
+def client(accounts: Accounts, forgotten: list[str]) -> Iterator[TestClient]:
     routes = [Route("/", _told), Route("/_stcore/health", _told), WebSocketRoute("/_stcore/stream", _socket)]
-    gate = Middleware(Gate, accounts=accounts, title="North <Hospital>", kind="research", secure=True)
+    gate = Middleware(
+        Gate,
+        accounts=accounts,
+        title="North <Hospital>",
+        kind="research",
+        secure=True,
+        forget=forgotten.append,
+    )
     app = Starlette(routes=routes, middleware=[gate])
     with TestClient(app, base_url="https://workbench.test", follow_redirects=False) as made:
         yield made
@@ -69,7 +82,7 @@ def test_nothing_is_served_before_a_sign_in(client: TestClient) -> None:
 
 
 def test_a_sign_in_reaches_the_pages_and_a_forged_header_does_not(
-    client: TestClient, accounts: Accounts
+    client: TestClient, accounts: Accounts, forgotten: list[str]
 ) -> None:
     answer = sign_in(client)
     assert (answer.status_code, answer.headers["location"]) == (303, "/count")
@@ -81,8 +94,10 @@ def test_a_sign_in_reaches_the_pages_and_a_forged_header_does_not(
     forged = {SIGN_IN_HEADER: "forged", "cookie": f"{COOKIE}={client.cookies[COOKIE]}"}
     with client.websocket_connect("/_stcore/stream", headers=forged) as socket:
         assert socket.receive_json() == {"told": [person.id]}
+    assert forgotten == []
     client.get("/sign-out")
     assert accounts.current(person.id) is None
+    assert forgotten == ["researcher"]
     assert client.get("/_stcore/health", headers={SIGN_IN_HEADER: person.id}).json() == {"told": []}
 
 

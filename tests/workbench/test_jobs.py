@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
 from mpc_backend.errors import ProtocolAbort
+from tests.workbench.conftest import Consortium
+from workbench import context
 from workbench.errors import JobError
 from workbench.jobs import DONE, FAILED, FORGOTTEN, RESTARTED, Jobs, Outcome, Reporter, Request
+from workbench.settings import WorkbenchSettings
 from workbench.store import AccountRow, JobRow, now, open_store
 
 SECRET = "a fact of one patient"
@@ -42,13 +50,17 @@ def request(role: str = "researcher") -> Request:
     return Request("ada", role, "f" * 64, "attrition", "cohort_count", {"cohort": "text"})
 
 
-def finished(jobs: Jobs, identifier: str) -> JobRow:
-    for _ in range(200):
-        job = jobs.get(identifier, "ada")
-        if job.state in (DONE, FAILED):
-            return job
+def until(holds: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if holds():
+            return
         time.sleep(0.01)
-    raise AssertionError("the job did not end")
+    raise AssertionError("it did not come to hold")
+
+
+def finished(jobs: Jobs, identifier: str) -> JobRow:
+    until(lambda: jobs.get(identifier, "ada").state in (DONE, FAILED))
+    return jobs.get(identifier, "ada")
 
 
 def test_progress_is_written_while_the_work_goes_on(jobs: Jobs) -> None:
@@ -108,11 +120,60 @@ def test_a_patients_answer_stays_in_memory_and_goes(jobs: Jobs, engine: Engine, 
     restarted.close()
 
 
-def test_a_patients_answer_is_dropped_after_its_time(engine: Engine) -> None:
-    brief = Jobs(engine, keep=timedelta(seconds=-1))
-    identifier = brief.start(request("physician"), lambda _: Outcome({"note": SECRET}))
-    assert finished(brief, identifier).result is None
+def test_a_patients_answer_leaves_memory_after_its_time(engine: Engine) -> None:
+    brief = Jobs(engine, keep=timedelta(seconds=0.2))
+    outcome = Outcome({"note": SECRET})
+    held = weakref.ref(outcome)
+    given = [outcome]
+    del outcome
+    identifier = brief.start(request("physician"), lambda _: given.pop())
+    assert finished(brief, identifier).result == {"note": SECRET}
+    until(lambda: held() is None)
+    assert brief.get(identifier, "ada").error == FORGOTTEN
     brief.close()
+
+
+def test_a_sign_out_drops_the_answers_of_one_account(jobs: Jobs) -> None:
+    ours, others = (
+        jobs.start(replace(request("physician"), account=name), lambda _: Outcome({"note": SECRET}))
+        for name in ("ada", "ben")
+    )
+    until(lambda: jobs.get(ours, "ada").state == jobs.get(others, "ben").state == DONE)
+    jobs.forget("ada")
+    assert jobs.get(ours, "ada").error == FORGOTTEN
+    assert jobs.get(others, "ben").result == {"note": SECRET}
+
+
+def test_a_workbench_keeps_answers_for_as_long_as_a_sign_in(
+    consortium: Consortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federation = consortium.folder / "federation.json"
+    settings = WorkbenchSettings(state_dir=tmp_path / "state", federation=federation, session_hours=0.5)
+    kept: list[timedelta] = []
+    monkeypatch.setattr(context, "Jobs", lambda _engine, *, keep: kept.append(keep))
+    bench = context.open_workbench(settings)
+    bench.network.close()
+    bench.engine.dispose()
+    assert kept == [timedelta(minutes=30)]
+
+
+def test_a_job_whose_end_could_not_be_written_does_not_seem_to_go_on(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, lost = jobs._set, ["the end", "the failure"]
+
+    def flaky(identifier: str, **values: object) -> None:
+        if lost and lost.pop():
+            raise OperationalError("UPDATE", {"result": SECRET}, sqlite3.OperationalError("disk full"))
+        write(identifier, **values)
+
+    monkeypatch.setattr(jobs, "_set", flaky)
+    monkeypatch.setattr("workbench.jobs.WRITE_AGAIN_SECONDS", 0.01)
+    with capture_logs() as logged:
+        job = finished(jobs, jobs.start(request(), lambda _: Outcome({"count": 5})))
+    assert (job.state, job.result, "reference" in job.error) == (FAILED, None, True)
+    assert [entry["error"] for entry in logged] == ["OperationalError"] * 2
+    assert SECRET not in f"{logged} {job.error}"
 
 
 def test_after_a_restart_sent_runs_are_taken_up_and_others_fail(engine: Engine) -> None:

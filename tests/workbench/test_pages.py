@@ -295,6 +295,7 @@ def test_a_physician_reads_the_warning_before_and_after(
     assert "No clear difference among regimen 014 and regimen 052" in said
     assert "97 treatments show no number" in said
     assert "same stage, up to 4 markers differ" in said
+    assert "gone 8 hours after it came, or earlier if you sign out" in said
     kept = view(bench, "physician", "evidence")
     assert "answer is still in this server's memory" in words(kept)
     assert [badge.value for badge in kept.markdown if "done" in str(badge.value)]

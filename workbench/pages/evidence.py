@@ -78,4 +78,5 @@ def _draw(bench: Workbench, job: JobRow) -> None:
         st.markdown("\n".join(f"* {literal(said)}" for said in ranking.caveats(result)))
     with provenance:
         show_receipt(bench, job)
-    footnote(result.release, ["This answer is kept in memory only and is gone when your sign-in ends."])
+    kept = f"{bench.settings.session_hours:g} hours after it came, or earlier if you sign out"
+    footnote(result.release, [f"This answer is kept in memory only and is gone {kept}."])
