@@ -52,10 +52,13 @@ class Network:
         self._seen.clear()
         self._again.set()
 
-    def wait(self, seconds: float) -> None:
-        """Give the look under way a moment to end; for the first drawing of a page, and after `refresh_soon`."""
+    def wait(self, seconds: float) -> bool:
+        """Give the look under way a moment to end; for the first drawing of a page, and after `refresh_soon`.
+
+        Returns whether it did.
+        """
         self._start()
-        self._seen.wait(seconds)
+        return self._seen.wait(seconds)
 
     def close(self) -> None:
         """End the thread after its present round."""

@@ -25,7 +25,7 @@ from workbench.parts.cohort_text import read_cohort, starting_text
 from workbench.parts.study_list import approval_table, approvals, network_state
 from workbench.store import AccountRow, now, open_store
 from workbench.study_check import check, complete_study, template
-from workbench.study_words import explain_study
+from workbench.study_words import analysis_words, explain_study
 
 
 def test_every_example_is_completed_checked_and_explained(consortium: Consortium) -> None:
@@ -56,6 +56,20 @@ def test_the_words_of_the_ranking_name_what_leaves_and_spare_the_reader_sixty_ma
     assert words.count("marker") < 12
     assert "one row per patient, without name, number or date" in words
     assert "100 treatments" in words
+    assert "; adjusted for index year (cut at 2018) and cd4 (cut at 200)." in words
+
+
+def test_the_words_of_a_survival_analysis_name_what_it_adjusts_for(consortium: Consortium) -> None:
+    study = consortium.study("survival")
+    (entry,) = study.analyses
+    strata = "kidney disease (0, 1), hba1c (cut at 8.5) and index year (cut at 2018)"
+    assert f"log-rank test; adjusted for {strata}." in analysis_words(study, entry)
+    for change, said in (
+        ({"adjust": False}, f"; curves not adjusted, tests also stratified by {strata}."),
+        ({"strata": []}, "; not adjusted for anything."),
+    ):
+        other = entry.model_copy(update={"parameters": {**entry.parameters, **change}})
+        assert said in analysis_words(study, other)
 
 
 def test_a_physicians_keys_must_come_from_the_hospital(consortium: Consortium) -> None:
