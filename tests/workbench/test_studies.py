@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session
 
 from governance.errors import DocumentError
+from governance.federation import Federation
 from governance.study import StudyProtocol
 from mpc_backend.client.answers import RunLine
 from tests.workbench.answering import run_line
@@ -18,9 +21,11 @@ from tests.workbench.samples import in_own_words
 from workbench import client
 from workbench.asking import spent_of
 from workbench.client import Client
+from workbench.consortium import Snapshot
 from workbench.drafts import LONGEST_DRAFT, Drafts
 from workbench.errors import ClientError, DraftError
 from workbench.examples import examples
+from workbench.network import Network
 from workbench.parts.cohort_text import read_cohort, starting_text
 from workbench.parts.study_list import approval_table, approvals, network_state
 from workbench.store import AccountRow, now, open_store
@@ -193,6 +198,28 @@ def test_the_network_says_loading_partial_and_stale(consortium: Consortium) -> N
     stale = network_state(old, now())
     assert stale is not None
     assert "minutes ago" in stale.text
+
+
+def test_who_asks_for_another_look_waits_for_one_that_begins_then(consortium: Consortium) -> None:
+    begun, may_end = threading.Semaphore(0), threading.Semaphore(0)
+
+    def look(federation: Federation, moment: datetime) -> Snapshot:
+        begun.release()
+        assert may_end.acquire(timeout=20)
+        return Snapshot(federation, moment, ())
+
+    network = Network(consortium.federation, lambda _: look)
+    assert network.snapshot is None
+    assert begun.acquire(timeout=20)
+    network.refresh_soon()
+    may_end.release()
+    assert begun.acquire(timeout=20), "the first look has ended and the next begun"
+    assert network.snapshot is not None
+    assert not network.wait(0.05), "the first look began before the other was asked for"
+    may_end.release()
+    assert network.wait(20)
+    network.close()
+    may_end.release()
 
 
 # ---- cohorts on the count page
