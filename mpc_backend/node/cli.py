@@ -8,20 +8,28 @@ from typing import Annotated
 
 import typer
 
+from governance.hardening import harden
 from governance.protocols import NODES_OF
 from mpc_backend.node.serve import serve_node
 from mpc_backend.node.settings import NodeDirectory
 from mpc_backend.node.setup import init_node
 from mpc_backend.node.status import node_status
 
+FAILED = 3
 LAST_INDEX = max(NODES_OF.values()) - 1
 node_app = typer.Typer(
     name="node",
-    help="Set up and run a computing node.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+@node_app.callback()
+def node() -> None:
+    """Set up and run a computing node."""
+    harden()
+
 
 Directory = Annotated[Path, typer.Argument(help="The node's directory.")]
 
@@ -74,10 +82,14 @@ def status(
     directory: Directory,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask the running node, and through the federation file every other one, how it is."""
+    """Ask the running node, and through the federation file every other one, how it is. Exit status 3 if any does
+    not answer or is faulty.
+    """
     lines = node_status(NodeDirectory(directory))
     if as_json:
         typer.echo(json.dumps(lines, indent=2))
-        return
-    for line in lines:
-        typer.echo(f"{line['node']:<12} {line['state']:<12} {line['detail']}")
+    else:
+        for line in lines:
+            typer.echo(f"{line['node']:<12} {line['state']:<12} {line['detail']}")
+    if any(line["state"] in {"unreachable", "faulty"} for line in lines):
+        raise typer.Exit(FAILED)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from governance.federation import Federation, NodeEntry
+from mpc_backend.client.answers import StatusAnswer
+from mpc_backend.client.errors import NodeUnreachable
+from mpc_backend.client.nodes import NodeSet
 from mpc_backend.errors import ShareFormatError
 from mpc_backend.node.cli import node_app
 from mpc_backend.node.errors import NodeSetupError, VaultError
@@ -65,6 +70,61 @@ def test_init_prints_the_entry_and_guards_the_keys(tmp_path: Path) -> None:
     assert NodeEntry.model_validate_json((tmp_path / "n" / "entry.json").read_text()) == entry
     for name in ("identity.pem", "sealing.pem", "tls.key", "kek"):
         assert stat.S_IMODE((tmp_path / "n" / "keys" / name).stat().st_mode) == 0o600
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_what_the_commands_of_a_node_write_is_for_its_owner_alone(tmp_path: Path) -> None:
+    arguments = ["init", str(tmp_path / "n"), "--index", "2", "--id", "node-c", "--organisation", "Registry"]
+    CliRunner().invoke(node_app, [*arguments, "--control", "127.0.0.1:8443", "--data", "127.0.0.1:9443"])
+    files = [path for path in (tmp_path / "n").rglob("*") if path.is_file()]
+    assert {"node.toml", "entry.json"} < {path.name for path in files}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_the_status_of_every_node_is_printed_and_is_a_failure_if_one_is_silent_or_faulty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    party = make_party(tmp_path)
+    pin_federation(party.directory(0), _saved(party, tmp_path), None)
+    one = StatusAnswer(running=None, runs={}, log_size=3, software="5" * 64)
+    answers = dict.fromkeys(party.names, one)
+    arguments = ["status", str(party.directory(0).path), *(["--json"] if as_json else [])]
+
+    def each(_self: NodeSet, _ask: object) -> tuple[dict[str, StatusAnswer], dict[str, NodeUnreachable]]:
+        silent = {
+            name: NodeUnreachable(name, "address", "refused") for name in party.names if name not in answers
+        }
+        return answers, silent
+
+    monkeypatch.setattr(NodeSet, "each_that_answers", each)
+    for expected, states in (
+        (0, ["idle"] * 4),
+        (3, ["idle", "faulty", "idle", "idle"]),
+        (3, ["unreachable"] * 4),
+    ):
+        result = CliRunner().invoke(node_app, arguments)
+        if as_json:
+            assert [line["state"] for line in json.loads(result.output)] == states
+        else:
+            assert [line.split()[1] for line in result.output.splitlines()] == states
+        assert result.exit_code == expected, result.output
+        if expected:
+            answers.clear()
+        else:
+            answers["node-b"] = one.model_copy(update={"fault": "starts no more runs"})
+
+
+def _saved(party: Party, folder: Path) -> Path:
+    party.federation.save(folder / "federation.json")
+    return folder / "federation.json"
 
 
 def test_init_never_overwrites_and_leaves_nothing_behind(tmp_path: Path) -> None:
