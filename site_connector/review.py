@@ -11,10 +11,11 @@ from governance.errors import GovernanceError
 from governance.federation import Federation
 from governance.protocols import trust_words
 from governance.run_request import Spent, runs_left
-from governance.study import Purpose, StudyProtocol
+from governance.study import Purpose, StudyAnalysis, StudyProtocol
 from site_connector.directory import SiteSettings
 from site_connector.leaving import release_fault
 from site_connector.models import CohortPreview, InboxItem, SiteStanding, TableOut, Upload
+from site_connector.parameter_words import parameter_words
 from site_connector.words import day, variable_words
 
 PURPOSES = {
@@ -45,16 +46,17 @@ class CohortOnPage(Part):
 
 
 class AnalysisOnPage(Part):
-    """One analysis and its parameters, as signed."""
+    """One analysis and its parameters, as signed. ``in_full``: the lists that ``parameters`` shortens."""
 
     id: str
     kind: str
     cohort: str | None
     parameters: dict[str, str]
+    in_full: dict[str, str]
 
     @property
     def words(self) -> str:
-        """Kind, cohort and every parameter, in one line."""
+        """Kind, cohort and every parameter, in one line; long lists by their ends."""
         on = f" of cohort {self.cohort}" if self.cohort else ""
         settings = "; ".join(f"{key} = {value}" for key, value in self.parameters.items())
         return f"{self.kind.replace('_', ' ')}{on}{f' ({settings})' if settings else ''}"
@@ -138,15 +140,7 @@ def review_page(
         cohorts=_cohorts(item),
         concept_sets=study.feasibility.concept_sets if study.feasibility else None,
         variables={name: variable_words(variable) for name, variable in study.variables.items()},
-        analyses=tuple(
-            AnalysisOnPage(
-                id=one.id,
-                kind=one.kind,
-                cohort=one.cohort,
-                parameters={key: _plain(value) for key, value in one.parameters.items()},
-            )
-            for one in study.analyses
-        ),
+        analyses=tuple(_analysis(one) for one in study.analyses),
         tables=dry.tables if dry else (),
         dry_run_at=dry.made_at if dry else None,
         problems=dry.problems if dry else (),
@@ -160,6 +154,13 @@ def review_page(
         collusion=trust_words(federation.protocol, [node.organisation for node in federation.nodes]),
         uploads=item.uploads,
         note=item.note,
+    )
+
+
+def _analysis(entry: StudyAnalysis) -> AnalysisOnPage:
+    parameters, in_full = parameter_words(entry.parameters)
+    return AnalysisOnPage(
+        id=entry.id, kind=entry.kind, cohort=entry.cohort, parameters=parameters, in_full=in_full
     )
 
 
@@ -266,11 +267,3 @@ def _runs(study: StudyProtocol, spent: Spent) -> str:
     limit = f", at most {each} for each recipient" if each else ""
     counted = " counted by this hospital" if study.feasibility else ""
     return f"{study.budget.runs} runs in all{limit}; {runs_left(study, spent)} left{counted}"
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(_plain(one) for one in value)
-    if isinstance(value, dict):
-        return "; ".join(f"{key}: {_plain(one)}" for key, one in value.items())
-    return str(value)

@@ -73,7 +73,11 @@ def _what(page: ReviewPage) -> Iterator[str]:
         yield from ("", "### Taken from each person's record", "")
         yield from _bullets(*(f"{name}: {literal(words)}" for name, words in page.variables.items()))
     yield from ("", "### Analyses", "")
-    yield from _bullets(*(f"{one.id}: {literal(one.words)}" for one in page.analyses))
+    for one in page.analyses:
+        yield f"- {one.id}: {literal(one.words)}"
+        yield from (
+            f"  - {literal(where)}, in full: {literal(every)}" for where, every in one.in_full.items()
+        )
 
 
 def _leaving(page: ReviewPage) -> Iterator[str]:

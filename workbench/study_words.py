@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from cohort_lang import CohortError, explain, parse
 from governance.federation import Federation
 from governance.protocols import trust_words
 from governance.study import Recipient, StudyAnalysis, StudyProtocol
+from mpc_backend.analyses.grid import Stratum
 from mpc_backend.analyses.registry import parse_parameters
 from mpc_backend.planned import planned_tables
 from mpc_backend.tables import TableSpec
@@ -112,7 +114,8 @@ def analysis_words(study: StudyProtocol, entry: StudyAnalysis) -> str:
             said = parse_parameters(entry.kind, entry.parameters)
             return (
                 f"**{entry.id}**: time to {said.outcome.replace('_', ' ')}{on} for {literal(_listed(said.arms))}, "
-                f"over {said.horizon} {said.unit}s: Kaplan-Meier curves, at-risk table, log-rank test."
+                f"over {said.horizon} {said.unit}s: Kaplan-Meier curves, at-risk table, log-rank test"
+                f"{_adjusted(said.strata, said.adjust)}."
             )
         case "treatment_ranking":
             said = parse_parameters(entry.kind, entry.parameters)
@@ -120,9 +123,23 @@ def analysis_words(study: StudyProtocol, entry: StudyAnalysis) -> str:
                 f"**{entry.id}**: for one patient whose facts stay secret, the mean time without "
                 f"{said.outcome.replace('_', ' ')} over {said.tau} {said.unit}s on {len(said.treatments)} "
                 f"treatments, among similar patients{on}, matched from "
-                f"“{literal(said.tiers[0].name)}” to “{literal(said.tiers[-1].name)}”."
+                f"“{literal(said.tiers[0].name)}” to “{literal(said.tiers[-1].name)}”"
+                f"{_adjusted(said.all_strata, True)}."
             )
     return f"**{entry.id}**: {entry.kind.replace('_', ' ')}{on}."
+
+
+def _adjusted(strata: Sequence[Stratum], adjust: bool) -> str:
+    """For what the numbers are adjusted, or by what the tests alone are stratified."""
+    if not strata:
+        return "; not adjusted for anything"
+    by = literal(_listed(tuple(_stratum(one) for one in strata)))
+    return f"; adjusted for {by}" if adjust else f"; curves not adjusted, tests also stratified by {by}"
+
+
+def _stratum(one: Stratum) -> str:
+    parts = one.levels if one.cuts is None else [f"{cut:g}" for cut in one.cuts]
+    return f"{_readable(one.variable)} ({'cut at ' if one.cuts else ''}{', '.join(parts or ())})"
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from governance.federation import Federation, InvestigatorEntry
 from governance.run_request import Spent
+from site_connector.parameter_words import parameter_words
 from site_connector.review import ReviewPage, review_page
 from site_connector.review_text import review_markdown
 from tests.site_connector.consortium import CONCEPT_SETS, Consortium
@@ -26,6 +27,24 @@ def page_of(consortium: Consortium, study) -> ReviewPage:
             mailbox.spent(study.digest),
             consortium.now,
         )
+
+
+def test_a_parameter_cannot_be_read_as_another_ones() -> None:
+    strata = [
+        {"levels": ["0", "1"], "variable": "kidney_disease"},
+        {"cuts": [8.5], "variable": "hba1c"},
+        {"levels": ["a", "b); age (cuts 65"], "variable": "stage"},
+    ]
+    codes = [f"code {number}" for number in range(100)]
+    tiers = [{"equal": [{"levels": codes, "variable": "region"}], "name": "strict, narrow", "age": None}]
+    short, in_full = parameter_words({"strata": strata, "tiers": tiers, "adjust": True, "times": []})
+    assert short == {
+        "strata": 'kidney_disease (levels 0, 1), hba1c (cuts 8.5), stage (levels a, "b); age (cuts 65")',
+        "tiers": '"strict, narrow" (equal region (levels 100: code 0 ... code 99); age none)',
+        "adjust": "yes",
+        "times": "none",
+    }
+    assert in_full == {'tiers 1, "strict, narrow", equal 1, region, levels': ", ".join(codes)}
 
 
 def test_the_page_says_what_three_nodes_do_not_protect_from(loaded: Consortium) -> None:

@@ -340,6 +340,10 @@ def test_a_steward_reads_every_analysis_before_signing(
     assert "treatment ranking of cohort" in line
     assert all(f"{name} = " in line for name in ("tau", "treatments", "tiers"))
     assert line.partition(": ")[2] in said
+    assert "treatments = 100: regimen 001 ... regimen 100; " in line
+    (every,) = [line for line in printed.splitlines() if line.startswith("  - treatments, in full: ")]
+    assert "regimen 056, regimen 057, regimen 058" in every
+    assert every.strip(" -") in said
     assert "Replaces `aaaa" in said
     assert "declares its data synthetic" in said
     assert "upload u-1: " in said

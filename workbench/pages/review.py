@@ -87,7 +87,9 @@ def _computed(page: ReviewPage) -> None:
             taken = page.variables.items()
             st.markdown("\n".join(f"* **{literal(name)}**: {literal(words)}" for name, words in taken))
     st.markdown("**Analyses**")
-    st.markdown("\n".join(f"* **{literal(one.id)}**: {literal(one.words)}" for one in page.analyses))
+    for one in page.analyses:
+        every = [f"    * {literal(where)}, in full: {literal(words)}" for where, words in one.in_full.items()]
+        st.markdown("\n".join([f"* **{literal(one.id)}**: {literal(one.words)}", *every]))
 
 
 def _leaving(page: ReviewPage) -> None:
