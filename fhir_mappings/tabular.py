@@ -7,6 +7,7 @@ counted and named by column, never guessed at. Athena's exports (tab separated, 
 
 # ruff: noqa: S608 -- statements are put together from table and column names of this package only
 
+import codecs
 import csv
 import re
 from pathlib import Path
@@ -17,6 +18,14 @@ from fhir_mappings.cdm_tables import TABLES, Field
 from fhir_mappings.errors import SourceEncodingError, SourceFormatError, SourceMissing
 
 _SUFFIXES = (".parquet", ".csv")
+# UTF-32's first, since UTF-16's is the beginning of it.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8",
+}
 _LINE = re.compile(r"Line:?\s*(\d+)")
 
 
@@ -76,6 +85,28 @@ def check_encoding(file: Path, encoding: str = "utf-8") -> None:
             except UnicodeDecodeError as error:
                 where = f"{file.name} line {number}: byte {error.start + 1} of the line"
                 raise SourceEncodingError(f"{where} is not {encoding}; {advice}") from None
+
+
+def check_marks(file: Path, encoding: str) -> None:
+    """Raise SourceEncodingError when the first bytes of ``file`` show another Unicode encoding than ``encoding``.
+
+    Single-byte encodings read any bytes, and would make of such a file column names that nobody wrote.
+    """
+    with file.open("rb") as stream:
+        head = stream.read(4096)
+    for mark, name in _MARKS.items():
+        if head.startswith(mark):
+            found, why = name, f"it begins with the byte order mark of {name.upper()}"
+            break
+    else:
+        if encoding.startswith(("utf-16", "utf-32")) or head.count(0) * 8 < max(len(head), 1):
+            return
+        found = "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
+        why = "it is full of zero bytes, as UTF-16 is"
+    if encoding not in (found, f"{found}-sig"):
+        raise SourceEncodingError(
+            f"{file.name}: declared {encoding}, but {why}; declare {found}, or export it again as UTF-8"
+        )
 
 
 def scan_csv(file: Path, delimiter: str | None = None, quote: str | None = None) -> str:

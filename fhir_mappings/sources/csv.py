@@ -28,7 +28,15 @@ from fhir_mappings.sources.csv_mapping import (
 )
 from fhir_mappings.staging import create_stages
 from fhir_mappings.store import replacing
-from fhir_mappings.tabular import check_encoding, header_names, identifier, scan_csv, sql_text, unreadable
+from fhir_mappings.tabular import (
+    check_encoding,
+    check_marks,
+    header_names,
+    identifier,
+    scan_csv,
+    sql_text,
+    unreadable,
+)
 from fhir_mappings.vocabulary import load_vocabulary
 
 HOMES = {
@@ -82,6 +90,7 @@ def _check_columns(folder: Path, file: File) -> None:
 
 
 def _check_text(path: Path, encoding: str) -> None:
+    check_marks(path, encoding)
     check_encoding(path, encoding)
     if encoding not in ("iso8859-1", "cp1252", "iso8859-15"):
         return

@@ -1,5 +1,6 @@
 """Flat CSV extracts through a mapping file."""
 
+import re
 import shutil
 from datetime import date
 from pathlib import Path
@@ -156,6 +157,32 @@ def test_wrong_encodings_are_refused_with_the_line(site, extract):
     (extract / "diagnoses.csv").write_text(DIAGNOSES, encoding="utf-8")
     with pytest.raises(SourceEncodingError, match="declared iso8859-1, but its bytes are UTF-8"):
         load(site)
+
+
+@pytest.mark.parametrize(
+    ("written", "declared", "says"),
+    [
+        (
+            "utf-16",
+            "cp1252",
+            "begins with the byte order mark of UTF-16; declare utf-16, or export it again as UTF-8",
+        ),
+        ("utf-16", "utf-16-le", "begins with the byte order mark of UTF-16; declare utf-16"),
+        ("utf-16", "utf-8", "begins with the byte order mark of UTF-16; declare utf-16"),
+        ("utf-16-le", "cp1252", "full of zero bytes, as UTF-16 is; declare utf-16-le"),
+        ("utf-16-be", "latin-1", "full of zero bytes, as UTF-16 is; declare utf-16-be"),
+        ("utf-32", "cp1252", "begins with the byte order mark of UTF-32; declare utf-32"),
+        ("utf-8-sig", "cp1250", "begins with the byte order mark of UTF-8; declare utf-8"),
+    ],
+)
+def test_a_file_that_shows_another_encoding_is_refused_with_the_one_to_declare(
+    site, extract, written, declared, says
+):
+    (extract / "diagnoses.csv").write_bytes(DIAGNOSES.encode(written))
+    with pytest.raises(SourceEncodingError, match=rf"^diagnoses.csv: declared \S+, but it (is|).*{says}"):
+        load(site, f1={"encoding": declared})
+    (right,) = re.findall(r"declare (\S+?)(?:,|$)", says)
+    load(site, f1={"encoding": right})
 
 
 def test_wrong_columns_are_refused_with_a_suggestion(site, extract):
