@@ -14,7 +14,7 @@ from mpc_backend.kernels.arrays import RING_TYPES, operand
 def each_kernel() -> Iterator[None]:
     """Call every kernel once for every word type it is used with, a few between two yields.
 
-    Half a minute of processor time where nothing is on disk yet, less than a second where all is.
+    About 40 s of processor time where nothing is on disk yet, less than a second where all is.
     """
     for ring, dtype in RING_TYPES.items():
         _compile_rows(dtype)

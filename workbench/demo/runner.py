@@ -34,8 +34,6 @@ from workbench.demo.extracts_fhir import write_fhir
 from workbench.demo.extracts_omop import write_omop
 from workbench.demo.hospital import Hospital
 from workbench.demo.judge import Check, judge_count
-from workbench.demo.judge_ranking import judge_ranking
-from workbench.demo.judge_survival import judge_survival
 from workbench.demo.layout import HOSPITAL_WITH_WORKBENCH, PHYSICIAN, RESEARCHER, Layout, people, set_up
 from workbench.demo.memory import Peaks
 from workbench.demo.population import HOSPITALS, Population, make_population
@@ -256,6 +254,8 @@ class Demonstration:
         answer, seconds = self._run(RESEARCHER, "survival", "comparison")
         result, pooled = answer.result, comparison(self.population)
         assert isinstance(result, SurvivalResult)
+        from workbench.demo.judge_survival import judge_survival  # noqa: PLC0415  (see `_ranking`)
+
         checks = judge_survival(pooled, result)
         title = "Heart failure or death after a DPP-4 inhibitor or a sulfonylurea, adjusted by strata"
         return _story(title, answers.survival_lines(result, pooled), checks, answer, seconds)
@@ -266,6 +266,8 @@ class Demonstration:
         answer, seconds = self._run(person, "ranking", "ranking", facts=facts)
         result = answer.result
         assert isinstance(result, RankingResult)
+        from workbench.demo.judge_ranking import judge_ranking  # noqa: PLC0415  (a second of SciPy: not before nodes start)
+
         checks = judge_ranking(similar, facts, result)
         title = f"Which of 100 regimens works longest for the patient in {path.name}?"
         return _story(title, answers.ranking_lines(result, similar, facts), checks, answer, seconds)
