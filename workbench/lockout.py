@@ -1,10 +1,14 @@
-"""When sign-ins are refused after failures, such that nobody who knows a name can lock its owner out.
+"""When sign-ins are refused after failures, such that failures elsewhere lock nobody out where they usually sign in.
 
 counted by          most           within      for
 name and source     ``lock_after`` ``lock_for``  somebody who guesses one password
 source              30             ``lock_for``  one machine that tries many names
 name                50             a day         many machines that guess one password; does not hold at the sources
                                                from which that name signed in during the last 90 days
+
+So whoever knows a name can, with 50 failures a day, keep its owner out at every source where the owner has not signed
+in lately, and of a new account everywhere; a new password lifts that. Whoever shares a source with others can lock them
+out there for ``lock_for``.
 
 A source is the browser's IPv4 address, or the /64 network of its IPv6 address, since a machine has a whole one.
 Names that do not exist are counted like others, so that neither the answer nor its timing tells which do.

@@ -50,7 +50,7 @@ class WorkbenchSettings(BaseSettings):
     )
     trusted_proxy: str = Field(
         "",
-        description="address of the proxy whose X-Forwarded-For names the browser; empty: nobody's is believed",
+        description="address of the proxy whose X-Forwarded-For names the browser; needed with behind_tls_proxy",
     )
     session_hours: Annotated[float, Field(gt=0, le=24)] = Field(
         8.0, description="a sign-in ends after so long"
@@ -68,12 +68,18 @@ class WorkbenchSettings(BaseSettings):
             raise ValueError("a research workbench must not see a site directory; remove 'site_dir'")
         if self.trusted_proxy and not _is_address(self.trusted_proxy):
             raise ValueError(f"'trusted_proxy' is the IP address of one proxy, not {self.trusted_proxy!r}")
+        if self.behind_tls_proxy and not self.trusted_proxy:
+            raise ValueError(
+                "'behind_tls_proxy' needs 'trusted_proxy', the IP address from which the proxy connects: without it all "
+                "browsers count as one, so that anybody's wrong passwords would lock everybody out"
+            )
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("'tls_certificate' and 'tls_key' go together")
         if not self.secure_cookies and not _loopback(self.host):
             raise ValueError(
                 f"host {self.host!r} is reached from other machines, where passwords must not travel in clear: set "
-                "'tls_certificate' and 'tls_key', or 'behind_tls_proxy' if a proxy speaks HTTPS, or listen on 127.0.0.1"
+                "'tls_certificate' and 'tls_key', or 'behind_tls_proxy' and 'trusted_proxy' if a proxy speaks HTTPS, or "
+                "listen on 127.0.0.1"
             )
         return self
 

@@ -82,7 +82,8 @@ def test_settings_are_refused_with_the_reason(capsys: pytest.CaptureFixture[str]
         "port = [": "not a TOML file",
         'host = "0.0.0.0"': "host '0.0.0.0' is reached from other machines",
         'host = ""': "host '' is reached from other machines",
-        'host = "workbench.example.org"': "set 'tls_certificate' and 'tls_key', or 'behind_tls_proxy'",
+        'host = "workbench.example.org"': "set 'tls_certificate' and 'tls_key', or 'behind_tls_proxy' and 'trusted_proxy'",
+        "behind_tls_proxy = true": "'behind_tls_proxy' needs 'trusted_proxy'",
         'tls_key = "tls.key"': "'tls_certificate' and 'tls_key' go together",
     }.items():
         path.write_text(text)
@@ -94,8 +95,9 @@ def test_settings_are_refused_with_the_reason(capsys: pytest.CaptureFixture[str]
 
 def test_other_machines_are_served_with_tls_alone(tmp_path: Path) -> None:
     tls = {"tls_certificate": tmp_path / "tls.crt", "tls_key": tmp_path / "tls.key"}
+    proxy = {"behind_tls_proxy": True, "trusted_proxy": "192.0.2.1"}
     for host in ("0.0.0.0", "::", "workbench.example.org"):
-        assert load_settings(None, host=host, behind_tls_proxy=True).secure_cookies
+        assert load_settings(None, host=host, **proxy).secure_cookies
         assert load_settings(None, host=host, **tls).secure_cookies
     for host in ("127.0.0.1", "127.0.0.2", "::1", "localhost"):
         assert not load_settings(None, host=host).secure_cookies
