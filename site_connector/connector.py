@@ -1,6 +1,7 @@
 """The connector's loop. It listens on no port: each round it calls the nodes, and hands over what people signed.
 
-A round: take in what nodes hold, make dry runs, deliver statements, finish uploads under way, start new ones.
+A round: take in what nodes hold, make dry runs, deliver statements, finish uploads under way, start new ones. No node
+keeps a round for longer than `site_connector.patience` allows, but for the call under way.
 Every step can be repeated; a round that is cut short is taken up by the next.
 """
 
@@ -46,6 +47,7 @@ from site_connector.loading import last_report
 from site_connector.mailbox import Mailbox
 from site_connector.models import DryRun, Upload
 from site_connector.nodes import NodeLink
+from site_connector.patience import Patience
 from site_connector.turns import Turns
 from site_connector.uploading import Uploader
 
@@ -74,6 +76,7 @@ class Connector:
         self._nodes, self._clock = nodes, clock
         settings = directory.settings()
         self._site, self._synthetic = settings.id, settings.synthetic_data
+        self._patience = Patience()
         self._turns, self._dry_runs = Turns(), settings.dry_runs_per_round
         self._intake = Intake(federation, self._site, mailbox)
         self._judge_anew = {
@@ -96,8 +99,10 @@ class Connector:
     def round(self) -> None:
         """One round; a node that does not answer is noted and met again in the next."""
         now = self._clock()
+        self._patience.begin()
         for node in self._nodes:
             self._try(node, partial(self._intake.take, node, now))
+        self._patience.begin()
         self._make_dry_runs(now)
         self._deliver_statements(now)
         self._finish_uploads(now)
@@ -205,7 +210,7 @@ class Connector:
         manifest = self._mailbox.manifest(upload.upload_id)
         have = set(upload.delivered_to)
         for node in self._nodes:
-            if node.node in have:
+            if node.node in have or self._patience.over(node.node):
                 continue
             package = self._uploader.package(upload.upload_id, node.node)
             send = partial(self._hand_over, node, upload, manifest, package, now)
@@ -334,9 +339,14 @@ class Connector:
             )
 
     def _try(self, node: NodeLink, call: Callable[[], None], study: str | None = None) -> bool:
-        """Call one node; note how it went. A refusal concerns a study, silence concerns the node."""
+        """Call one node, if the round has time for it; note how it went. A refusal concerns a study, silence concerns
+        the node.
+        """
+        if self._patience.over(node.node):
+            return False
         try:
-            call()
+            with self._patience.calling(node.node):
+                call()
         except NodeUnreachable as error:
             self._mailbox.put_contact(node.node, self._clock(), str(error))
             log.warning("node did not answer", node=node.node, why=str(error))

@@ -21,11 +21,9 @@ from governance.study import StudyProtocol
 from mpc_backend.client.errors import NodeRefused
 from site_connector.mailbox import Mailbox
 from site_connector.nodes import NodeLink
+from site_connector.patience import SECONDS_FOR_A_NODE
 
 log = structlog.get_logger()
-
-SECONDS_FOR_A_NODE = 60.0
-"""How long one round goes on asking one node for what is new there."""
 
 
 class Intake:

@@ -15,11 +15,11 @@ from governance.envelope import sign_document
 from governance.federation import InvestigatorEntry
 from governance.keys import SigningKey
 from governance.study import StudyProtocol
-from site_connector import intake
+from site_connector import intake, patience
 from site_connector.intake import Intake
 from site_connector.models import StudyState
 from site_connector.turns import Turns
-from tests.site_connector.consortium import PASSPHRASE, Consortium
+from tests.site_connector.consortium import PASSPHRASE, Consortium, LocalNode
 
 
 def studies(*keys: str) -> list[StudyProtocol]:
@@ -185,3 +185,61 @@ def test_a_slow_node_does_not_keep_a_round_from_the_others(
         monkeypatch.setattr(intake, "SECONDS_FOR_A_NODE", 60.0)
         taking.take(first, consortium.now)
         assert len(taking.studies) == 3
+
+
+def test_a_node_that_is_slow_to_take_things_in_has_its_time_in_each_round(
+    loaded: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call of the slow node takes 40 seconds; the third has to wait for the next round."""
+    clock, slow = [0.0], loaded.nodes[1]
+    monkeypatch.setattr(patience, "monotonic", lambda: clock[0])
+    post, studies = slow.post_statement, [loaded.study(short_name=f"study-{at}") for at in range(3)]
+
+    def posting(*arguments: Any) -> None:
+        clock[0] += 40.0
+        post(*arguments)
+
+    monkeypatch.setattr(slow, "post_statement", posting)
+    for study in studies:
+        loaded.submit(study)
+
+    def heard(node: LocalNode) -> int:
+        return sum(len(node.said[study.digest]) - 1 for study in studies)
+
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        connector.round()
+        for study in studies:
+            loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
+        with capture_logs() as logs:
+            connector.round()
+        assert [heard(node) for node in loaded.nodes] == [3, 2, 3, 3]
+        assert [line["node"] for line in logs if "is slow" in line["event"]] == ["node-b"]
+        connector.round()
+        assert [heard(node) for node in loaded.nodes] == [3, 3, 3, 3]
+
+
+def test_uploads_wait_too_for_a_node_that_has_used_its_time(
+    loaded: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, slow = [0.0], loaded.nodes[1]
+    monkeypatch.setattr(patience, "monotonic", lambda: clock[0])
+    upload, studies = slow.upload, [loaded.study(short_name=f"study-{at}") for at in range(2)]
+
+    def uploading(*arguments: Any) -> None:
+        clock[0] += 70.0
+        upload(*arguments)
+
+    monkeypatch.setattr(slow, "upload", uploading)
+    with loaded.mailbox() as mailbox:
+        connector = loaded.connector(mailbox)
+        for study in studies:
+            loaded.submit(study)
+            loaded.others_approve(study)
+        connector.round()
+        for study in studies:
+            loaded.desk(mailbox).approve(study.digest, loaded.steward, loaded.now)
+        connector.round()
+        assert [len(node.uploads) for node in loaded.nodes] == [2, 1, 2, 2]
+        connector.round()
+        assert [one.state for one in mailbox.uploads()] == ["delivered", "delivered"]
