@@ -41,16 +41,6 @@ PREFERRED_VOCABULARIES: dict[str, tuple[str, ...]] = {
 }
 """Domain a resource is expected in -> vocabularies, best first, to choose among several codes for one idea."""
 
-DOMAIN_TABLES: dict[str, str] = {
-    "Condition": "condition_occurrence",
-    "Drug": "drug_exposure",
-    "Procedure": "procedure_occurrence",
-    "Measurement": "measurement",
-    "Device": "device_exposure",
-    "Observation": "observation",
-}
-"""Domain of a standard concept -> table; every other domain is recorded as an observation."""
-
 GENDER = {"male": 8507, "female": 8532, "M": 8507, "F": 8532}
 RACE = {"1002-5": 8657, "2028-9": 8515, "2054-5": 8516, "2076-8": 8557, "2106-3": 8527}
 ETHNICITY = {"2135-2": 38003563, "2186-5": 38003564}
@@ -66,7 +56,6 @@ VISIT_CLASS = {
     "VR": 722455,
     "HH": 581476,
 }
-INPATIENT_VISITS = (9201, 262)
 ADMITTED_FROM = {
     "hosp-trans": 38004515,
     "emd": 8870,

@@ -33,7 +33,6 @@ from governance.errors import DocumentError, KeyFileError, SealError, SignatureE
 from governance.files import write_new
 
 _MLKEM_PUBLIC_BYTES = 1184
-_PEM_END = b"-----\n"
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
 

@@ -38,10 +38,6 @@ class Site:
     ) -> None:
         self._held.close()
 
-    def has_table(self, name: str) -> bool:
-        """Whether the database holds an OMOP table of that name."""
-        return name in self._names
-
     def table(self, name: str, needed_by: str) -> Table:
         """An OMOP table with lower-case column names. Raises MissingTable."""
         if name not in self._names:
