@@ -17,6 +17,11 @@ from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.try_.data import by_site
 from mpc_backend.try_.running import Answer, Setting, answer
 
+ALLOWED = (
+    "a condition compares columns, numbers and quoted texts by ==, !=, <, <=, >, >=, in [...] or not in [...], may compute "
+    "with + - * / and brackets, and joins comparisons by and, or and not"
+)
+
 
 def count(
     frame: pd.DataFrame, conditions: Sequence[str], setting: Setting, site: str | None, person: str | None
@@ -50,8 +55,10 @@ def _holds(frame: pd.DataFrame, condition: str) -> np.ndarray[Any, np.dtype[np.b
     except pd.errors.UndefinedVariableError as error:
         known = ", ".join(str(name) for name in frame.columns)
         raise LocalDataError(f"cannot evaluate {condition!r}: {error}; the columns are: {known}") from error
+    except (SyntaxError, AttributeError, NotImplementedError) as error:  # in words of pandas' own parser
+        raise LocalDataError(f"cannot read {condition!r}; {ALLOWED}") from error
     except Exception as error:
-        raise LocalDataError(f"cannot evaluate {condition!r}: {error}") from error
+        raise LocalDataError(f"cannot evaluate {condition!r}: {error}; {ALLOWED}") from error
     if not isinstance(values, pd.Series) or not pd.api.types.is_bool_dtype(values):
         raise LocalDataError(f"{condition!r} is not true or false for each row; write a comparison")
     return np.asarray(values.fillna(False), dtype=bool)

@@ -223,6 +223,13 @@ def test_files_that_are_no_table_are_refused(tmp_path, content, message):
 
 def test_conditions_that_are_none_are_refused(lung_file):
     assert "true or false" in refusal("count", lung_file, "--where", "age + 1")
+    for unread in ("age >> 3", "age >", "[1 for x in age]", "lambda: 3", "age.nothing > 3"):
+        told = refusal("count", lung_file, "--where", unread)
+        assert (
+            f"cannot read {unread!r}; a condition compares columns, numbers and quoted texts by ==, " in told
+        )
+        assert "visit" not in told
+    assert "cannot evaluate \"age > '3'\": " in refusal("count", lung_file, "--where", "age > '3'")
     unknown = refusal("count", lung_file, "--where", "height > 3")
     assert "cannot evaluate" in unknown and "the columns are: " in unknown and "sex" in unknown
 
