@@ -7,8 +7,11 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """The folder of test material beside the repository; tests that need it carry the marker ``shared``."""
+    """The developers' reference data, beside the repository; tests that need them carry the marker ``shared``."""
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not folder.is_dir():
-        pytest.skip("the folder of shared test material is not beside this repository")
+        pytest.skip(
+            f"needs the developers' reference data in {folder}, which are no part of the repository; nothing of the product "
+            "depends on them"
+        )
     return folder
