@@ -11,14 +11,14 @@ from pathlib import Path
 from governance.errors import FederationMismatch
 from governance.federation import Federation, InvestigatorEntry
 from governance.files import replace_file
-from governance.keys import SealingKey, SigningKey
+from governance.keys import SealingKey, SigningKey, key_id
 from workbench.errors import ClientError
 
 SIGNING_FILE = "signing.pem"
 SEALING_FILE = "sealing.pem"
 PIN_FILE = "federation.sha256"
 ENTRY_FILE = "entry.json"
-LONGEST_ID = 63
+LONGEST_ID, LONGEST_NAME, KEY_DIGITS = 63, 40, 6
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,26 @@ def write_entry(folder: Path, account: str, organisation: str) -> InvestigatorEn
     Raises:
         ClientError: the folder holds no keys.
     """
-    words = re.sub(r"[^a-z0-9]+", "-", f"{organisation} {account}".lower()).strip("-")
-    named = words if words[:1].isalpha() else f"i-{words}"
     key = load_identity(folder).signing.public
-    entry = InvestigatorEntry(id=named[:LONGEST_ID], organisation=organisation, signing_key=key)
+    entry = InvestigatorEntry(
+        id=_entry_id(account, organisation, key), organisation=organisation, signing_key=key
+    )
     replace_file(folder / ENTRY_FILE, entry.model_dump_json(indent=2).encode())
     return entry
+
+
+def _entry_id(account: str, organisation: str, key: str) -> str:
+    """Organisation, account and the first digits of the key's id, so that no two keys get the same; what is too long
+    is cut from the organisation first.
+    """
+    end = f"-{_in_id(account)[:LONGEST_NAME]}-{key_id(key)[:KEY_DIGITS]}"
+    first = _in_id(organisation)
+    first = first if first[:1].isalpha() else f"i-{first}"
+    return f"{first[: LONGEST_ID - len(end)].strip('-')}{end}"
+
+
+def _in_id(words: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
 def load_identity(folder: Path, passphrase: bytes | None = None) -> Identity:

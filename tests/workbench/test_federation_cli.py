@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from governance.federation import Federation
+from governance.keys import key_id
 from tests.workbench.samples import in_own_words
 from tests.workbench.test_cli import run
-from workbench.identities import load_identity
+from workbench.identities import create_identity, load_identity, write_entry
 from workbench.store import now
 from workbench.study_check import check, complete_study, template, trial_keys
 
@@ -83,9 +84,12 @@ def test_entries_of_investigators_become_the_list_of_who_may_propose(
     assert code == 0, err
     federation = Federation.load(file, out.strip())
     assert federation.investigators is not None
-    assert [(one.id, one.organisation) for one in federation.investigators] == [
-        ("i-42-institutes-researcher", "42 Institutes"),
-        ("university-co-researcher", "University Ö & Co"),
+    assert [
+        (one.id.removesuffix(key_id(one.signing_key)[:6]), one.organisation)
+        for one in federation.investigators
+    ] == [
+        ("i-42-institutes-researcher-", "42 Institutes"),
+        ("university-co-researcher-", "University Ö & Co"),
     ]
     mixed = [*reversed(people), *entries]
     assert run(capsys, *make, str(again), *mixed, "--name", "Example")[1] == out, "the order does not matter"
@@ -95,6 +99,28 @@ def test_entries_of_investigators_become_the_list_of_who_may_propose(
     twice = ("federation", "make", str(tmp_path / "twice.json"), *entries, people[0], people[0])
     code, _, err = run(capsys, *twice, "--name", "Example")
     assert (code, "every investigator id must be distinct" in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    ("title", "begin"),
+    [
+        ("Hospital of the University of Long Names and many more things", "hospital-of-the"),
+        ("医院", "i-a-b"),
+        ("9 " * 40, "i-9-9-9"),
+    ],
+)
+def test_no_two_keys_get_the_same_id_however_alike_the_names_are(
+    tmp_path: Path, title: str, begin: str
+) -> None:
+    made = []
+    for name in ("a.b", "a_b", "a.b" + 40 * "c"):
+        create_identity(tmp_path / name)
+        made.append(write_entry(tmp_path / name, name, title))
+    assert len({one.id for one in made}) == len(made)
+    for one in made:
+        assert one.id.startswith(begin)
+        assert "-a-b" in one.id
+        assert one.id.endswith(f"-{key_id(one.signing_key)[:6]}")
 
 
 def test_a_workbench_refuses_what_is_proposed_with_a_key_that_is_not_listed(
@@ -114,7 +140,7 @@ def test_a_workbench_refuses_what_is_proposed_with_a_key_that_is_not_listed(
         options = ("--federation", str(file), "--identity", str(other.parent))
         code, out, err = run(capsys, "study", command, str(study), *options)
         assert (code, "the study's investigator has key" in out + err) == (2, True), (out, err)
-        assert "(university-listed)" in out + err
+        assert "(university-listed-" in out + err
     options = ("--federation", str(file), "--identity", str(listed.parent))
     assert run(capsys, "study", "check", str(study), *options)[0] == 0
     code, _, err = run(capsys, "study", "submit", str(study), *options)
