@@ -14,7 +14,10 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +72,8 @@ class Timed:
 class NodeFailed(RuntimeError):
     """A process of the measurement ended with an error, which it has printed."""
 
+    exit_code = 3
+
 
 def measure_engine(
     name: str, protocol: str, n: int | None = None, repeats: int = 3, shape: LinkShape | None = None
@@ -90,9 +95,9 @@ def measure_engine(
             task = Task(Path(folder), federation, index, name, size, repeats + 1, shape)
             pipes.append(_start(task, started))
         for pipe, index in zip(pipes, range(len(pipes)), strict=True):
-            pipe.send([(one.column, one.rows, one.shape, one.by_node[index]) for one in inputs])
+            _tell(pipe, [(one.column, one.rows, one.shape, one.by_node[index]) for one in inputs])
         _in_step(pipes)
-        by_node = [_answer(pipe) for pipe in pipes]
+        by_node = _answers(pipes)
     return _fastest(name, size, protocol, list(zip(*by_node, strict=True))[1:])
 
 
@@ -102,30 +107,47 @@ def _start(task: Task, started: ExitStack) -> Pipe:
     process = context.Process(target=_node, args=(task, there), daemon=True)
     process.start()
     there.close()
-    started.callback(_end, process)
+    started.push(partial(_end, process))
     return here
 
 
-def _end(process: Any) -> None:
-    process.join(CONNECT_SECONDS)
+def _end(process: BaseProcess, failed: type[BaseException] | None, *_: object) -> None:
+    """Let a process end by itself if the measurement succeeded; the others of a failed one wait for each other."""
+    process.join(CONNECT_SECONDS if failed is None else 0)
     if process.is_alive():
         process.kill()
         process.join()
 
 
+def _answers(pipes: Sequence[Pipe]) -> list[Any]:
+    """One answer of every node, in their order; a node that breaks off is noticed while others are silent."""
+    found: dict[Pipe, Any] = {}
+    while len(found) < len(pipes):
+        for pipe in wait([one for one in pipes if one not in found]):
+            assert isinstance(pipe, Pipe)
+            found[pipe] = _answer(pipe)
+    return [found[pipe] for pipe in pipes]
+
+
 def _answer(pipe: Pipe) -> Any:
     try:
         return pipe.recv()
-    except EOFError as error:
+    except (EOFError, ConnectionError) as error:
+        raise NodeFailed("a node's process broke off; its error is above") from error
+
+
+def _tell(pipe: Pipe, what: Any) -> None:
+    try:
+        pipe.send(what)
+    except ConnectionError as error:
         raise NodeFailed("a node's process broke off; its error is above") from error
 
 
 def _in_step(pipes: Sequence[Pipe]) -> None:
     """Every node listens before any dials."""
+    _answers(pipes)
     for pipe in pipes:
-        _answer(pipe)
-    for pipe in pipes:
-        pipe.send("all listen")
+        _tell(pipe, "all listen")
 
 
 def _fastest(name: str, size: int, protocol: str, runs: Sequence[Sequence[Timed]]) -> Measurement:

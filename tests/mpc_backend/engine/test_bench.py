@@ -1,12 +1,18 @@
 """The benchmark's output is what the documentation says."""
 
 import json
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from mpc_backend.bench import engine_processes
 from mpc_backend.bench.cli import bench_app, load_lines
 from mpc_backend.bench.lines import LINES
+from mpc_backend.node.settings import NodeDirectory
+from workbench.errors import exit_status
 
 KEYS = {"name", "n", "protocol", "seconds", "cpu_seconds", "bytes_sent", "rounds", "peak_mib"}
 LIMITS = {"multiply": 12.1, "compare64": 42.0, "compare16": 9.0, "equal64": 16.5, "shuffle": 121.0}
@@ -78,6 +84,35 @@ def test_lines_that_no_separate_nodes_can_be_asked(arguments: list[str]) -> None
     result = CliRunner().invoke(bench_app, [*arguments, "--processes"])
     assert result.exit_code == 2
     assert "rep9" in result.output or "rep3, rep4" in result.output
+
+
+@pytest.mark.processes
+def test_a_node_that_breaks_off_ends_the_others_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One node cannot read its key; the others, who would wait for it half a minute, are not waited for."""
+    monkeypatch.setattr(engine_processes, "Consortium", Damaged)
+    processes: list[Any] = []
+    end = engine_processes._end
+
+    def ending(process: Any, *raised: Any) -> None:
+        processes.append(process)
+        end(process, *raised)
+
+    monkeypatch.setattr(engine_processes, "_end", ending)
+    load_lines()
+    began = time.monotonic()
+    with pytest.raises(engine_processes.NodeFailed) as failed:
+        engine_processes.measure_engine("multiply", "rep3", n=10, repeats=1)
+    assert exit_status(failed.value) == 3
+    assert time.monotonic() - began < engine_processes.CONNECT_SECONDS
+    assert [process.is_alive() for process in processes] == [False] * 3
+
+
+class Damaged(engine_processes.Consortium):
+    """The last node's key is gone."""
+
+    def __init__(self, folder: Path, protocol: Any) -> None:
+        super().__init__(folder, protocol)
+        NodeDirectory(folder / self.federation.nodes[-1].id).identity_key.write_bytes(b"")
 
 
 def test_a_wide_area_link_takes_its_time() -> None:
