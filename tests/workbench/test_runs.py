@@ -97,7 +97,7 @@ def test_runs_that_wait_for_a_silent_hospital_keep_no_other_from_its_answer(
 ) -> None:
     many = [ask() for _ in range(20)]
     waits = [until(bench, one, RUNNING, SILENT_HOSPITAL) for one in many]
-    assert "Hospital west" in waits[0].parties
+    assert waits[0].parties["west"] == "upload awaited"
     held.done.add(len(many))
     assert until(bench, ask(), DONE).result == count().model_dump(mode="json")
     held.done.add(held.runs.index(str(waits[3].run_id)))
