@@ -22,7 +22,10 @@ from workbench.runs import start_run
 from workbench.store import JobRow, now
 from workbench.study_check import template
 
-EDITOR, PICKED, WRITTEN = "cohort", "picked-cohort", "written-cohort"
+VERSION, START = "cohort-version", "cohort-start"
+"""The editor is made anew for a text that was not written in it: a browser then shows that text whenever it draws it."""
+PICKED, WRITTEN = "picked-cohort", "written-cohort"
+ANY_BOUNDS = 'concept set "type 2 diabetes": 201826 and descendants'
 
 
 def render() -> None:
@@ -65,15 +68,12 @@ def _chosen(bench: Workbench, person: SignIn) -> StudyView | None:
 
 def _editor(bench: Workbench, person: SignIn, view: StudyView | None) -> tuple[str, CohortReading]:
     bounds = view.study.feasibility.concept_sets if view and view.study.feasibility else None
+    key = f"cohort-{st.session_state.setdefault(VERSION, 0)}"
     kept = bench.drafts.kept_cohort(person.account)
-    start = (
-        kept
-        if kept is not None
-        else starting_text(bounds or 'concept set "type 2 diabetes": 201826 and descendants')
-    )
-    st.session_state.setdefault(EDITOR, start)
-    _picker(bench, person)
-    text = st.text_area("Cohort definition", height=380, key=EDITOR)
+    if key not in st.session_state:
+        st.session_state[START] = kept if kept is not None else starting_text(bounds or ANY_BOUNDS)
+    _picker(bench, person, key)
+    text = st.text_area("Cohort definition", st.session_state[START], height=380, key=key)
     if text != kept:
         bench.drafts.keep_cohort(person.account, text)
     reading = read_cohort(text, bounds)
@@ -89,8 +89,8 @@ def _editor(bench: Workbench, person: SignIn, view: StudyView | None) -> tuple[s
     return text, reading
 
 
-def _picker(bench: Workbench, person: SignIn) -> None:
-    """A menu that puts a cohort into the editor; what stood there can be picked again."""
+def _picker(bench: Workbench, person: SignIn, key: str) -> None:
+    """A menu that puts a cohort into a new editor; what stood in the one with this key can be picked again."""
     snapshot = bench.network.snapshot
     mine = snapshot.concerning(bench.my_key(person)) if snapshot else []
     offered = offered_cohorts(bench.settings.examples_dir, bench.drafts.listing(person.account), mine)
@@ -98,8 +98,9 @@ def _picker(bench: Workbench, person: SignIn) -> None:
         offered["What you wrote before"] = st.session_state[WRITTEN]
 
     def fill() -> None:
-        before = st.session_state[EDITOR]
-        st.session_state[EDITOR] = offered[st.session_state[PICKED]]
+        before = st.session_state[key]
+        bench.drafts.keep_cohort(person.account, offered[st.session_state[PICKED]])
+        st.session_state[VERSION] += 1
         st.session_state[PICKED] = None
         if before not in offered.values():
             st.session_state[WRITTEN] = before
