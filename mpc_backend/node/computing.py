@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 
 import structlog
 
@@ -15,6 +14,7 @@ from mpc_backend.memory import give_back_memory
 from mpc_backend.node.core import NodeCore
 from mpc_backend.node.database import RunRow, utc_now
 from mpc_backend.node.execution import Execution, Job
+from mpc_backend.node.faults import where_of
 from mpc_backend.node.problems import EXPECTED
 from mpc_backend.node.rendezvous import Gathering, LinkAnswer, LinkGreeting
 from mpc_backend.node.runs import finish_run, uploads_for
@@ -146,11 +146,6 @@ class Computation:
             who = transport.blamed or who
         log.warning("run given up", run=run_id, kind=_kind_of(error), who=who)
         self.end(run_id, "aborted", reason, who)
-
-
-def where_of(error: BaseException) -> list[str]:
-    """Files and lines of a failure; not its message, which could quote a value."""
-    return [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)][-6:]
 
 
 def _kind_of(error: Exception) -> AbortKind:

@@ -21,9 +21,10 @@ from mpc_backend.node.agreement import (
     check_leader,
     terms_of,
 )
-from mpc_backend.node.computing import Computation, where_of
+from mpc_backend.node.computing import Computation
 from mpc_backend.node.core import NodeCore
 from mpc_backend.node.database import OPEN_STATES, RunRow
+from mpc_backend.node.faults import where_of
 from mpc_backend.node.rendezvous import (
     Gathering,
     LinkAnswer,

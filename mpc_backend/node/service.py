@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from governance.errors import GovernanceError
 from mpc_backend.errors import EngineError
-from mpc_backend.node.computing import where_of
 from mpc_backend.node.core import NodeCore
+from mpc_backend.node.faults import where_of
 from mpc_backend.node.jobs import Jobs
 from mpc_backend.node.rendezvous import LinkGreeting, StartGreeting
 from mpc_backend.node.runs import end_interrupted

@@ -35,6 +35,7 @@ from governance.undecided import undecided_by
 from mpc_backend.node.core import NodeCore, parse_study
 from mpc_backend.node.database import EnvelopeRow, StudyRow, UploadRow, VersionRow, utc_now
 from mpc_backend.node.errors import Refusal
+from mpc_backend.node.faults import where_of
 from mpc_backend.planned import planned_tables
 
 log = structlog.get_logger()
@@ -348,9 +349,7 @@ def close_expired(core: NodeCore) -> None:
         try:
             _close_if_expired(core, parse_study(row.document))
         except Exception as error:  # the shares of the others have to go all the same
-            log.error(
-                "study not closed", study=row.digest, error=type(error).__name__, reason=str(error)[:200]
-            )
+            log.error("study not closed", study=row.digest, error=type(error).__name__, where=where_of(error))
 
 
 def _close_if_expired(core: NodeCore, study: StudyProtocol) -> None:
