@@ -18,7 +18,7 @@ from workbench.demo.planted import Extract
 from workbench.demo.processes import Processes
 
 PATIENCE_SECONDS = 300.0
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 KINDS = {"north": "fhir", "south": "omop", "west": "csv"}
 
 

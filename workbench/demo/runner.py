@@ -44,7 +44,7 @@ from workbench.demo.truth import attrition, comparison
 from workbench.demo.vocabulary import write_vocabulary
 
 Say = Callable[[str], None]
-ENVIRONMENT = {"TESSERA_SITE_POLL_SECONDS": "1.0", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {"TESSERA_SITE_POLL_SECONDS": "0.5", "OMP_NUM_THREADS": "1"}
 WRITERS = {"north": write_fhir, "south": write_omop, "west": write_csv}
 UPLOADED = ("count", "survival", "ranking")
 """Studies whose shares are uploaded once approved; a feasibility study is answered run by run."""
