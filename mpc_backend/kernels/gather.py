@@ -16,10 +16,7 @@ def row_planes(table: Words, rows: Indices, counts: Indices, planes: Words) -> N
     counts (l,): planes of each column of a component; planes (c, any, ceil(m / 64)) gets them in its first rows.
     """
     m, words, limbs = rows.size, planes.shape[2], counts.size
-    flat, stride = (
-        table.reshape(-1),
-        np.uint64(table.shape[1]),
-    )  # unsigned positions are not tested for negative ones
+    flat, stride = table.reshape(-1), np.uint64(table.shape[1])  # unsigned: not tested for negative positions
     block = np.empty((64, LANES), np.uint64)
     for group in range(0, words, LANES):
         lanes = min(LANES, words - group)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -41,22 +42,34 @@ def self_signed(
 ) -> str:
     """A self-signed certificate in PEM that names ``uri`` and the hosts (DNS names or IP addresses)."""
     start = not_before or datetime.now(UTC) - timedelta(minutes=5)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, uri[:64])])
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri), *map(_host_name, hosts)]
-    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
-    builder = (
+    usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    builder = unsigned(uri, names, key.public_key(), usage, start, valid_days)
+    return builder.sign(key, None).public_bytes(Encoding.PEM).decode()
+
+
+def unsigned(
+    title: str,
+    names: Sequence[x509.GeneralName],
+    key: CertificatePublicKeyTypes,
+    usage: Sequence[x509.ObjectIdentifier],
+    start: datetime,
+    valid_days: int,
+) -> x509.CertificateBuilder:
+    """A certificate of nobody's authority for ``key``, ready to be signed with it; the title is cut to 64 characters."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, title[:64])])
+    return (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=valid_days))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
     )
-    return builder.sign(key, None).public_bytes(Encoding.PEM).decode()
 
 
 def _host_name(host: str) -> x509.GeneralName:

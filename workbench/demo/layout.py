@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from governance.federation import Federation, InvestigatorEntry
+from governance.files import write_new
 from mpc_backend.node.local import NODE_IDS, init_local_nodes
 from site_connector.directory import SiteDirectory
 from site_connector.setup import init_site, pin_federation
@@ -80,7 +80,7 @@ def set_up(layout: Layout) -> Federation:
     """Make every node and site, agree on the federation file, and pin it at the sites."""
     layout.root.mkdir(parents=True, exist_ok=True)
     passphrase = secrets.token_urlsafe(18)
-    _write_secret(layout.passphrase_file, passphrase)
+    write_new(layout.passphrase_file, passphrase.encode())
     entries = [
         init_site(
             layout.site(hospital).path,
@@ -109,11 +109,6 @@ def set_up(layout: Layout) -> Federation:
     for hospital in HOSPITALS:
         pin_federation(layout.site(hospital), layout.federation_file, federation.digest)
     return federation
-
-
-def _write_secret(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        stream.write(text)
 
 
 def people(layout: Layout) -> dict[str, Identity]:
