@@ -9,12 +9,11 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from mpc_backend.analyses.base import Parameters
+from mpc_backend.analyses.curve_display import display_times, table_times
 from mpc_backend.analyses.grid import ColumnName, Level, Stratum, Unit, strata_count
 
 Time = Annotated[int, Field(ge=0, le=20_000)]
 LARGEST_TABLE = 2_000_000
-DISPLAY_POINTS = 60
-"""A released curve has at most this many places where a step may fall, whatever the grid."""
 
 
 class SurvivalParameters(Parameters):
@@ -93,14 +92,10 @@ class SurvivalParameters(Parameters):
 
     @property
     def display_times(self) -> tuple[int, ...]:
-        """The times at which a step of a released curve may fall: at most `DISPLAY_POINTS`, evenly, up to the horizon."""
-        step = -(-self.horizon // DISPLAY_POINTS)
-        return (*range(step, self.horizon, step), self.horizon)
+        """The times at which a step of a released curve may fall."""
+        return display_times(self.horizon)
 
     @property
     def table_times(self) -> tuple[int, ...]:
         """The times of the at-risk table: as declared, else about six over the horizon."""
-        if self.times:
-            return self.times
-        step = max(1, -(-self.horizon // 6))
-        return tuple(range(step, self.horizon + 1, step))
+        return table_times(self.times, self.horizon)

@@ -8,7 +8,8 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses import life_table as km
 from mpc_backend.analyses import survival_exact as exact
 from mpc_backend.analyses.base import Opened, Suppressed
-from mpc_backend.analyses.cells import Cell, HiddenCount, cells
+from mpc_backend.analyses.cells import HiddenCount
+from mpc_backend.analyses.curve_display import CURVE_DECIMALS, DISPLAY, table_cells
 from mpc_backend.analyses.secret_curves import error_of
 from mpc_backend.analyses.secret_tests import CHI2_DECIMALS
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
@@ -25,17 +26,14 @@ from mpc_backend.analyses.survival_result import (
     p_value,
 )
 from mpc_backend.analyses.survival_secret import (
-    CURVE_DECIMALS,
     FEW,
     NO_OVERLAP,
     RARE,
     SHORT,
     SHOWN,
-    SMALLEST_ROUNDING,
     mean_decimals,
 )
 
-DISPLAY = "for display: steps are merged until each has at least {k} events, and cut where fewer than {k} are at risk"
 NOTE = "History judged per hospital; persons may be counted at more than one."
 UNADJUSTED = "Crude comparison: not adjusted for anything."
 
@@ -86,36 +84,22 @@ def _result(
 
 def _arm(parameters: SurvivalParameters, policy: DisclosurePolicy, opened: Opened, index: int) -> ArmSurvival:
     arms, times = len(parameters.arms), parameters.table_times
-    risk, events, censored = _table_cells(policy, opened, index)
-    last = len(times) - 1 if times[-1] == parameters.horizon else len(times)
+    table = table_cells(policy, opened, index, times, parameters.horizon)
+    events, censored = table.gone
     main = exact.ADJUSTED if parameters.standardised else exact.CRUDE
     return ArmSurvival(
         arm=parameters.arms[index],
-        n=risk[0],
-        events=events[0],
+        n=table.persons,
+        events=table.all_gone[0],
         curve=_curve(parameters, policy, opened, index, index, main),
         crude=_curve(parameters, policy, opened, index, arms + index, exact.CRUDE)
         if parameters.standardised
         else None,
         table=[
-            TableRow(
-                time=time,
-                at_risk=risk[place + 1],
-                events=events[last - place],
-                censored=censored[last - place],
-            )
-            for place, time in enumerate(times)
+            TableRow(time=time, at_risk=table.at_risk[i], events=events[i], censored=censored[i])
+            for i, time in enumerate(times)
         ],
     )
-
-
-def _table_cells(policy: DisclosurePolicy, opened: Opened, index: int) -> list[list[Cell]]:
-    """At risk (everybody first), then events and censorings (latest time first) of one arm."""
-    step = max(policy.rounding, SMALLEST_ROUNDING)
-    states, values = (
-        np.asarray(opened[name][index], dtype=np.int64) for name in ("table_state", "table_value")
-    )
-    return [cells(row, found, policy, step) for row, found in zip(states, values, strict=True)]
 
 
 def _why(state: int, policy: DisclosurePolicy) -> str | None:

@@ -13,8 +13,9 @@ from scipy.special import ndtri
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Outputs, Released
-from mpc_backend.analyses.disclosure import at_least, masked, release_chain, views
-from mpc_backend.analyses.grid import Ints
+from mpc_backend.analyses.curve_display import CURVE_DECIMALS, TOTAL_BITS, at_risk_of, table_outputs
+from mpc_backend.analyses.curve_display import steps as curve_steps
+from mpc_backend.analyses.disclosure import at_least, masked, views
 from mpc_backend.analyses.secret_curves import (
     SCALE,
     Hazards,
@@ -37,14 +38,10 @@ from mpc_backend.session import Session
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 SHOWN, FEW, NO_OVERLAP, SHORT, RARE = 0, 1, 2, 3, 4
-CURVE_DECIMALS = 3
 FLAT = 2.0**-16
 """Curves closer than this to one half count as flat on it."""
 MEAN_DIGITS = 3
 """Significant digits of the variance of a restricted mean."""
-TOTAL_BITS = 29
-SMALLEST_ROUNDING = 5
-"""At-risk tables are rounded at least this far, so that one column does not give another away."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +105,7 @@ def released_outputs(
 def _counts(released: Released, tables: SurvivalTables) -> Counts:
     events = views(released, tables.events)
     exits = events + views(released, tables.censored)
-    at_risk = exits[..., ::-1].cumsum(3)[..., ::-1]
-    return Counts(events.with_bits(TOTAL_BITS), exits.with_bits(TOTAL_BITS), at_risk.with_bits(TOTAL_BITS))
+    return Counts(events.with_bits(TOTAL_BITS), exits.with_bits(TOTAL_BITS), at_risk_of(exits))
 
 
 def _pooled(counts: SecretInt) -> SecretInt:
@@ -194,28 +190,10 @@ def _rounded(parameters: SurvivalParameters, curves: Curves) -> Rounded:
 
 
 def _tables(parameters: SurvivalParameters, policy: DisclosurePolicy, counts: Counts) -> Outputs:
-    """The at-risk table (arms, 3, 1 + times): at risk, then events and censorings with the latest time first.
-
-    Each is a chain of nested counts that starts with its largest: everybody, all events, all censorings.
-    """
+    """At risk, then cumulative events and censorings."""
+    failed, left = counts.events.sum(2), (counts.exits - counts.events).sum(2)
     times = parameters.table_times
-    step = max(policy.rounding, SMALLEST_ROUNDING)
-    risk = counts.at_risk.sum(2)[:, :, np.array((0, *times))]
-    failed = counts.events.sum(2).cumsum(2)[:, :, _latest_first(parameters)]
-    left = (counts.exits - counts.events).sum(2).cumsum(2)[:, :, _latest_first(parameters)]
-    short = risk.shape[2] - failed.shape[2]
-    none = [risk[:, :, :short] * 0] if short else []
-    chains = [risk, *(concatenate([each, *none], axis=2) for each in (failed, left))]
-    columns = stack(chains, axis=2)
-    flat = columns.reshape(columns.shape[0], -1, columns.shape[3])
-    states, values = release_chain(flat.with_bits(TOTAL_BITS), policy, step)
-    shape = columns.shape[1:]
-    return {"table_state": states.reshape(shape), "table_value": values.reshape(shape)}
-
-
-def _latest_first(parameters: SurvivalParameters) -> Ints:
-    """The horizon, then the table's times from the last to the first, each once."""
-    return np.array(sorted({*parameters.table_times, parameters.horizon}, reverse=True))
+    return table_outputs(policy, counts.at_risk.sum(2), [failed, left], times, parameters.horizon)
 
 
 def _display(
@@ -225,33 +203,14 @@ def _display(
     numbers: Rounded,
     shown: SecretBits,
 ) -> Outputs:
-    """Curves where a step may be seen: floor(cumulative events / k) has risen and k are still at risk.
-
-    With hospitals that receive the result, the events and persons are those without their own.
-    """
-    k, places = policy.minimum_cell, np.array(parameters.display_times)
-    failed = _smallest(counts.events.sum(2).cumsum(2)[:, :, places])
-    risk = _smallest(counts.at_risk.sum(2)[:, :, places])
-    groups = floor_divide(failed.with_bits(TOTAL_BITS), k)
-    before = concatenate([groups[:, :1] * 0, groups[:, :-1]], axis=1)
-    both = stack([before - groups, k - 1 - risk]).with_bits(TOTAL_BITS + 1) < 0
-    followed = both[1] & shown[:, None]
-    steps = both[0] & followed
+    """The curves where they may step, and how far each is followed."""
+    places = np.array(parameters.display_times)
+    steps, followed = curve_steps(policy, counts.events.sum(2), counts.at_risk.sum(2), places, shown)
     flags = stack([steps, followed]).to_int()
     sets = numbers.height.shape[0] // len(shown)
     mask = concatenate([flags[0]] * sets, axis=0)
     heights = stack([numbers.height, numbers.height_variance]) * mask
     return {"step": steps, "followed": flags[1].sum(1), "height": heights[0], "height_variance": heights[1]}
-
-
-def _smallest(counts: SecretInt) -> SecretInt:
-    """The smallest view that leaves a receiving hospital out; the total where no hospital receives."""
-    if counts.shape[0] == 1:
-        return counts[0]
-    least = counts[1]
-    for view in range(2, counts.shape[0]):
-        least = minimum(least, counts[view])
-    return least
 
 
 def _frequent(parameters: SurvivalParameters, policy: DisclosurePolicy, counts: Counts) -> SecretBits:
