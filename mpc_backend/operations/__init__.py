@@ -7,6 +7,7 @@ from mpc_backend.operations.exponential import exp, sigmoid
 from mpc_backend.operations.extremes import amax, amin, argmax, argmin
 from mpc_backend.operations.groupby import Groups, distinct, group_by
 from mpc_backend.operations.join import join
+from mpc_backend.operations.linear import PositiveInverse, positive_inverse
 from mpc_backend.operations.popcount import popcount
 from mpc_backend.operations.reduce import dot, maximum, minimum, prefix_product
 from mpc_backend.operations.roots import log, sqrt
@@ -15,6 +16,7 @@ from mpc_backend.operations.sort import sort
 
 __all__ = [
     "Groups",
+    "PositiveInverse",
     "amax",
     "amin",
     "argmax",
@@ -31,6 +33,7 @@ __all__ = [
     "maximum",
     "minimum",
     "popcount",
+    "positive_inverse",
     "prefix_product",
     "reciprocal",
     "segmented_copy",

@@ -1,0 +1,116 @@
+"""Inverse, solution, standard errors and quadratic forms of positive definite systems, against numpy."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mpc_backend import operations as op
+from mpc_backend.testing import World
+
+PROTOCOLS = ("plain", "rep3", "rep4")
+SCALE = 20
+
+
+def systems(count: int, p: int, correlation: float, seed: int, spread: float = 5.0) -> np.ndarray:
+    """Cross products (count, p, p) of 200 rows of correlated columns of different size, on the grid of SCALE."""
+    rng = np.random.default_rng(seed)
+    rows = correlation * rng.normal(size=(count, 200, 1))
+    rows = rows + np.sqrt(1 - correlation**2) * rng.normal(size=(count, 200, p))
+    rows *= rng.uniform(1 / spread, spread, (count, 1, p))
+    return np.rint(np.einsum("bni,bnj->bij", rows, rows) * 2**SCALE) / 2**SCALE
+
+
+def solved(
+    protocol: str, matrix: np.ndarray, right: np.ndarray, bound_bits: int, scale: int = 34
+) -> list[Any]:
+    def program(_: Any, a: Any, b: Any) -> list[Any]:
+        found = op.positive_inverse(a)
+        return [
+            found.solve(b, scale, bound_bits), found.matrix(40, -2), found.errors(36), found.form(b, 24, bound_bits),
+            found.deficient,
+        ]  # fmt: skip
+
+    with World(protocol) as world:
+        given = world.share(matrix, scale=SCALE, bits=38), world.share(right, scale=SCALE, bits=38)
+        found: list[Any] = world.run(program, *given)
+        return found
+
+
+@pytest.mark.parametrize(
+    ("protocol", "p", "correlation"),
+    [("plain", 1, 0.0), ("plain", 3, 0.3), ("plain", 20, 0.3), *((name, 6, 0.5) for name in PROTOCOLS)],
+)
+def test_well_conditioned_systems_to_about_seven_digits(protocol: str, p: int, correlation: float) -> None:
+    matrix = systems(3, p, correlation, p)
+    scale = np.sqrt(np.einsum("bii->bi", matrix))
+    truth = np.random.default_rng(p).uniform(0.5, 2, (3, p)) / scale
+    right = np.rint(np.einsum("bij,bj->bi", matrix, truth) * 2**SCALE) / 2**SCALE
+    x, inverse, errors, form, deficient = solved(protocol, matrix, right, 3)
+    exact, solution = np.linalg.inv(matrix), np.linalg.solve(matrix, right[:, :, None])[:, :, 0]
+    roots = np.sqrt(np.einsum("bii->bi", exact))
+    assert not deficient.any()
+    np.testing.assert_allclose(x, solution, rtol=4e-7)
+    assert np.abs((inverse - exact) / (roots[:, :, None] * roots[:, None, :])).max() < 3e-8
+    np.testing.assert_allclose(errors, roots, rtol=1e-7)
+    np.testing.assert_allclose(form, np.einsum("bi,bi->b", right, solution), rtol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", ["plain", "rep3"])
+def test_strong_collinearity_and_columns_of_very_different_size(protocol: str) -> None:
+    matrix = systems(2, 6, 0.9995, 1, spread=10)
+    truth = 20 * np.random.default_rng(3).normal(size=(2, 6)) / np.sqrt(np.einsum("bii->bi", matrix))
+    right = np.rint(np.einsum("bij,bj->bi", matrix, truth) * 2**SCALE) / 2**SCALE
+    x, _, errors, _, deficient = solved(protocol, matrix, right, 8, scale=30)
+    roots = np.sqrt(np.einsum("bii->bi", np.linalg.inv(matrix)))
+    inflation = np.einsum("bii->bi", matrix) * roots**2
+    assert inflation.max() > 500 and not deficient.any()
+    assert np.abs((x - np.linalg.solve(matrix, right[:, :, None])[:, :, 0]) / roots).max() < 1e-5
+    np.testing.assert_allclose(errors, roots, rtol=1e-6)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_has_no_inverse_is_said_and_leaves_its_neighbours_alone(protocol: str) -> None:
+    matrix = systems(6, 4, 0.3, 7)
+    twice = matrix.copy()
+    matrix[1, 2], matrix[1, :, 2] = matrix[1, 0] * 0.5, matrix[1, :, 0] * 0.5  # half of another column
+    matrix[1, 2, 2] = twice[1, 0, 0] * 0.25
+    matrix[2, 3], matrix[2, :, 3] = 0, 0  # a column of zeros
+    matrix[3] = 0
+    matrix[4, 2] = matrix[4, 0] + matrix[4, 1]  # the third column is the sum of the first two
+    matrix[4, :, 2] = matrix[4, :, 0] + matrix[4, :, 1]
+    matrix[4, 2, 2] = matrix[4, 0, 2] + matrix[4, 1, 2]
+    x, _, _, _, deficient = solved(protocol, matrix, np.ones((6, 4)), 8)
+    assert deficient.tolist() == [False, True, True, True, True, False]
+    for good in (0, 5):
+        np.testing.assert_allclose(x[good], np.linalg.solve(matrix[good], np.ones(4)), atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_the_tolerance_is_a_share_of_the_unexplained_variance(share: float) -> None:
+    left = share * 2.0**-14
+    matrix = np.array([[1000.0, 1000.0 * np.sqrt(1 - left)], [1000.0 * np.sqrt(1 - left), 1000.0]])
+    assert solved("plain", matrix[None], np.ones((1, 2)), 12)[4].tolist() == [share < 1]
+
+
+def test_a_tolerance_broken_by_three_columns_together_is_found() -> None:
+    """Each pivot is above the tolerance, the matrix nearly singular: the residual tells."""
+    small = 2.0**-6.5
+    rng = np.random.default_rng(2)
+    basis = np.linalg.qr(rng.normal(size=(200, 5)))[0] * 30
+    columns = [basis[:, 0]]
+    for place in range(1, 5):
+        columns.append((columns[-1] - (columns[-2] if place > 1 else 0)) / (small if place > 1 else 1))
+        columns[-1] = columns[-1] / np.linalg.norm(columns[-1]) * 30 + small * basis[:, place]
+    rows = np.stack(columns, axis=1)
+    assert solved("plain", (rows.T @ rows)[None], np.ones((1, 5)), 12)[4].all()
+
+
+def test_shapes_are_refused() -> None:
+    def program(_: Any, a: Any) -> Any:
+        return op.positive_inverse(a).standard
+
+    with World("plain") as world:
+        for shape in ((2, 3), (25, 25)):
+            with pytest.raises(ValueError, match="square matrix of 1 to 24 columns"):
+                world.run(program, world.share(np.ones(shape)))
