@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -114,7 +115,7 @@ def rows_at(column: V, order: Indices) -> V:
 
 def _rows(column: SecretValue) -> Words:
     shares = column.unpacked if isinstance(column, SecretBits) else column.shares  # type: ignore[attr-defined]
-    return shares.reshape(shares.shape[0], column.shape[0], -1)
+    return shares.reshape(shares.shape[0], column.shape[0], math.prod(column.shape[1:]))
 
 
 def _tables(columns: Sequence[SecretValue]) -> tuple[list[tuple[Words, bool]], list[tuple[int, int, int]]]:

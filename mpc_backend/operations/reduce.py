@@ -42,7 +42,7 @@ def maximum(a: N, b: Any) -> N:
 def prefix_product(x: SecretFixed, axis: int = 0) -> SecretFixed:
     """Running products along an axis, in ceil(log2 n) levels (Hillis and Steele, CACM 29, 1986).
 
-    Each level loses at most one unit of the last place, relative to factors of at most 1.
+    For factors from 0 to 1 a product of n of them is too small by at most 2 (n - 1) units of the last place.
     """
     moved = x.rearranged(lambda words: np.moveaxis(words, axis, 0))
     span = 1
