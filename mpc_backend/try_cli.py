@@ -1,4 +1,4 @@
-"""`tessera try`: count, survival and ranking on one CSV file, every node in this process."""
+"""`tessera try`: each analysis on one CSV file, every node in this process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.errors import ParametersRefused
+from mpc_backend.try_ import competing_risks as competing
 from mpc_backend.try_ import count as counting
 from mpc_backend.try_ import ranking as ranks
 from mpc_backend.try_ import survival as curves
@@ -78,6 +79,26 @@ def survival(
         time, event, arm, listed(strata), _whole(times), tau, rho, unit, grid or unit, site
     )
     _say(curves.survival(read_csv(file), choice, Setting(protocol, release)), curves, as_json)
+
+
+@try_app.command("competing-risks")
+def competing_risks(
+    file: File,
+    time: TimeColumn,
+    event: Annotated[str, typer.Option(help="Column of 0 (censored) and 1 to 6 (causes).")],
+    arm: Annotated[str, typer.Option(help="Column whose values are compared.")],
+    times: Annotated[str | None, typer.Option(help="Times of the at-risk table: 90,365")] = None,
+    tau: Annotated[int | None, typer.Option(min=1, help="Risk at, and time lost up to, here.")] = None,
+    unit: FileUnit = "day",
+    grid: Grid = None,
+    site: Site = None,
+    release: Release = "k=10",
+    protocol: ProtocolName = "rep4",
+    as_json: AsJson = False,
+) -> None:
+    """Cumulative incidence of each cause by arm, risk and time lost at tau, cause-specific log-rank tests."""
+    choice = competing.CompetingChoice(time, event, arm, _whole(times), tau, unit, grid or unit, site)
+    _say(competing.competing_risks(read_csv(file), choice, Setting(protocol, release)), competing, as_json)
 
 
 @try_app.command()

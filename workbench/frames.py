@@ -10,8 +10,10 @@ import pandas as pd
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cells import HiddenCount, ReleasedCount
 from mpc_backend.analyses.cohort_count import CountResult
+from mpc_backend.analyses.competing_result import CompetingResult
 from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.survival_result import ArmSurvival, Curve, Median, SurvivalResult
+from workbench import competing_frames
 
 COUNT = "Int64"
 """Type of a column of counts: missing where hidden."""
@@ -24,15 +26,25 @@ def table_of(result: Result) -> pd.DataFrame:
             return _count(result)
         case SurvivalResult():
             return _survival(result)
+        case CompetingResult():
+            return competing_frames.curves(result)
         case RankingResult():
             return pd.DataFrame([arm.model_dump() for arm in result.arms])
     return pd.DataFrame([result.model_dump()])
 
 
 def tables_of(result: Result) -> dict[str, pd.DataFrame]:
-    """Every table of a result by its name; ``table`` is the main one. Only a survival result has others."""
-    others = _survival_tables(result) if isinstance(result, SurvivalResult) else {}
-    return {**others, "table": table_of(result)}
+    """Every table of a result by its name; ``table`` is the main one."""
+    return {**_others(result), "table": table_of(result)}
+
+
+def _others(result: Result) -> dict[str, pd.DataFrame]:
+    match result:
+        case SurvivalResult():
+            return _survival_tables(result)
+        case CompetingResult():
+            return competing_frames.others(result)
+    return {}
 
 
 def worded(frame: pd.DataFrame) -> pd.DataFrame:

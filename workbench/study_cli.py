@@ -34,6 +34,8 @@ from workbench.study_words import explain_study
 HEADINGS = {
     "groups": "Groups, with median and restricted mean time",
     "contrasts": "Differences in restricted mean time",
+    "risks": "Risk and time lost by cause",
+    "differences": "Differences in risk and in time lost",
     "tests": "Tests",
     "at_risk": "At risk, with events and censorings so far",
     "table": "Curves",

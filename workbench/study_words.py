@@ -117,6 +117,14 @@ def analysis_words(study: StudyProtocol, entry: StudyAnalysis) -> str:
                 f"over {said.horizon} {said.unit}s: Kaplan-Meier curves, at-risk table, log-rank test"
                 f"{_adjusted(said.strata, said.adjust)}."
             )
+        case "competing_risks":
+            said = parse_parameters(entry.kind, entry.parameters)
+            causes = _listed(tuple(_readable(cause) for cause in said.causes))
+            return (
+                f"**{entry.id}**: time to the first of {causes}{on} for {literal(_listed(said.arms))}, over {said.horizon} "
+                f"{said.unit}s: cumulative incidence of each in the presence of the others, risk at and time lost "
+                f"up to {said.restricted_at} {said.unit}s, log-rank test of each; not adjusted for anything."
+            )
         case "treatment_ranking":
             said = parse_parameters(entry.kind, entry.parameters)
             return (

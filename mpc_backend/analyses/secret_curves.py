@@ -6,6 +6,7 @@ sum of products of two numbers at 30 fractional bits, kept whole at 60 and cut o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -114,6 +115,11 @@ def weighted_variance(spread: SecretFixed, share: SecretFixed) -> SecretFixed:
     squared = (share * share).rescaled(WEIGHT_SCALE).with_bits(WEIGHT_SCALE + 2)
     weighted = spread.rescaled(VARIANCE_SCALE).with_bits(VARIANCE_SCALE + 2) * squared
     return weighted.sum(weighted.ndim - 1)
+
+
+def mean_decimals(tau: int) -> int:
+    """Decimals of a released restricted mean: four significant digits of tau; its standard error has one more."""
+    return max(0, 3 - math.floor(math.log10(tau)))
 
 
 def variance_decimals(places: int) -> int:

@@ -22,11 +22,11 @@ SMALLEST_PIVOT = 2.0**-10
 
 
 def released_tests(score: SecretFixed, variance: SecretFixed, arms: int, shown: SecretBits) -> Outputs:
-    """chi2 in units of its last decimal and df (tests,), zero unless ``shown`` (); scores (tests, arms)."""
+    """chi2 in units of its last decimal and df (tests,), zero unless ``shown``, () or (tests,); scores (tests, arms)."""
     if arms < 2:
         return {}
     chi2, df = chi_square(score, variance, arms)
-    visible = shown.reshape(1).broadcast_to(chi2.shape)
+    visible = shown.reshape(-1).broadcast_to(chi2.shape)
     return {
         "test_shown": visible,
         "chi2": masked(visible, chi2.exact_round(CHI2_DECIMALS)),

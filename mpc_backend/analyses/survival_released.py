@@ -10,7 +10,7 @@ from mpc_backend.analyses import survival_exact as exact
 from mpc_backend.analyses.base import Opened, Suppressed
 from mpc_backend.analyses.cells import HiddenCount
 from mpc_backend.analyses.curve_display import CURVE_DECIMALS, DISPLAY, table_cells
-from mpc_backend.analyses.secret_curves import error_of
+from mpc_backend.analyses.secret_curves import error_of, mean_decimals
 from mpc_backend.analyses.secret_tests import CHI2_DECIMALS
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
 from mpc_backend.analyses.survival_result import (
@@ -31,7 +31,6 @@ from mpc_backend.analyses.survival_secret import (
     RARE,
     SHORT,
     SHOWN,
-    mean_decimals,
 )
 
 NOTE = "History judged per hospital; persons may be counted at more than one."

@@ -23,6 +23,7 @@ from mpc_backend.analyses.secret_curves import (
     curve_variance,
     fractions,
     hazards,
+    mean_decimals,
     mixed,
     restricted_means,
     rounded_numbers,
@@ -253,11 +254,6 @@ def _means(
     means = stack([numbers.mean, numbers.mean_variance]) * mask
     state = flags[0] * FEW + flags[1] * NO_OVERLAP + flags[2] * SHORT + flags[3] * RARE
     return {"state": state, "mean": means[0], "mean_variance": means[1]}
-
-
-def mean_decimals(tau: int) -> int:
-    """Decimals of a released restricted mean: four significant digits of tau; its standard error has one more."""
-    return max(0, 3 - math.floor(math.log10(tau)))
 
 
 def median_step(horizon: int) -> int:

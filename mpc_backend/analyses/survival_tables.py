@@ -27,13 +27,17 @@ def life_table_spec(parameters: SurvivalParameters) -> TableSpec:
 
 
 def tests_spec(parameters: SurvivalParameters) -> TableSpec:
+    """One row per log-rank test."""
+    return log_rank_spec(len(parameters.arms), len(parameters.tests))
+
+
+def log_rank_spec(arms: int, tests: int) -> TableSpec:
     """One row per log-rank test: the hospital's observed minus expected per arm, and its covariance matrix."""
-    arms = len(parameters.arms)
     columns = tuple(
         Column(name=name, kind="fixed", bits=TEST_BITS, ring=64, scale=TEST_SCALE, width=width)
         for name, width in (("score", arms), ("variance", arms * arms))
     )
-    return TableSpec(name="tests", level="aggregate", columns=columns, rows=len(parameters.tests))
+    return TableSpec(name="tests", level="aggregate", columns=columns, rows=tests)
 
 
 def counts(parameters: SurvivalParameters, site: SiteData) -> tuple[Ints, Ints]:

@@ -13,7 +13,10 @@ from mpc_backend.protocols import NAMES, SHARED
 from mpc_backend.testing import World
 
 HIDING = DisclosurePolicy(minimum_sites=2)
-ROUNDED = {"estimate", "variance", "spread", "mean", "mean_variance", "height", "height_variance", "chi2"}
+ROUNDED = {
+    "estimate", "variance", "spread", "mean", "mean_variance", "height", "height_variance", "chi2", "risk",
+    "risk_variance", "lost", "lost_variance",
+}  # fmt: skip
 """Made of fixed-point numbers, whose last place may differ from run to run."""
 
 
@@ -28,6 +31,7 @@ def sites(kind: str, seed: int) -> dict[str, SiteData]:
             for name, row in zip("ab", counts, strict=True)
         }
     frame = data.patients(500, 3, seed)
+    frame["p_time"], frame["p_event"] = frame.o_time, (1 - frame.o_event) * (frame.index % 2)
     return {"a": SiteData(frame.iloc[:250]), "b": SiteData(frame.iloc[250:])}
 
 
@@ -39,6 +43,15 @@ def study(kind: str) -> dict[str, object]:
             "outcome": "o", "arm": "drug", "arms": ["t00", "t01", "t02"], "time_unit": "month", "horizon": 20, "tau": 12,
             "strata": [{"variable": "severe", "levels": ["0", "1"]}], "rho": 1,
         }  # fmt: skip
+    if kind == "competing_risks":
+        return {
+            "causes": ["o", "p"],
+            "arm": "drug",
+            "arms": ["t00", "t01"],
+            "time_unit": "month",
+            "horizon": 20,
+            "tau": 12,
+        }
     return data.parameters(3)
 
 
@@ -51,7 +64,7 @@ def prepared(kind: str, seed: int):
 
 
 @pytest.mark.parametrize("release", ["thresholded", "exact"])
-@pytest.mark.parametrize("kind", ["cohort_count", "survival", "treatment_ranking"])
+@pytest.mark.parametrize("kind", ["cohort_count", "competing_risks", "survival", "treatment_ranking"])
 def test_shares_open_what_the_plain_twin_opens(kind, release):
     policy = DisclosurePolicy(minimum_sites=2, release=release)
     chosen, typed, tables, query = prepared(kind, 1)
@@ -79,7 +92,7 @@ def traced(protocol: str, kind: str, seed: int):
 
 
 @pytest.mark.parametrize("protocol", SHARED)
-@pytest.mark.parametrize("kind", ["cohort_count", "survival", "treatment_ranking"])
+@pytest.mark.parametrize("kind", ["cohort_count", "competing_risks", "survival", "treatment_ranking"])
 def test_messages_are_the_same_whatever_the_data(kind, protocol):
     first, second = traced(protocol, kind, 1), traced(protocol, kind, 20)
     assert all(first) and first == second

@@ -1,0 +1,34 @@
+"""The JSON schemas of what `tessera try VERB --json` prints: files under docs/schemas, made from the models.
+
+``python -m mpc_backend.try_.schemas FOLDER`` writes them anew; a test holds the files against the models.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from mpc_backend.try_.competing_risks import CompetingOutput
+
+VERBS: Mapping[str, type[BaseModel]] = {"competing-risks": CompetingOutput}
+
+
+def schema_text(verb: str) -> str:
+    """The file of one verb."""
+    schema = VERBS[verb].model_json_schema(mode="serialization")
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=1) + "\n"
+
+
+def write(folder: Path) -> None:
+    """All files, ``try-VERB.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for verb in VERBS:
+        (folder / f"try-{verb}.json").write_text(schema_text(verb), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

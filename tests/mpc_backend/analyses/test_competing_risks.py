@@ -1,0 +1,215 @@
+"""Competing risks: exact release against R's survival and cmprsk, thresholded release against the exact one."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses import aalen_johansen as aj
+from mpc_backend.analyses import life_table as km
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.cells import HiddenCount
+from mpc_backend.analyses.competing_tables import counts
+from mpc_backend.analyses.errors import ParametersRefused
+from mpc_backend.analyses.plain import opened_outputs
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.testing import World
+
+GOLDEN = Path(__file__).with_name("golden")
+EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
+HIDING = DisclosurePolicy(minimum_sites=1)
+STUDY = {
+    "causes": ["pcm", "death"], "arm": "sex", "arms": ["F", "M"], "time_unit": "month", "horizon": 424, "tau": 240,
+    "times": [60, 120, 240],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def mgus() -> pd.DataFrame:
+    """1,384 persons with monoclonal gammopathy: months to malignancy (pcm) or to death without it."""
+    rows = pd.read_csv(GOLDEN / "mgus2.csv")
+    outcomes = {"pcm_time": rows.time, "death_time": rows.time}
+    events = {"pcm_event": (rows.event == 1).astype(int), "death_event": (rows.event == 2).astype(int)}
+    return pd.DataFrame({"sex": rows.sex, **outcomes, **events})
+
+
+@pytest.fixture(scope="module")
+def golden() -> pd.DataFrame:
+    return pd.read_csv(GOLDEN / "competing_risks.csv")
+
+
+def thirds(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {name: frame.iloc[start::3] for start, name in enumerate(("north", "south", "west"))}
+
+
+def curve(result, sex: str, cause: int):
+    return result.arms["FM".index(sex)].causes[cause - 1]
+
+
+def test_exact_release_gives_the_numbers_of_r(run, mgus, golden):
+    result = run("competing_risks", STUDY, thirds(mgus), policy=EXACT)
+    for row in golden[golden.what == "incidence"].itertuples():
+        (found,) = [step for step in curve(result, row.sex, row.cause).steps if step.time == row.time]
+        assert (found.estimate, found.se, found.lower, found.upper) == pytest.approx(
+            (row.estimate, row.se, row.lower, row.upper), rel=1e-9
+        )
+    for row in golden[golden.what == "time_lost"].itertuples():
+        found = curve(result, row.sex, row.cause).time_lost
+        assert (found.estimate, found.se) == pytest.approx((row.estimate, row.se), rel=1e-9)
+    for row in golden[golden.what == "cmprsk"].itertuples():
+        (found,) = [step for step in curve(result, row.sex, row.cause).steps if step.time == row.time]
+        assert found.estimate == pytest.approx(row.estimate, rel=1e-9)
+        assert found.se == pytest.approx(row.se, rel=8e-3), "another estimator of the same variance"
+    together = run("competing_risks", STUDY, {"a": mgus}, policy=EXACT)
+    for row in golden[golden.what == "log_rank"].itertuples():
+        test = together.log_rank[("pcm", "death")[row.cause - 1]]
+        assert test.chi2 == pytest.approx(row.estimate, abs=2e-5) and test.df == 1
+    assert together.arms[0].table[0].events["death"].value == int(
+        ((mgus.sex == "F") & (mgus.death_event == 1) & (mgus.death_time <= 60)).sum()
+    )
+
+
+def test_one_cause_is_one_minus_kaplan_meier():
+    rng = np.random.default_rng(4)
+    exits = rng.integers(0, 5, (2, 2, 30))
+    found, table = aj.incidence(exits), km.life_table(exits[:, 0], exits[:, 1])
+    assert found.curve[:, 0] == pytest.approx(1 - table.survival, rel=1e-12)
+    inside = table.survival > 0
+    assert np.sqrt(found.variance[:, 0])[inside] == pytest.approx(table.standard_error[inside], rel=1e-9)
+    mean, variance = aj.time_lost(exits, 20)
+    assert mean[:, 0] == pytest.approx(20 - km.restricted_mean(table.survival, 20))
+    assert variance[:, 0] == pytest.approx(km.restricted_mean_variance(table, 20))
+
+
+@pytest.mark.parametrize("grid", ["month", "year"])
+def test_numbers_computed_on_shares_are_the_exact_ones_rounded(run, mgus, grid):
+    study = {**STUDY, "unit": grid}
+    if grid == "year":
+        study |= {"horizon": 36, "tau": 20, "times": [5, 10]}
+    exact = run("competing_risks", study, thirds(mgus), policy=EXACT)
+    hidden = run("competing_risks", study, thirds(mgus), policy=HIDING)
+    last = 0.06 if study["tau"] > 99 else 0.006
+    for full, shown in zip(exact.arms, hidden.arms, strict=True):
+        assert shown.n.value == pytest.approx(full.n.value, abs=5)
+        for row, true in zip(shown.table, full.table, strict=False):
+            cells = [
+                (row.at_risk, true.at_risk),
+                *((row.events[each], true.events[each]) for each in row.events),
+            ]
+            for cell, real in [*cells, (row.censored, true.censored)]:
+                assert isinstance(cell, HiddenCount) or cell.value == pytest.approx(real.value, abs=5)
+        for truth, found in zip(full.causes, shown.causes, strict=True):
+            assert found.why_not is None
+            assert found.at_tau.estimate == pytest.approx(truth.at_tau.estimate, abs=6e-5)
+            assert found.at_tau.se == pytest.approx(truth.at_tau.se, rel=4e-3)
+            assert found.time_lost.estimate == pytest.approx(truth.time_lost.estimate, abs=last)
+            assert found.time_lost.se == pytest.approx(truth.time_lost.se, rel=5e-3)
+            heights = {step.time: (step.estimate, step.se) for step in truth.steps}
+            for step in found.steps[1:]:
+                before = max(time for time in heights if time <= step.time)
+                assert (step.estimate, step.se) == pytest.approx(heights[before], abs=6e-4)
+                assert step.lower < step.estimate < step.upper
+    for cause, test in exact.log_rank.items():
+        assert hidden.log_rank[cause].chi2 == pytest.approx(test.chi2, abs=6e-4)
+    assert [each.measure for each in hidden.contrasts] == ["risk", "time_lost"] * 2
+    for mine, truth in zip(hidden.contrasts, exact.contrasts, strict=True):
+        assert mine.difference == pytest.approx(truth.difference, abs=0.11) and mine.lower < mine.upper
+
+
+def test_displayed_steps_hold_k_events_of_their_cause(run, mgus):
+    result = run("competing_risks", STUDY, thirds(mgus), policy=HIDING)
+    for arm in result.arms:
+        rows = mgus[mgus.sex == arm.arm]
+        for found in arm.causes:
+            gone = rows[rows[f"{found.cause}_event"] == 1][f"{found.cause}_time"]
+            events = [int((gone <= step.time).sum()) // 10 for step in found.steps]
+            assert events == sorted(set(events)), "floor(events / k) rises at every step"
+            assert (rows.pcm_time >= found.cut_at).sum() >= 10 > (rows.pcm_time >= found.cut_at + 8).sum()
+
+
+def small(mgus: pd.DataFrame, persons: int, events: int) -> pd.DataFrame:
+    """All women, and a few men, all followed to 300 months or failing of pcm in the first year."""
+    men = pd.DataFrame(
+        {"sex": "M", "pcm_time": 300, "death_time": 300, "pcm_event": 0, "death_event": 0},
+        index=range(persons),
+    )
+    men.loc[: events - 1, ["pcm_time", "death_time"]] = 12
+    men.loc[: events - 1, "pcm_event"] = 1
+    return pd.concat([mgus[mgus.sex == "F"], men])
+
+
+@pytest.mark.parametrize(("persons", "shown"), [(9, False), (10, True), (11, True)])
+def test_an_arm_of_fewer_than_k_shows_nothing(run, mgus, persons, shown):
+    result = run("competing_risks", STUDY, {"a": small(mgus, persons, 0)}, policy=HIDING)
+    arm = result.arms[1]
+    assert (not isinstance(arm.n, HiddenCount)) == shown
+    assert [bool(found.steps) for found in arm.causes] == [shown, shown]
+    assert all(found.at_tau is None and found.time_lost is None for found in arm.causes)
+    assert (result.log_rank["death"] is not None) == shown
+
+
+@pytest.mark.parametrize(("events", "shown"), [(9, False), (10, True), (11, True)])
+def test_numbers_at_tau_need_k_events_of_the_cause(run, mgus, events, shown):
+    result = run("competing_risks", STUDY, {"a": small(mgus, 60, events)}, policy=HIDING)
+    first, second = result.arms[1].causes
+    assert (first.at_tau is not None) == shown == (first.time_lost is not None)
+    assert second.at_tau is None and second.why_not == "fewer than 10 events"
+    assert (len(first.steps) > 1) == shown
+
+
+def test_a_receiving_hospital_cannot_subtract_its_own(run, mgus):
+    """Ten events of pcm among men, one of them at the hospital that receives the result."""
+    frame = small(mgus, 60, 10)
+    own = np.zeros(len(frame), dtype=bool)
+    own[-60:-59] = True
+    sites = {"own": frame[own], "other": frame[~own]}
+    alone = run("competing_risks", STUDY, sites, policy=HIDING)
+    received = run("competing_risks", STUDY, sites, policy=HIDING, receiving=("own",))
+    assert alone.arms[1].causes[0].at_tau is not None and received.arms[1].causes[0].at_tau is None
+
+
+def opened(frame: pd.DataFrame, study: dict[str, object]):
+    chosen, typed = analysis("competing_risks"), parse_parameters("competing_risks", study)
+    tables = {name: chosen.local(typed, SiteData(rows)) for name, rows in thirds(frame).items()}
+    with World("plain") as world:
+        return opened_outputs(world, chosen, typed, Released(HIDING, tuple(tables)), tables)
+
+
+def test_what_is_hidden_opens_to_the_same_constants(mgus):
+    first, second = (opened(small(mgus, 9, events), STUDY) for events in (0, 8))
+    for name in ("state", "risk", "risk_variance", "lost", "lost_variance"):
+        assert (np.asarray(first[name][1]) == np.asarray(second[name][1])).all(), name
+        assert name == "state" or not np.asarray(first[name][1]).any()
+    for name in ("step", "height", "height_variance", "followed"):
+        assert not np.asarray(first[name][2:]).any() and not np.asarray(second[name][2:]).any(), name
+
+
+def test_ties_take_the_cause_declared_first_and_the_shortest_follow_up_ends_it():
+    typed = parse_parameters(
+        "competing_risks",
+        {"causes": ["a", "b"], "arm": "x", "arms": ["1"], "time_unit": "month", "horizon": 10},
+    )
+    frame = pd.DataFrame(
+        {
+            "x": [1, 1, 1, 1, 1], "a_time": [3, 5, 4, 12, 2], "a_event": [1, 1, 0, 1, None],
+            "b_time": [3, 4, 6, 12, 2], "b_event": [1, 0, 1, 1, 1],
+        }
+    )  # fmt: skip
+    found = counts(typed, SiteData(frame))[0]
+    assert np.argwhere(found).tolist() == [[0, 3], [2, 4], [2, 10]]
+    assert found[2, 4] == 2 and found.sum() == 4
+
+
+def test_parameters_that_make_no_sense_are_refused():
+    for change in (
+        {"causes": []},
+        {"causes": ["a", "a"]},
+        {"tau": 500},
+        {"times": [9, 3]},
+        {"times": [425]},
+        {"rho": 1},
+    ):
+        with pytest.raises(ParametersRefused):
+            parse_parameters("competing_risks", {**STUDY, **change})

@@ -1,0 +1,60 @@
+"""What a study says of its analyses of effects, and how their results are delivered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from governance.disclosure import DisclosurePolicy
+from governance.study import StudyAnalysis
+from mpc_backend.analyses.base import Released, Result, SiteData
+from mpc_backend.analyses.plain import run_here
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from tests.workbench.test_delivery import delivered, saved
+from workbench.study_words import analysis_words
+
+GOLDEN = Path(__file__).parents[1] / "mpc_backend" / "analyses" / "golden"
+COMPETING = {
+    "causes": ["cancer", "death"], "arm": "sex", "arms": ["F", "M"], "time_unit": "month", "horizon": 300,
+    "tau": 240,
+}  # fmt: skip
+
+
+def answered(kind: str, parameters: dict[str, object], frame: pd.DataFrame) -> Result:
+    typed, sites = parse_parameters(kind, parameters), {"a": SiteData(frame)}
+    return run_here(analysis(kind), typed, Released(DisclosurePolicy(minimum_sites=1), ("a",)), sites)
+
+
+def said_of(kind: str, parameters: dict[str, object]) -> str:
+    entry = StudyAnalysis.model_validate(
+        {"id": "one", "kind": kind, "cohort": "adults", "parameters": parameters}
+    )
+    return analysis_words(SimpleNamespace(), entry)  # type: ignore[arg-type]
+
+
+def test_competing_risks_are_said_and_delivered(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = said_of("competing_risks", COMPETING)
+    assert words == (
+        "**one**: time to the first of cancer and death in “adults” for F and M, over 300 months: cumulative incidence "
+        "of each in the presence of the others, risk at and time lost up to 240 months, log-rank test of each; not adjusted "
+        "for anything."
+    )
+    rows = pd.read_csv(GOLDEN / "mgus2.csv")
+    frame = pd.DataFrame({"sex": rows.sex, "cancer_time": rows.time, "death_time": rows.time})
+    frame["cancer_event"], frame["death_event"] = (rows.event == 1) * 1, (rows.event == 2) * 1
+    said = delivered(answered("competing_risks", COMPETING, frame), capsys, tmp_path)
+    tables = saved(tmp_path)
+    assert set(tables) == {"risks", "differences", "tests", "at_risk", "table"}
+    assert tables["risks"].set_index(["arm", "cause"]).loc[("F", "death"), "risk"] == pytest.approx(0.6953)
+    assert list(tables["at_risk"]) == [
+        "arm",
+        "time",
+        "at_risk",
+        "events_cancer",
+        "events_death",
+        "censored",
+    ]
+    assert "Risk and time lost by cause" in said and "nan" not in said.lower() and "<NA>" not in said
