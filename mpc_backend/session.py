@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from mpc_backend.tables import Column, TableSpec
 from mpc_backend.transport.base import Transport
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt, SecretValue
 from mpc_backend.values.public import public_integers
+
+if TYPE_CHECKING:
+    from mpc_backend.shards.base import Shards
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[str, float], None]
@@ -42,11 +45,21 @@ class OutputForm:
 
 
 class Session:
-    """One node in one job: ``index``, ``protocol``, and helpers that make values from shares."""
+    """One node in one job: ``index``, ``protocol``, and helpers that make values from shares.
 
-    def __init__(self, protocol: Protocol, on_progress: Progress | None = None) -> None:
-        self.protocol = protocol
+    ``shards``: who works on rows side by side; None: nobody (see `mpc_backend.shards`).
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        on_progress: Progress | None = None,
+        shards: Shards | None = None,
+        keys: JobKeys | None = None,
+    ) -> None:
+        self.protocol, self.shards = protocol, shards
         self._on_progress = on_progress
+        self._keys, self._sharings = keys, 0
 
     @classmethod
     def for_node(
@@ -56,18 +69,30 @@ class Session:
         transport: Transport,
         keys: JobKeys | None,
         on_progress: Progress | None = None,
+        shards: Shards | None = None,
     ) -> Session:
         """The session of node ``index``; ``keys`` are fresh for this job and used for no other.
+
+        They are roots: the protocol's own are derived from them, as are those of each shard.
 
         Raises:
             UnknownProtocol: no such protocol.
         """
-        return cls(make_protocol(index, protocol, transport, keys), on_progress)
+        own = None if keys is None else keys.derived(b"whole")
+        return cls(make_protocol(index, protocol, transport, own), on_progress, shards, keys)
 
     @property
     def index(self) -> int:
         """This node's number."""
         return self.protocol.index
+
+    def keys_for_shards(self, count: int) -> list[JobKeys | None]:
+        """Keys that were never given before, one set for each of ``count`` shards that are worked on at one time."""
+        self._sharings += 1
+        if self._keys is None:
+            return [None] * count
+        places = [self._sharings.to_bytes(8, "big") + shard.to_bytes(4, "big") for shard in range(count)]
+        return [self._keys.derived(b"shard " + place) for place in places]
 
     def progress(self, label: str, fraction: float) -> None:
         """Tell the operator where the job is; never tells anything about data."""

@@ -19,6 +19,7 @@ from mpc_backend.errors import AbortKind, PeerAborted, ProtocolAbort
 from mpc_backend.protocols.keys import random_keys
 from mpc_backend.protocols.sharing import layout, node_shares, split
 from mpc_backend.session import Session, open_values, value_of
+from mpc_backend.shards.threads import ShardNetworks, ThreadShards
 from mpc_backend.tables import Column
 from mpc_backend.transport.base import Traffic
 from mpc_backend.transport.memory import MemoryNetwork, Tamper
@@ -48,8 +49,9 @@ class World:
     """All nodes of one protocol ("rep4", "rep3", or "plain" for one node in the clear).
 
     ``tamper(sender, receiver, index, payload)`` sees every message between two nodes and returns what arrives, None to
-    drop it: a malicious node. ``deadline``: seconds a node waits for a message. ``shape``: links as slow as these. After
-    `run`, ``traffic`` holds what each node sent in that run.
+    drop it: a malicious node. ``deadline``: seconds a node waits for a message. ``shape``: links as slow as these.
+    ``workers``: how many row shards a program's `mpc_backend.shards.over_shards` works on side by side, as threads; the
+    messages of each are counted by themselves. After `run`, ``traffic`` holds what each node sent in that run.
     """
 
     def __init__(
@@ -60,8 +62,11 @@ class World:
         deadline: float = 60.0,
         trace: bool = False,
         shape: LinkShape | None = None,
+        workers: int = 1,
     ) -> None:
-        self.protocol = protocol
+        if workers < 1:
+            raise ValueError(f"a node has at least one worker, found {workers}")
+        self.protocol, self.workers = protocol, workers
         self.nodes = layout(protocol).nodes
         self.tamper, self.deadline, self.trace, self.shape = tamper, deadline, trace, shape
         self.traffic: list[Traffic] = [Traffic() for _ in range(self.nodes)]
@@ -125,18 +130,26 @@ class World:
         network = MemoryNetwork(self.nodes, self.deadline, self.tamper, self._counts, self.shape)
         keys = random_keys(self.nodes) if self.nodes > 1 else [None]
         transports = [network.transport(index) for index in range(self.nodes)]
+        channels = ShardNetworks(self._shard_network)
         results: list[Any] = [None] * self.nodes
         errors: list[BaseException | None] = [None] * self.nodes
 
         def work(index: int) -> None:
             try:
-                session = Session.for_node(index, self.protocol, transports[index], keys[index])
+                shards = (
+                    ThreadShards(self.workers, index, self.protocol, channels) if self.workers > 1 else None
+                )
+                session = Session.for_node(
+                    index, self.protocol, transports[index], keys[index], shards=shards
+                )
                 output = program(session, *_given(session, args), **_given(session, kwargs))
                 results[index] = _opened(session, output)
             except BaseException as error:  # raised again in the caller's thread
                 errors[index] = error
                 kind = error.kind if isinstance(error, ProtocolAbort) else AbortKind.FAILED
-                transports[index].abort(f"{type(error).__name__}: {error}", kind=kind)
+                reason = f"{type(error).__name__}: {error}"
+                transports[index].abort(reason, kind=kind)
+                channels.abort(index, kind, reason)
             finally:
                 transports[index].close()
 
@@ -153,6 +166,10 @@ class World:
         self.traffic = [transport.traffic for transport in transports]
         _raise_first(errors)
         return results[0]
+
+    def _shard_network(self) -> MemoryNetwork:
+        shape = None if self.shape is None else self.shape.part(self.workers)
+        return MemoryNetwork(self.nodes, self.deadline, self.tamper, {}, shape)
 
 
 def _raise_first(errors: list[BaseException | None]) -> None:

@@ -1,14 +1,15 @@
 """Treatment ranking for one secret patient, mode ``neighbours``: similar patients are found on shares, each treatment's
 restricted mean time is standardised over declared strata, and only supported treatments' numbers can be opened.
 
-One matrix product finds the similar set, one counts events and exits by treatment, stratum and time; the rest is work on
-those counts. The number of rounds does not depend on the data. See docs/analyses/treatment_ranking.md.
+One matrix product finds the similar set, one counts events and exits by treatment, stratum and time, both over row shards; the
+rest is work on those counts. The number of rounds does not depend on the data. See docs/analyses/treatment_ranking.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,9 @@ from mpc_backend.analyses.ranking_tables import patient, people, people_table, q
 from mpc_backend.analyses.similarity import Columns, first_supported, joined, similar
 from mpc_backend.operations import concatenate, stack
 from mpc_backend.session import Session
+from mpc_backend.shards import Total, over_shards
 from mpc_backend.tables import Arrays, TableSpec
-from mpc_backend.values import SecretBits, SecretInt
+from mpc_backend.values import SecretBits, SecretInt, SecretValue
 
 
 class TreatmentRanking(Analysis[RankingParameters]):
@@ -52,11 +54,15 @@ class TreatmentRanking(Analysis[RankingParameters]):
         require_sites(released)
         rows, query = inputs["people"], inputs["patient"]["query"]
         _check_capacity(parameters, rows)
-        near = similar(parameters, rows, query).to_int(parameters.ring)
+        people = {name: joined(rows, name) for name in next(iter(rows.values()))}
+        table = [*people.values(), *_slices(released, rows)]
+        find, count = (partial(work, parameters, tuple(people)) for work in (_similar_rows, _counted_rows))
+        near, found = over_shards(session, find, table, query)
         session.progress("similar patients found", 0.4)
-        chosen, none = first_supported(_enough(parameters, released, rows, near))
+        chosen, none = first_supported(_enough(parameters, released, found))
         tier = concatenate([chosen, none], axis=0).to_int() @ np.arange(len(parameters.tiers) + 1)
-        cells, own = _cells(parameters, released, rows, near @ chosen.to_int(parameters.ring))
+        counted = over_shards(session, count, [*table, near], chosen.to_int(parameters.ring))
+        cells, own = _cells(parameters, released, counted)
         session.progress("patients counted by treatment, stratum and time", 0.8)
         if released.policy.release == "exact":
             return {"tier": tier, "cells": cells}
@@ -78,26 +84,39 @@ def _check_capacity(parameters: RankingParameters, rows: Mapping[str, Columns]) 
         )
 
 
-def _matrix(rows: Mapping[str, Columns], name: str) -> SecretInt:
-    """A column of all hospitals as a matrix (rows, width)."""
-    column = joined(rows, name)
+def _matrix(column: SecretValue) -> SecretInt:
+    """A column of numbers as a matrix (rows, width)."""
     assert isinstance(column, SecretInt)
     return column.reshape(len(column), -1)
 
 
-def _enough(
-    parameters: RankingParameters, released: Released, rows: Mapping[str, Columns], near: SecretInt
-) -> SecretBits:
-    """Whether each tier (tiers,) has at least two supported treatments.
+def _similar_rows(
+    parameters: RankingParameters, names: tuple[str, ...], _: Session, *given: Any
+) -> tuple[SecretInt, Total]:
+    """Of some rows: whether each is similar, (rows, tiers) in the small ring; and their part of how many are, by arm and
+    stratum (arms x strata, places x 2 x tiers): in all and followed to tau, everywhere and in each place of ``slices``.
+    """
+    people, slices, (query,) = _parted(names, given, 1)
+    near = similar(parameters, {"": people}, query).to_int(parameters.ring)
+    followed = (1 - _matrix(people["exit"]).sum(1)).with_bits(2)
+    both = concatenate([near, near * followed[:, None]], axis=1)
+    columns = concatenate([both, *(both * here for here in slices)], axis=1)
+    return near, Total(_matrix(people["cell"]).T @ columns)
+
+
+def _parted(names: tuple[str, ...], given: tuple[Any, ...], others: int) -> tuple[Columns, Any, Any]:
+    """What a shard is given: columns by name, the public slices, and what is not of the table."""
+    last = len(given) - others
+    return dict(zip(names, given, strict=False)), given[len(names) : last], given[last:]
+
+
+def _enough(parameters: RankingParameters, released: Released, found: SecretInt) -> SecretBits:
+    """Whether each tier (tiers,) has at least two supported treatments, from the counts of `_similar_rows`.
 
     Supported: enough similar patients, k of them outside every hospital that receives the answer, and k followed to tau,
     in all and outside those hospitals. A tier whose treatments would be withheld for short follow-up is passed over.
     """
     tiers, places = len(parameters.tiers), 1 + len(released.receiving_sites)
-    followed = (1 - _matrix(rows, "exit").sum(1)).with_bits(2)
-    both = concatenate([near, near * followed[:, None]], axis=1)
-    columns = concatenate([both, *(both * here for here in _slices(released, rows))], axis=1)
-    found = _matrix(rows, "cell").T @ columns
     by_arm = found.reshape(len(parameters.treatments), parameters.strata_count, -1).sum(1)
     counts = _wide(parameters, by_arm).reshape(-1, places, 2, tiers)
     whole, k = counts[:, 0], released.policy.minimum_cell
@@ -115,8 +134,19 @@ def _wide(parameters: RankingParameters, counts: SecretInt) -> SecretInt:
     return ((counts - half).widen(64) + half).with_bits(parameters.capacity.bit_length() + 1)
 
 
+def _counted_rows(parameters: RankingParameters, names: tuple[str, ...], _: Session, *given: Any) -> Total:
+    """Of some rows: their part of the counts that `_cells` reads, by treatment and stratum."""
+    people, slices, (near, chosen) = _parted(names, given, 2)
+    tau, weight = parameters.tau, near @ chosen
+    times = concatenate([_matrix(people[name]) for name in ("event", "exit")], axis=1)
+    counted = concatenate([times * weight[:, None], weight[:, None]], axis=1)
+    sums = stack([counted[:, :tau].sum(1), counted[:, tau : 2 * tau].sum(1), weight], axis=1)
+    columns = concatenate([counted, *(sums * here for here in slices)], axis=1)
+    return Total(_matrix(people["cell"]).T @ columns)
+
+
 def _cells(
-    parameters: RankingParameters, released: Released, rows: Mapping[str, Columns], weight: SecretInt
+    parameters: RankingParameters, released: Released, counted: SecretInt
 ) -> tuple[SecretInt, SecretInt]:
     """Similar patients by treatment and stratum (treatments, strata, 2 tau + 1), and those of each hospital that
     receives the answer (receiving, treatments, 3); ring 64.
@@ -125,15 +155,11 @@ def _cells(
     before tau, events and censorings before tau, all. A hospital's rows are a known slice, so that its own patients are
     three more columns of the same matrix product.
     """
-    tau, treatments, strata = parameters.tau, len(parameters.treatments), parameters.strata_count
-    times = concatenate([_matrix(rows, name) for name in ("event", "exit")], axis=1)
-    counted = concatenate([times * weight[:, None], weight[:, None]], axis=1)
-    sums = stack([counted[:, :tau].sum(1), counted[:, tau : 2 * tau].sum(1), weight], axis=1)
-    columns = concatenate([counted, *(sums * here for here in _slices(released, rows))], axis=1)
-    found = (_matrix(rows, "cell").T @ columns).reshape(treatments, strata, -1)
+    tau = parameters.tau
+    found = counted.reshape(len(parameters.treatments), parameters.strata_count, -1)
     whole, own = found[..., : 2 * tau + 1], found[..., 2 * tau + 1 :].sum(1)
     wide = _wide(parameters, concatenate([whole.ravel(), own.ravel()], axis=0))
-    apart = wide[whole.size :].reshape(treatments, len(released.receiving_sites), 3)
+    apart = wide[whole.size :].reshape(len(parameters.treatments), len(released.receiving_sites), 3)
     return wide[: whole.size].reshape(whole.shape), apart.rearranged(lambda words: np.moveaxis(words, 1, 0))
 
 

@@ -76,7 +76,7 @@ def _category(levels: Any) -> dict[str, Any]:
 TIME_TO_EVENT: Final = {"kind": "time_to_event", "events": ["death"], "horizon_days": 3_650, "unit": "month"}
 
 
-@line("ranking", 20_000)
+@line("ranking", 20_000, shards=True)
 def ranking(world: World, n: int, rng: Rng) -> Prepared:
     """One secret patient among n, 100 treatments, 24 markers, 24 months, four strata, three tiers."""
     return _prepared(world, ranking_case(n, rng))

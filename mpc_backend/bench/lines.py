@@ -48,11 +48,12 @@ class Measurement(BaseModel):
 
 @dataclass(frozen=True)
 class Line:
-    """One benchmark: its name, default size and what prepares it."""
+    """One benchmark: its name, default size and what prepares it; ``shards``: whether it is worked on in row shards."""
 
     name: str
     n: int
     prepare: Prepare
+    shards: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,11 @@ class ClearLine:
 LINES: dict[str, Line | ClearLine] = {}
 
 
-def line(name: str, n: int) -> Callable[[Prepare], Prepare]:
+def line(name: str, n: int, *, shards: bool = False) -> Callable[[Prepare], Prepare]:
     """Register a benchmark under a name with its default n."""
 
     def register(prepare: Prepare) -> Prepare:
-        LINES[name] = Line(name, n, prepare)
+        LINES[name] = Line(name, n, prepare, shards)
         return prepare
 
     return register
@@ -88,11 +89,17 @@ def clear_line(name: str, n: int) -> Callable[[PrepareClear], PrepareClear]:
 
 
 def measure(
-    name: str, protocol: str, n: int | None = None, repeats: int = 3, shape: LinkShape | None = None
+    name: str,
+    protocol: str,
+    n: int | None = None,
+    repeats: int = 3,
+    shape: LinkShape | None = None,
+    workers: int = 1,
 ) -> Measurement:
     """Run a registered line ``repeats`` times after one run that warms up, and report the fastest.
 
-    ``shape``: how slow the links between nodes are; without it, as fast as this process copies.
+    ``shape``: how slow the links between nodes are; without it, as fast as this process copies. ``workers``: row shards
+    that are worked on side by side, as threads, by lines that have them.
     Work in the clear knows no ``protocol``; its n is the size that was made, near the one asked for.
 
     Raises:
@@ -102,7 +109,7 @@ def measure(
     size = chosen.n if n is None else n
     if isinstance(chosen, ClearLine):
         return _measure_clear(chosen, size, repeats)
-    with World(protocol, shape=shape) as world:
+    with World(protocol, shape=shape, workers=workers) as world:
         inputs, program = chosen.prepare(world, size, np.random.default_rng(1))
         give_back_memory()
         timed = [_timed(world, program, inputs) for _ in range(repeats + 1)]

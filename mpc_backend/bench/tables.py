@@ -1,11 +1,18 @@
-"""Benchmark lines of what is done to whole tables: sorting, grouping, joining."""
+"""Benchmark lines of what is done to whole tables: sorting, grouping, joining.
+
+What moves rows works on the whole table at once; sums by a public code are sums over row shards.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from mpc_backend import operations
 from mpc_backend.bench.lines import Program, line
+from mpc_backend.session import Session
+from mpc_backend.shards import Total, over_shards
 from mpc_backend.testing import Shared, World
 
 Prepared = tuple[list[Shared], Program]
@@ -41,14 +48,18 @@ def sort64(world: World, n: int, rng: Rng) -> Prepared:
     return inputs, lambda _, key, payload: operations.sort([key], [key, payload])
 
 
-@line("groupby_public", MILLION)
+def _sums_by_code(_: Session, code: Any, amount: Any) -> list[Total]:
+    return [Total(total) for total in operations.sums_by_code(code, 16, [amount])[1]]
+
+
+@line("groupby_public", MILLION, shards=True)
 def groupby_public(world: World, n: int, rng: Rng) -> Prepared:
     """Counts and sums of one column by a secret code with 16 public values."""
     inputs = [
         world.share(rng.integers(0, 16, n), bits=8, ring=16),
         world.share(rng.integers(0, 1000, n), bits=32),
     ]
-    return inputs, lambda _, code, amount: operations.sums_by_code(code, 16, [amount])[1]
+    return inputs, lambda session, code, amount: over_shards(session, _sums_by_code, [code, amount])
 
 
 @line("groupby_secret", 300_000)

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
 from mpc_backend.prg import KEY_BYTES
 
 
@@ -25,6 +28,23 @@ class JobKeys:
     everyone_but: Mapping[int, bytes]
     pair: Mapping[int, bytes]
     mac: Mapping[tuple[int, int], bytes]
+
+    def derived(self, part: bytes) -> JobKeys:
+        """Keys for one part of the job (HKDF-SHA256, RFC 5869, the keys being uniform). Nodes that name the same part
+        share the same keys; those of different parts tell nothing of each other.
+        """
+
+        def key(root: bytes) -> bytes:
+            return HKDFExpand(algorithm=SHA256(), length=KEY_BYTES, info=b"tessera/part/1 " + part).derive(
+                root
+            )
+
+        return JobKeys(
+            key(self.everyone),
+            {j: key(root) for j, root in self.everyone_but.items()},
+            {p: key(root) for p, root in self.pair.items()},
+            {pair: key(root) for pair, root in self.mac.items()},
+        )
 
 
 def random_keys(nodes: int) -> list[JobKeys]:

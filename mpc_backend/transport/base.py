@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mpc_backend.errors import AbortKind
@@ -24,6 +25,15 @@ class Traffic:
         self.messages += 1
         if self.trace is not None:
             self.trace.append((self.rounds, receiver, length))
+
+    def add_beside(self, parts: Sequence[Traffic]) -> None:
+        """Add what was sent on other channels at one time: their rounds count once, those of the longest."""
+        for part in parts:
+            self.bytes_sent += part.bytes_sent
+            self.messages += part.messages
+            if self.trace is not None:
+                self.trace += [(self.rounds + at, to, length) for at, to, length in part.trace or ()]
+        self.rounds += max(part.rounds for part in parts)
 
 
 class Transport(ABC):
@@ -62,6 +72,14 @@ class Transport(ABC):
             PeerLost: nothing came within the deadline, or the connection is gone.
             PeerAborted: another node ended the job.
             ProtocolAbort: the message is out of sequence.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Return at once if the job goes on.
+
+        Raises:
+            ProtocolAbort: it has failed here, or another node ended it.
         """
 
     @abstractmethod

@@ -93,6 +93,12 @@ class MemoryNetwork:
             self._dead = True
         return self._dead
 
+    def check(self) -> None:
+        """Raise PeerAborted if some node ended the job."""
+        with self._changed:
+            if self._aborted is not None:
+                raise PeerAborted(*self._aborted)
+
     def finish(self) -> None:
         """One node ended; the others may now be stuck."""
         with self._changed:
@@ -119,6 +125,9 @@ class MemoryTransport(Transport):
 
     def receive(self, peer: int) -> Payload:
         return self._network.take(peer, self.index)
+
+    def check(self) -> None:
+        self._network.check()
 
     def abort(self, reason: str, *, kind: AbortKind = AbortKind.FAILED) -> None:
         self._network.abort(self.index, kind, reason)

@@ -37,6 +37,10 @@ class LinkShape:
             )
         return cls(float(found["delay"]) / 1000, float(found["rate"]) * 1e6)
 
+    def part(self, channels: int) -> LinkShape:
+        """What each of several channels gets that a node uses at one time."""
+        return LinkShape(self.delay, self.rate / channels)
+
 
 class Uplink:
     """When what one node sends arrives; without a shape, at once. Used by the one thread that sends."""

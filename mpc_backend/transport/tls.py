@@ -156,6 +156,10 @@ class TlsTransport(Transport):
         self.bytes_received += len(message)
         return message
 
+    def check(self) -> None:
+        """Return at once if the job goes on; else raise what ended it, as `receive` does."""
+        self._raise_failure()
+
     def abort(self, reason: str, who: str | None = None, *, kind: AbortKind = AbortKind.FAILED) -> None:
         """Give the job up: tell every peer why, then cut all links. Any thread may call it, more than once.
 
