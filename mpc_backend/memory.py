@@ -2,7 +2,7 @@
 
 Left alone, the C library maps every large array anew and unmaps it when it is freed, and gives each thread a heap of its own.
 The kernel then zeroes the same pages again and again: a third to a half of the processor time of operations on 10^6 rows.
-A process that computes keeps freed memory in one heap instead, and gives it back when a job is over.
+A process that computes keeps freed memory in one heap instead, and gives it back when it has nothing to do.
 
 GNU C library alone; with another one nothing is changed.
 """
@@ -34,6 +34,6 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_memory() -> None:
-    """Return to the kernel what is free now: shares of a job that is over do not stay in this process."""
+    """Return to the kernel what is free now."""
     if hasattr(_C, "malloc_trim"):
         _C.malloc_trim(ctypes.c_size_t(0))

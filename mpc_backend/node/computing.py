@@ -23,6 +23,8 @@ from mpc_backend.node.turn import Progress, Turn
 from mpc_backend.transport.greeting import Dialer
 from mpc_backend.transport.tls import TlsTransport
 
+IDLE_SECONDS = 20.0
+
 log = structlog.get_logger()
 
 
@@ -35,6 +37,7 @@ class Computation:
         self._turn = turn
         self._progress = progress
         self._unsettled: dict[str, tuple[str, str, str]] = {}
+        self._idle_since: float | None = None
 
     def compute(self, run_id: str, gathering: Gathering) -> None:
         """Compute a run that all nodes begin now, give it its final state, and end its turn."""
@@ -52,9 +55,16 @@ class Computation:
         finally:
             self._count_traffic()
             self._turn.release(gathering)
-            give_back_memory()
+            self._idle_since = time.monotonic()
             self._core.metrics.running.dec()
             log.info("run ended", run=run_id, seconds=round(time.monotonic() - began, 3))
+
+    def rest(self) -> None:
+        """Return freed memory to the kernel once nothing was computed for `IDLE_SECONDS`; questions often come in rows."""
+        since = self._idle_since
+        if since is not None and time.monotonic() - since >= IDLE_SECONDS and self._turn.current is None:
+            self._idle_since = None
+            give_back_memory()
 
     def end(self, run_id: str, state: str, reason: str = "", who: str = "") -> None:
         """Give a run its final state, the first one that it is given; see `settle`."""

@@ -97,6 +97,10 @@ class Jobs:
         """Abort the current run, if there is one (of this study)."""
         self._turn.give_up(reason, study)
 
+    def rest(self) -> None:
+        """Give back the memory of runs that are over, unless another came at once."""
+        self._computation.rest()
+
     def refuse_stale(self) -> None:
         """End runs that wait and may not begin any more, or wait too long; one that has begun meanwhile goes on.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 
 from governance.federation import Federation, NodeEntry
+from mpc_backend.kernels.kept import all_kept
 from mpc_backend.node.errors import NodeStartError
 from mpc_backend.node.setup import init_node
 from mpc_backend.transport.certificates import control_client_context
@@ -92,11 +93,13 @@ class LocalNodes:
         self.stop()
 
     def compile_kernels(self) -> None:
-        """Fill the on-disk cache of compiled kernels once, so that the nodes do not all compile at the same time.
+        """Fill the on-disk cache of compiled kernels unless it is whole: the nodes should not all compile at the same time.
 
         Raises:
             NodeStartError: the compiler failed; says where its output is.
         """
+        if all_kept():
+            return
         path = self._log("kernels")
         with path.open("ab") as output:
             done = subprocess.run(

@@ -92,6 +92,7 @@ class NodeService:
         pause = min(1.0, settings.housekeeping_seconds, settings.witness_seconds)
         while not self._stopped.wait(pause):
             now = time.monotonic()
+            _attempt(self.jobs.rest)
             if now - cleaned >= settings.housekeeping_seconds:
                 cleaned = now
                 _attempt(lambda: close_expired(self.core))

@@ -8,7 +8,9 @@ from unittest.mock import MagicMock
 import pytest
 
 from mpc_backend.errors import AbortKind
+from mpc_backend.node import computing
 from mpc_backend.node.agreement import NotNow
+from mpc_backend.node.computing import Computation
 from mpc_backend.node.rendezvous import Gathering, RunTerms
 from mpc_backend.node.turn import Progress, Turn
 from mpc_backend.transport.tls import TlsTransport
@@ -92,3 +94,21 @@ def test_progress_is_newer_than_waiting_and_is_forgotten_at_the_end() -> None:
     assert progress.of("run") == ("ranking", 0.5)
     progress.forget("run")
     assert progress.of("run") is None
+
+
+def test_memory_is_given_back_once_a_node_has_rested(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, turn, one, two = MagicMock(), Turn("node-a"), gathering("1"), gathering("2")
+    monkeypatch.setattr(computing, "give_back_memory", given)
+    computation = Computation(MagicMock(), MagicMock(), turn, MagicMock())
+    turn.reserve(one)
+    computation.compute("1" * 64, one)  # nothing can be connected: the run ends at once
+    computation.rest()
+    given.assert_not_called()
+    monkeypatch.setattr(computing, "IDLE_SECONDS", 0.0)
+    turn.reserve(two)
+    computation.rest()
+    given.assert_not_called()
+    turn.release(two)
+    computation.rest()
+    computation.rest()
+    given.assert_called_once_with()
