@@ -3,11 +3,11 @@
 from mpc_backend.operations.arrange import concatenate, select, shuffle, stack
 from mpc_backend.operations.categories import sums_by_code
 from mpc_backend.operations.divide import divide, floor_divide, reciprocal
-from mpc_backend.operations.exponential import exp, sigmoid
+from mpc_backend.operations.exponential import exp, sigmoid, sigmoid_and_softplus
 from mpc_backend.operations.extremes import amax, amin, argmax, argmin
 from mpc_backend.operations.groupby import Groups, distinct, group_by
 from mpc_backend.operations.join import join
-from mpc_backend.operations.linear import PositiveInverse, positive_inverse
+from mpc_backend.operations.linear import PositiveInverse, ScaledInverse, damped_inverse, positive_inverse
 from mpc_backend.operations.popcount import popcount
 from mpc_backend.operations.reduce import dot, maximum, minimum, prefix_product
 from mpc_backend.operations.roots import log, sqrt
@@ -17,11 +17,13 @@ from mpc_backend.operations.sort import sort
 __all__ = [
     "Groups",
     "PositiveInverse",
+    "ScaledInverse",
     "amax",
     "amin",
     "argmax",
     "argmin",
     "concatenate",
+    "damped_inverse",
     "distinct",
     "divide",
     "dot",
@@ -41,6 +43,7 @@ __all__ = [
     "select",
     "shuffle",
     "sigmoid",
+    "sigmoid_and_softplus",
     "sort",
     "sqrt",
     "stack",

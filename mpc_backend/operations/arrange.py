@@ -73,7 +73,9 @@ def _selected(condition: SecretBits, a: Any, b: Any) -> Any:
 
 
 def _is_bits(value: object) -> bool:
-    return isinstance(value, SecretBits) or np.asarray(value).dtype.kind == "b"
+    if isinstance(value, SecretValue):  # numpy would walk through it element by element
+        return isinstance(value, SecretBits)
+    return np.asarray(value).dtype.kind == "b"
 
 
 def shuffle(columns: Sequence[SecretValue]) -> list[SecretValue]:

@@ -14,9 +14,9 @@ from mpc_backend.kernels.planes import word_count
 from mpc_backend.operations.arrange import select
 from mpc_backend.operations.divide import FIRST_GUESS, ITERATIONS
 from mpc_backend.operations.reduce import maximum
-from mpc_backend.operations.roots import coefficients, polynomial
+from mpc_backend.operations.roots import LOG_FRACTION, LOGARITHM, coefficients, polynomial
 from mpc_backend.protocols.base import Protocol
-from mpc_backend.values import SecretFixed, SecretInt
+from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 from mpc_backend.values.numbers import SecretNumber
 
 FRACTION = 29
@@ -92,12 +92,35 @@ def sigmoid(x: SecretNumber, scale: int) -> SecretFixed:
     rounds; four nodes send some 1,200 bytes a value.
     """
     real = x.to_fixed(0) if isinstance(x, SecretInt) else x
+    assert isinstance(real, SecretFixed)
     negative = real < 0
-    small = exp(select(negative, real, -real), SIGMOID_FRACTION).with_bits(SIGMOID_FRACTION + 2)
-    half = SecretFixed(x.protocol, small.shares, SIGMOID_FRACTION + 1) + 0.5
+    return _sigmoid(negative, _decay(real, negative), scale)
+
+
+def sigmoid_and_softplus(x: SecretNumber, scale: int) -> tuple[SecretFixed, SecretFixed]:
+    """`sigmoid` and log(1 + e^x), absolute error 2^-22 for the latter; a third dearer than the first alone.
+
+    log(1 + e^x) = max(x, 0) + log(1 + e), by the polynomial of the logarithm on [1/2, 1].
+    """
+    real = x.to_fixed(0) if isinstance(x, SecretInt) else x
+    assert isinstance(real, SecretFixed)
+    negative = real < 0
+    small = _decay(real, negative)
+    inner = polynomial(small.rescaled(LOG_FRACTION) * 2 - 1.0, LOGARITHM) + math.log(2)
+    above: SecretFixed = select(negative, real * 0, real)
+    return _sigmoid(negative, small, scale), inner.rescaled(scale) + above.rescaled(scale)
+
+
+def _decay(real: SecretFixed, negative: SecretBits) -> SecretFixed:
+    """e^-|x| at SIGMOID_FRACTION."""
+    return exp(select(negative, real, -real), SIGMOID_FRACTION).with_bits(SIGMOID_FRACTION + 2)
+
+
+def _sigmoid(negative: SecretBits, small: SecretFixed, scale: int) -> SecretFixed:
+    half = SecretFixed(small.protocol, small.shares, SIGMOID_FRACTION + 1) + 0.5
     inverse = FIRST_GUESS - half * 2
     for _ in range(ITERATIONS):
         inverse = inverse * (2.0 - half * inverse)
     chosen = select(negative, small, small * 0 + 1.0).with_bits(SIGMOID_FRACTION + 2)
-    inverse = SecretFixed(x.protocol, inverse.shares, inverse.scale + 1, inverse.bits)
+    inverse = SecretFixed(small.protocol, inverse.shares, inverse.scale + 1, inverse.bits)
     return (chosen * inverse).rescaled(scale)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpc_backend.kernels.arrays import Words
 from mpc_backend.operations.arrange import stack
 from mpc_backend.operations.divide import reciprocal
 from mpc_backend.operations.normalise import leading_bit, magnitude_bits, weighted
@@ -33,22 +34,23 @@ INVERSE_SCALE = 30
 RESIDUAL_SCALES = (23, 26, 29)
 """Of 1 - N X at each Newton step; its product with X stays below 2^61, as it shrinks from step to step."""
 LARGEST_RESIDUAL = 2.0**-10
+DAMPED_SCALE = 30
+MOST_DOUBLINGS = 18
 WIDEST = 60
 """Signed width of the elements of A; narrower declarations are cheaper."""
 
 
 @dataclass(frozen=True)
-class PositiveInverse:
-    """The inverse of A (..., p, p) as X D D' 2^(scale - even), D the ``power`` of two of each column (..., p).
+class ScaledInverse:
+    """The inverse of A (..., p, p) as D X D 2^(-2 half), D the ``power`` of two of each column (..., p).
 
-    ``standard``: X (..., p, p) at `INVERSE_SCALE`, the inverse of the scaled matrix. ``deficient`` (...): no inverse.
+    ``standard``: X (..., p, p) at `INVERSE_SCALE`, the inverse of the scaled matrix. ``half``: half of the difference between
+    the width of A's elements and their scale.
     """
 
     standard: SecretFixed
     power: SecretInt
-    deficient: SecretBits
     half: int
-    """Half of the difference between the width of A's elements and their scale: A = N 2^(2 half) / (D D')."""
 
     def solve(self, right: SecretFixed, scale: int, bound_bits: int = 12) -> SecretFixed:
         """A^-1 b for b (..., p), with ``scale`` fractional bits.
@@ -109,8 +111,15 @@ class PositiveInverse:
         return dot(scaled.rescaled(kept), solved.rescaled(kept)).rescaled(scale)
 
 
+@dataclass(frozen=True)
+class PositiveInverse(ScaledInverse):
+    """With ``deficient`` (...): there is no inverse, and the numbers mean nothing."""
+
+    deficient: SecretBits
+
+
 def positive_inverse(matrix: SecretFixed, tolerance: float = TOLERANCE) -> PositiveInverse:
-    """The inverse of symmetric positive definite matrices (..., p, p), p <= 24; about 46 rounds a column and 50 more.
+    """The inverse of symmetric positive definite matrices (..., p, p), p <= 24; about 42 rounds a column and 60 more.
 
     The declared width (at most 60 bits) bounds the diagonal; tell it with `with_bits` where it is known, because the result
     keeps more places then. Relative error about 2^-27 for well-conditioned systems.
@@ -118,41 +127,65 @@ def positive_inverse(matrix: SecretFixed, tolerance: float = TOLERANCE) -> Posit
     Raises:
         ValueError: not square, or more columns than `MOST_COLUMNS`.
     """
-    *batch, rows, columns = matrix.shape
+    scaled, power, half = _scaled(matrix)
+    swept, pivots = _swept(scaled)
+    inverse, loose = _refined(scaled, swept)
+    places = np.arange(matrix.shape[-1])
+    whole = scaled[:, places, places].rescaled(SWEEP_SCALE) * tolerance
+    low = (pivots - whole).with_bits(SWEEP_SCALE + 3) < tolerance / 16
+    deficient = (low.any(axis=1) | loose).reshape(matrix.shape[:-2])
+    return PositiveInverse(inverse.reshape(matrix.shape), power.reshape(matrix.shape[:-1]), half, deficient)
+
+
+def damped_inverse(matrix: SecretFixed, doublings: int = 16) -> ScaledInverse:
+    """A matrix between 0 and the inverse of A (..., p, p), which it is but for directions that A hardly has.
+
+    Newton's iteration from a multiple of the identity, so that rounds do not grow with p: eight a doubling. A direction
+    whose share of N's eigenvalues is l comes out as 1 - (1 - l)^(2^doublings) of its inverse, to about 2^-16: enough to
+    set the step of an iteration, which it never makes too long. Raises ValueError as `positive_inverse`.
+    """
+    scaled, power, half = _scaled(matrix)
+    p = matrix.shape[-1]
+    start = np.eye(p) / (1 << (p - 1).bit_length())
+    coarse = scaled.rescaled(DAMPED_SCALE)
+    inverse = coarse * 0 + start
+    for step in range(doublings):
+        largest = max(0, min(step + 1, MOST_DOUBLINGS) - (p - 1).bit_length())
+        residual = _residual(coarse, inverse).rescaled(DAMPED_SCALE - largest)
+        inverse = inverse + _times(inverse, residual, DAMPED_SCALE)
+    return ScaledInverse(
+        inverse.rescaled(INVERSE_SCALE).reshape(matrix.shape), power.reshape(matrix.shape[:-1]), half
+    )
+
+
+def _products(left: SecretFixed, right: SecretFixed) -> Words:
+    """Matrix products (b, p, p), not truncated."""
+    return dotted(left[:, :, None, :], right.rearranged(lambda words: words.swapaxes(1, 2))[:, None, :, :])
+
+
+def _times(left: SecretFixed, right: SecretFixed, scale: int) -> SecretFixed:
+    return SecretFixed(left.protocol, _products(left, right), left.scale + right.scale).rescaled(scale)
+
+
+def _scaled(matrix: SecretFixed) -> tuple[SecretFixed, SecretInt, int]:
+    """N (b, p, p) at MATRIX_SCALE with its diagonal in [1/4, 1), the powers of two D (b, p), and half: N = D A D 4^-half."""
+    rows, columns = matrix.shape[-2:]
     if rows != columns or not 1 <= rows <= MOST_COLUMNS:
         raise ValueError(
             f"a square matrix of 1 to {MOST_COLUMNS} columns is needed, found shape {matrix.shape}"
         )
     flat = matrix.reshape(-1, rows, rows)
-    if flat.scale % 2:
-        flat = flat.rescaled(flat.scale + 1)
-    scaled, power, even = _scaled(flat)
-    swept, pivots = _swept(scaled)
-    inverse, loose = _refined(scaled, swept)
-    places = np.arange(rows)
-    whole = scaled[:, places, places].rescaled(SWEEP_SCALE) * tolerance
-    low = (pivots - whole).with_bits(SWEEP_SCALE + 3) < tolerance / 16
-    deficient = low.any(axis=1) | loose
-    return PositiveInverse(
-        inverse.reshape(matrix.shape),
-        power.reshape(*batch, rows),
-        deficient.reshape(tuple(batch)),
-        (even - flat.scale) // 2,
-    )
-
-
-def _scaled(matrix: SecretFixed) -> tuple[SecretFixed, SecretInt, int]:
-    """N at MATRIX_SCALE with its diagonal in [1/4, 1), the powers of two D (b, p), and even: N = D A D' 2^-even."""
-    protocol, places = matrix.protocol, np.arange(matrix.shape[-1])
-    diagonal = matrix[:, places, places].with_bits(min(matrix.bits, WIDEST))
+    flat = flat if flat.scale % 2 == 0 else flat.rescaled(flat.scale + 1)
+    protocol, places = matrix.protocol, np.arange(rows)
+    diagonal = flat[:, places, places].with_bits(min(flat.bits, WIDEST))
     length = magnitude_bits(diagonal)
     even = length + length % 2
     hot = leading_bit(protocol, diagonal.flat, length)
     words = weighted(hot, [1 << ((even - 1 - place) // 2) for place in range(length)])
     power = SecretInt(protocol, words.reshape(-1, *diagonal.shape), even // 2 + 1)
-    whole = SecretInt(protocol, matrix.shares, WIDEST) * power[:, :, None]
+    whole = SecretInt(protocol, flat.shares, WIDEST) * power[:, :, None]
     scaled = SecretFixed(protocol, (whole.with_bits(WIDEST) * power[:, None, :]).shares, even)
-    return scaled.rescaled(MATRIX_SCALE).with_bits(MATRIX_SCALE + 2), power, even
+    return scaled.rescaled(MATRIX_SCALE).with_bits(MATRIX_SCALE + 2), power, (even - flat.scale) // 2
 
 
 def _swept(matrix: SecretFixed) -> tuple[SecretFixed, SecretFixed]:
@@ -184,9 +217,7 @@ def _refined(matrix: SecretFixed, start: SecretFixed) -> tuple[SecretFixed, Secr
     for scale in RESIDUAL_SCALES:
         residual = _residual(matrix, inverse).rescaled(scale)
         inverse = inverse.rescaled(INVERSE_SCALE)
-        words = dotted(inverse[:, :, None, :], residual.rearranged(lambda w: w.swapaxes(1, 2))[:, None, :, :])
-        change = SecretFixed(matrix.protocol, words, INVERSE_SCALE + scale).rescaled(INVERSE_SCALE)
-        inverse = inverse + change
+        inverse = inverse + _times(inverse, residual, INVERSE_SCALE)
         loose = residual
     assert loose is not None
     flat = loose.rescaled(RESIDUAL_SCALES[1]).reshape(len(loose), -1)
@@ -197,8 +228,7 @@ def _refined(matrix: SecretFixed, start: SecretFixed) -> tuple[SecretFixed, Secr
 def _residual(matrix: SecretFixed, inverse: SecretFixed) -> SecretFixed:
     """1 - N X (b, p, p), exact mod 2^64: right where it lies below 2^(62 - its scale)."""
     protocol, p = matrix.protocol, matrix.shape[-1]
-    words = dotted(matrix[:, :, None, :], inverse.rearranged(lambda w: w.swapaxes(1, 2))[:, None, :, :])
-    scale = matrix.scale + inverse.scale
+    words, scale = _products(matrix, inverse), matrix.scale + inverse.scale
     one = np.eye(p, dtype=np.uint64) * np.uint64((1 << scale) % (1 << 64))
     shares = protocol.add_constant(np.negative(words), np.broadcast_to(one, words.shape[1:]).copy())
     return SecretFixed(protocol, shares, scale)

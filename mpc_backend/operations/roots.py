@@ -28,7 +28,7 @@ def coefficients(
 
 _INVERSE_ROOT = coefficients(lambda u: 1 / np.sqrt((u + 1.25) / 2), (-0.75, 0.75), 4)
 """1 / sqrt(c) for u = 2 c - 5/4, c in [1/4, 1): relative error 4e-3."""
-_LOGARITHM = coefficients(lambda u: np.log((u + 3) / 4), (-1.0, 1.0), 9)
+LOGARITHM = coefficients(lambda u: np.log((u + 3) / 4), (-1.0, 1.0), 9)
 """log(c) for u = 4 c - 3, c in [1/2, 1): absolute error below 1e-8."""
 
 
@@ -75,7 +75,7 @@ def log(x: SecretNumber, scale: int) -> SecretFixed:
     normal = protocol.multiply(words, weighted(hot, [1 << (length - 1 - i) for i in range(length)]))
     shift = length - LOG_FRACTION
     normal = truncate(protocol, normal, shift) if shift > 0 else normal << np.uint64(-shift)
-    inner = polynomial(SecretFixed(protocol, normal, LOG_FRACTION) * 4 - 3.0, _LOGARITHM)
+    inner = polynomial(SecretFixed(protocol, normal, LOG_FRACTION) * 4 - 3.0, LOGARITHM)
     whole = [round((i + 1 - own_scale) * math.log(2) * 2**LOG_FRACTION) for i in range(length)]
     total = SecretFixed(protocol, weighted(hot, whole), LOG_FRACTION) + inner
     return total.rescaled(scale).reshape(x.shape)

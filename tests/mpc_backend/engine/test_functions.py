@@ -42,6 +42,17 @@ def test_logistic_function_over_its_whole_range(protocol: str, own: int, scale: 
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_logarithm_of_one_plus_the_exponential(protocol: str) -> None:
+    x = np.concatenate(([0, 500, -500], np.linspace(-25, 25, 400)))
+    x = np.rint(x * 2**24) / 2**24
+    with World(protocol) as world:
+        shared = world.share(x, scale=24, bits=36)
+        share, softplus = world.run(lambda _, a: list(op.sigmoid_and_softplus(a, 26)), shared)
+    assert np.all(np.abs(share - 1 / (1 + np.exp(-x))) <= 2.0**-21)
+    assert np.all(np.abs(softplus - np.logaddexp(0, x)) <= 2.0**-22)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_root_and_logarithm_at_the_ends_of_their_range(protocol: str) -> None:
     whole = np.array([1, 2, 3, 4, (1 << 61) - 1, 1 << 60, (1 << 60) + 1, (1 << 31) - 1])
     with World(protocol) as world:

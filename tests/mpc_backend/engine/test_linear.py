@@ -7,6 +7,7 @@ import pytest
 
 from mpc_backend import operations as op
 from mpc_backend.testing import World
+from mpc_backend.values.numbers import SecretNumber
 
 PROTOCOLS = ("plain", "rep3", "rep4")
 SCALE = 20
@@ -114,3 +115,33 @@ def test_shapes_are_refused() -> None:
         for shape in ((2, 3), (25, 25)):
             with pytest.raises(ValueError, match="square matrix of 1 to 24 columns"):
                 world.run(program, world.share(np.ones(shape)))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("p", [1, 7])
+def test_a_damped_inverse_lies_between_zero_and_the_inverse(protocol: str, p: int) -> None:
+    matrix = systems(3, p, 0.4, p)
+    if p > 1:  # a direction that the matrix hardly has, and one that it has not
+        matrix[1] = systems(1, p, 0.99995, 3)[0]
+        matrix[2, 1], matrix[2, :, 1] = 0, 0
+    with World(protocol) as world:
+        shared = world.share(matrix, scale=SCALE, bits=38)
+        found = world.run(lambda _, a: op.damped_inverse(a).matrix(36), shared)
+    roots = np.sqrt(np.einsum("bii->bi", matrix)) + (np.einsum("bii->bi", matrix) == 0)
+    scale = roots[:, :, None] * roots[:, None, :]
+    whole, inverse = matrix / scale, found * scale
+    np.testing.assert_allclose(inverse[0], np.linalg.inv(whole[0]), atol=1e-3)
+    for one, other in zip(whole, inverse, strict=True):
+        share = np.linalg.eigvals(one @ other).real
+        assert share.min() > -1e-3 and share.max() < 1 + 1e-3
+
+
+def test_choosing_walks_through_no_secret_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy would take a secret array for a sequence and index it element by element."""
+    taken = []
+    keep = SecretNumber.__getitem__
+    monkeypatch.setattr(SecretNumber, "__getitem__", lambda self, key: taken.append(key) or keep(self, key))
+    with World("plain") as world:
+        values = world.share(np.arange(50.0)), world.share(np.arange(50) > 20)
+        world.run(lambda _, a, flag: op.select(flag, a, a * 0), *values)
+    assert not taken
