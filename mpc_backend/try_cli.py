@@ -67,6 +67,9 @@ def survival(
     times: Annotated[str | None, typer.Option(help="Times of the at-risk table: 90,365")] = None,
     tau: Annotated[int | None, typer.Option(min=1, help="Restricted mean up to here.")] = None,
     rho: Annotated[float, typer.Option(min=0, max=5, help="Weight of an extra G^rho test.")] = 0.0,
+    covariates: Annotated[str | None, typer.Option(help="Columns of a Cox regression: age,sex")] = None,
+    ties: Annotated[Literal["efron", "breslow"], typer.Option(help="Ties of the Cox regression.")] = "efron",
+    cluster: Annotated[str | None, typer.Option(help="Column of person ids, for robust errors.")] = None,
     unit: FileUnit = "day",
     grid: Grid = None,
     site: Site = None,
@@ -74,10 +77,11 @@ def survival(
     protocol: ProtocolName = "rep4",
     as_json: AsJson = False,
 ) -> None:
-    """Kaplan-Meier by arm with at-risk table, median, restricted mean and log-rank tests."""
+    """Kaplan-Meier by arm with at-risk table, median, restricted mean and log-rank tests; Cox regression."""
     choice = curves.SurvivalChoice(
-        time, event, arm, listed(strata), _whole(times), tau, rho, unit, grid or unit, site
-    )
+        time, event, arm, listed(strata), _whole(times), tau, rho, unit, grid or unit, site,
+        listed(covariates), ties, cluster,
+    )  # fmt: skip
     _say(curves.survival(read_csv(file), choice, Setting(protocol, release)), curves, as_json)
 
 

@@ -1,4 +1,5 @@
-"""Survival by arm over all hospitals: Kaplan-Meier standardised over strata, restricted means, medians, log-rank tests.
+"""Survival by arm over all hospitals: Kaplan-Meier standardised over strata, restricted means, medians, log-rank tests,
+Cox regression.
 
 Hospitals share counts of events and censorings by arm, stratum and time, and their own part of each log-rank test, which
 is stratified by hospital. Medians, restricted means and tests are computed on the full secret tables and opened once,
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from mpc_backend.analyses import cox_tables
 from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
+from mpc_backend.analyses.cox_compute import cox_outputs, with_cox
 from mpc_backend.analyses.disclosure import require_sites, sum_of
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
 from mpc_backend.analyses.survival_released import exact_result, released_result
@@ -28,16 +31,27 @@ class Survival(Analysis[SurvivalParameters]):
     parameters = SurvivalParameters
 
     def tables(self, parameters: SurvivalParameters) -> tuple[TableSpec, ...]:
-        return life_table_spec(parameters), tests_spec(parameters)
+        specs = life_table_spec(parameters), tests_spec(parameters)
+        return specs if parameters.cox is None else (*specs, *cox_tables.specs(parameters, parameters.cox))
 
     def local(self, parameters: SurvivalParameters, site: SiteData) -> dict[str, Arrays]:
         found = local_tables(parameters, site)
+        if parameters.cox is not None:
+            found |= cox_tables.local_tables(parameters, parameters.cox, site)
         return {spec.name: shaped(spec, found[spec.name]) for spec in self.tables(parameters)}
 
     def compute(
         self, session: Session, parameters: SurvivalParameters, released: Released, inputs: Inputs
     ) -> Outputs:
         require_sites(released)
+        outputs = self._curves_and_tests(session, parameters, released, inputs)
+        if parameters.cox is not None:
+            outputs |= cox_outputs(session, parameters, parameters.cox, released, inputs)
+        return outputs
+
+    def _curves_and_tests(
+        self, session: Session, parameters: SurvivalParameters, released: Released, inputs: Inputs
+    ) -> Outputs:
         tables = _gathered(parameters, inputs)
         if released.policy.release == "exact":
             return {
@@ -49,9 +63,9 @@ class Survival(Analysis[SurvivalParameters]):
         return released_outputs(session, parameters, released, tables)
 
     def finish(self, parameters: SurvivalParameters, released: Released, opened: Opened) -> SurvivalResult:
-        if released.policy.release == "exact":
-            return exact_result(parameters, released.policy, opened)
-        return released_result(parameters, released.policy, opened)
+        made = exact_result if released.policy.release == "exact" else released_result
+        result = made(parameters, released.policy, opened)
+        return result if parameters.cox is None else with_cox(result, parameters, released.policy, opened)
 
 
 def _gathered(parameters: SurvivalParameters, inputs: Inputs) -> SurvivalTables:

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from mpc_backend.analyses.base import Parameters
+from mpc_backend.analyses.cox_parameters import MOST_STRATA, CoxParameters
 from mpc_backend.analyses.curve_display import display_times, table_times
 from mpc_backend.analyses.grid import ColumnName, Level, Stratum, Unit, strata_count
 
@@ -22,7 +23,7 @@ class SurvivalParameters(Parameters):
     ``outcome``: a time-to-event variable in ``time_unit``, taken by ceiling to ``unit``; ``horizon``, ``tau`` (default:
     the horizon) and ``times`` count ``unit``s. ``strata``: declared discrete covariates; with ``adjust`` the curves are
     standardised to the pooled mix of the strata and the crude ones are shown beside them, labelled. ``rho`` > 0 adds the
-    weighted log-rank test G^rho.
+    weighted log-rank test G^rho. ``cox`` adds a Cox regression, stratified by hospital and ``strata``.
     """
 
     outcome: ColumnName
@@ -37,6 +38,7 @@ class SurvivalParameters(Parameters):
     times: Annotated[tuple[Time, ...], Field(max_length=40)] = ()
     rho: Annotated[float, Field(ge=0, le=5)] = 0.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    cox: CoxParameters | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> SurvivalParameters:
@@ -51,6 +53,8 @@ class SurvivalParameters(Parameters):
         cells = len(self.arms) * self.strata_count * self.bins
         if cells > LARGEST_TABLE:
             raise ValueError(f"strata: {cells} cells of arm x stratum x time; at most {LARGEST_TABLE}")
+        if self.cox is not None and self.strata_count > MOST_STRATA:
+            raise ValueError(f"strata: {self.strata_count} strata of a Cox regression; at most {MOST_STRATA}")
         return self
 
     @property
@@ -60,8 +64,9 @@ class SurvivalParameters(Parameters):
 
     @property
     def covariates(self) -> tuple[str, ...]:
-        """The arm and the strata."""
-        return (self.arm, *(stratum.variable for stratum in self.strata))
+        """The arm, the strata and what a Cox regression reads."""
+        named = (self.arm, *(stratum.variable for stratum in self.strata))
+        return named if self.cox is None else (*named, *self.cox.variables)
 
     @property
     def strata_count(self) -> int:

@@ -11,6 +11,7 @@ from scipy.special import chdtrc, ndtr, ndtri
 
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cells import Cell
+from mpc_backend.analyses.cox_result import CoxResult
 from mpc_backend.analyses.log_rank import LogRank
 
 
@@ -114,6 +115,7 @@ class SurvivalResult(Result):
     log_rank: Test | None = None
     stratified_log_rank: Test | None = None
     weighted_log_rank: Test | None = None
+    cox: CoxResult | None = None
     release: str
 
 

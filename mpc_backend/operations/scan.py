@@ -9,17 +9,18 @@ import numpy as np
 
 from mpc_backend.kernels.arrays import Words
 from mpc_backend.protocols.base import Protocol
-from mpc_backend.values import SecretBits
+from mpc_backend.values import SecretBits, SecretInt
 from mpc_backend.values.numbers import SecretNumber, sum_bits
 
 N = TypeVar("N", bound=SecretNumber)
 
 
-def segmented_cumsum(values: N, continues: SecretBits) -> N:
+def segmented_cumsum(values: N, continues: SecretBits | SecretInt) -> N:
     """Running sums of values (n,) or (n, k) that start anew at every row which does not continue the one before.
 
     Brent and Kung, IEEE Trans. Computers C-31, 1982, on pairs (Blelloch, CMU-CS-90-190): 2 log2 n rounds and about 2 n
-    products a column, 1 n for the flags. Four nodes send 24 bytes a value and 28 a row at 64 bits.
+    products a column, 1 n for the flags. Four nodes send 24 bytes a value and 28 a row at 64 bits. Flags that are needed
+    again may be given as 0 and 1 in the values' ring, which saves bringing them there.
 
     Raises:
         ValueError: other lengths, or not one flag a row.
@@ -28,7 +29,10 @@ def segmented_cumsum(values: N, continues: SecretBits) -> N:
     if continues.shape != (n,):
         raise ValueError(f"{n} rows need as many flags in one axis, found shape {continues.shape}")
     protocol = values.protocol
-    flags = continues.to_int(values.ring).shares[:, :, None]
+    ready = (
+        continues.to_int(values.ring) if isinstance(continues, SecretBits) else continues.widened(values.ring)
+    )
+    flags = ready.shares[:, :, None]
     columns = values.shares.reshape(len(values.shares), n, max(1, math.prod(values.shape[1:])))
     scanned = _scanned(protocol, columns, flags)
     return values.like(scanned.reshape(values.shares.shape), sum_bits(values.bits, n))

@@ -13,8 +13,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from mpc_backend.try_.competing_risks import CompetingOutput
+from mpc_backend.try_.survival_output import SurvivalOutput
 
-VERBS: Mapping[str, type[BaseModel]] = {"competing-risks": CompetingOutput}
+VERBS: Mapping[str, type[BaseModel]] = {"competing-risks": CompetingOutput, "survival": SurvivalOutput}
 
 
 def schema_text(verb: str) -> str:

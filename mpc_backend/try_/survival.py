@@ -1,8 +1,7 @@
-"""`tessera try survival`: Kaplan-Meier, restricted means and log-rank tests by arm."""
+"""`tessera try survival`: Kaplan-Meier, restricted means and log-rank tests by arm, Cox regression."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,13 +9,17 @@ import numpy as np
 import pandas as pd
 
 from mpc_backend.analyses.cells import HiddenCount, ReleasedCount
+from mpc_backend.analyses.cox_parameters import Ties
 from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.grid import Unit, coarsen, column
 from mpc_backend.analyses.registry import analysis, parse_parameters
-from mpc_backend.analyses.survival_result import ArmSurvival, Contrast, CurvePoint, SurvivalResult
+from mpc_backend.analyses.survival_result import ArmSurvival, SurvivalResult
+from mpc_backend.try_ import cox
 from mpc_backend.try_.data import by_site, complete, levels, outcome_columns
 from mpc_backend.try_.running import Answer, Setting, answer
+from mpc_backend.try_.survival_output import as_json
 
+__all__ = ["SurvivalChoice", "as_json", "in_words", "survival"]
 MOST_ARMS = 12
 MOST_STRATA = 20
 MOST_TIMES = 12
@@ -37,24 +40,34 @@ class SurvivalChoice:
     unit: Unit
     grid: Unit
     site: str | None
+    covariates: tuple[str, ...] = ()
+    ties: Ties = "efron"
+    cluster: str | None = None
 
 
 def survival(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answer:
     """Run the analysis; persons with a missing time, event or arm do not count.
 
-    ``strata`` add the stratified test, among the persons whose strata are known; everything else is as without them.
+    ``strata`` add the stratified test, and stratify the Cox regression, among the persons whose strata are known;
+    everything else is as without them.
     """
-    done = _run(frame, replace(choice, strata=()), setting)
     if not choice.strata:
-        return done
+        return _run(frame, choice, setting)
+    done = _run(frame, replace(choice, strata=(), covariates=(), cluster=None), setting)
     stratified = _run(frame, choice, setting)
     assert isinstance(done.result, SurvivalResult) and isinstance(stratified.result, SurvivalResult)
-    test: dict[str, Any] = {"stratified_log_rank": stratified.result.stratified_log_rank}
+    more = stratified.result
+    test: dict[str, Any] = {"stratified_log_rank": more.stratified_log_rank, "cox": more.cox}
     test["suppressed"] = [
         *done.result.suppressed,
-        *(each for each in stratified.result.suppressed if each.what == "stratified_log_rank"),
+        *(each for each in more.suppressed if _of_strata(each.what)),
     ]
+    test["notes"] = [*done.result.notes, *(note for note in more.notes if note not in done.result.notes)]
     return Answer(done.result.model_copy(update=test), done.protocol, done.seconds + stratified.seconds)
+
+
+def _of_strata(what: str) -> bool:
+    return what == "stratified_log_rank" or what.startswith("Cox regression")
 
 
 def _run(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answer:
@@ -65,6 +78,8 @@ def _run(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answe
     for name, source in zip(names, choice.strata, strict=True):
         ready[name] = column(frame, source)
     known = complete(ready)
+    columns, regression = cox.prepared(frame, choice.covariates, choice.ties, choice.cluster)
+    ready = ready.assign(**columns)
     if known.empty:
         raise LocalDataError("no row knows its time, event, arm and strata")
     strata = [
@@ -76,10 +91,26 @@ def _run(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answe
         {
             "outcome": "outcome", "arm": "arm", "arms": list(levels(frame, choice.arm, MOST_ARMS)),
             "strata": strata, "adjust": False, "rho": choice.rho, "time_unit": choice.unit, "unit": choice.grid,
-            "times": list(choice.times), **_ends(known, choice),
+            "times": list(choice.times), "cox": regression, **_ends(known, choice),
         },
     )  # fmt: skip
-    return answer(analysis("survival"), parameters, setting, by_site(ready, frame, choice.site))
+    done = answer(analysis("survival"), parameters, setting, by_site(ready, frame, choice.site))
+    return done if regression is None else _named(done, choice, regression)
+
+
+def _named(done: Answer, choice: SurvivalChoice, regression: dict[str, Any]) -> Answer:
+    """The answer with the file's own names of coefficients."""
+    result = done.result
+    assert isinstance(result, SurvivalResult) and result.cox is not None
+    found = cox.named(result.cox, choice.covariates, regression)
+    names = {
+        f"Cox regression: {old.name}": f"Cox regression: {new.name}"
+        for old, new in zip(result.cox.terms, found.terms, strict=True)
+    }
+    withheld = [
+        each.model_copy(update={"what": names.get(each.what, each.what)}) for each in result.suppressed
+    ]
+    return replace(done, result=result.model_copy(update={"cox": found, "suppressed": withheld}))
 
 
 def _ends(known: pd.DataFrame, choice: SurvivalChoice) -> dict[str, int]:
@@ -88,65 +119,6 @@ def _ends(known: pd.DataFrame, choice: SurvivalChoice) -> dict[str, int]:
     last = pd.Series(grid).groupby(known["arm"].to_numpy()).max()
     tau = choice.tau if choice.tau is not None else max(1, int(last.min()))
     return {"horizon": max(1, int(last.max()), tau, *choice.times), "tau": tau}
-
-
-def as_json(result: SurvivalResult) -> dict[str, Any]:
-    """The JSON form (docs/analyses/try.md)."""
-    tests = {
-        name: None if test is None else {"chi2": test.chi2, "df": test.df, "p": test.p}
-        for name, test in (("log_rank", result.log_rank), ("stratified_log_rank", result.stratified_log_rank))
-    }
-    weighted = result.weighted_log_rank
-    return {
-        "arms": [_arm(arm) for arm in result.arms],
-        "rmst_contrast": _contrast(result.rmst_contrasts[0]) if result.rmst_contrasts else None,
-        "rmst_contrasts": [_contrast(each) for each in result.rmst_contrasts],
-        **tests,
-        "weighted_log_rank": None
-        if weighted is None
-        else {"rho": weighted.rho, "chi2": weighted.chi2, "df": weighted.df, "p": weighted.p},
-    }
-
-
-def _arm(arm: ArmSurvival) -> dict[str, Any]:
-    curve = arm.curve
-    return {
-        "arm": arm.arm,
-        "n": _number(arm.n),
-        "events": _number(arm.events),
-        "median": None if curve.median is None else curve.median.model_dump(),
-        "survival": _rows(arm),
-        "steps": [step.model_dump() for step in curve.steps],
-        "rmst": None if curve.rmst is None else curve.rmst.model_dump(),
-        "why_not": curve.why_not,
-    }
-
-
-def _rows(arm: ArmSurvival) -> list[dict[str, Any]]:
-    """The at-risk table with the curve's value at each time; null where nothing may be or can be said."""
-    rows = []
-    for row in arm.table:
-        point = _at(arm.curve.steps, row.time, arm.curve.cut_at)
-        known = {"estimate": None, "se": None, "lower": None, "upper": None} if point is None else point
-        counts = {name: _number(getattr(row, name)) for name in ("at_risk", "events", "censored")}
-        rows.append({"time": row.time, **known, **counts})
-    return rows
-
-
-def _at(steps: Sequence[CurvePoint], time: int, cut_at: int | None) -> dict[str, Any] | None:
-    """The last step at or before a time."""
-    if cut_at is None or time > cut_at:
-        return None
-    before = [step for step in steps if step.time <= time]
-    return before[-1].model_dump(exclude={"time"}) if before else None
-
-
-def _number(cell: ReleasedCount | HiddenCount) -> int | None:
-    return cell.value
-
-
-def _contrast(each: Contrast) -> dict[str, Any]:
-    return each.model_dump()
 
 
 def in_words(result: SurvivalResult) -> list[str]:
@@ -167,7 +139,7 @@ def in_words(result: SurvivalResult) -> list[str]:
         test = getattr(result, name)
         if test is not None:
             lines.append(f"{name.replace('_', ' ')}: chi2 {test.chi2:.4g} on {test.df} df, p {test.p:.3g}")
-    return lines
+    return lines if result.cox is None else [*lines, *cox.in_words(result.cox)]
 
 
 def _median(arm: ArmSurvival) -> str:

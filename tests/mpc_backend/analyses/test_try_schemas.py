@@ -13,7 +13,23 @@ GOLDEN = Path(__file__).with_name("golden")
 SCHEMAS = Path(__file__).resolve().parents[3] / "docs" / "schemas"
 MGUS = str(GOLDEN / "mgus2.csv")
 COMPETING = ("competing-risks", MGUS, "--time", "time", "--event", "event", "--arm", "sex", "--unit", "month")
-CALLS = {"competing-risks": (*COMPETING, "--grid", "year", "--tau", "20")}
+LUNG = str(GOLDEN / "cox_lung.csv")
+SURVIVAL = (
+    "survival",
+    LUNG,
+    "--time",
+    "time",
+    "--event",
+    "status",
+    "--arm",
+    "sex",
+    "--covariates",
+    "age,sex",
+)
+CALLS = {
+    "competing-risks": (*COMPETING, "--grid", "year", "--tau", "20"),
+    "survival": (*SURVIVAL, "--grid", "year", "--release", "exact", "--protocol", "rep3"),
+}
 
 
 def answered(*arguments: str) -> dict:

@@ -1,0 +1,91 @@
+"""The Cox part of a survival analysis: what is computed on shares, and the result made of what was opened."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import Inputs, Opened, Outputs, Released, Suppressed
+from mpc_backend.analyses.cox_exact import exact_cox, exact_outputs
+from mpc_backend.analyses.cox_fit import fit, gathered_sums
+from mpc_backend.analyses.cox_parameters import CoxParameters
+from mpc_backend.analyses.cox_residuals import log_likelihood, robust_middle, time_test
+from mpc_backend.analyses.cox_result import few_events_note
+from mpc_backend.analyses.cox_rows import CoxRows, gathered_rows
+from mpc_backend.analyses.cox_tables import PART_SCALE
+from mpc_backend.analyses.errors import DisclosureRefused
+from mpc_backend.analyses.secret_curves import fractions, hazards
+from mpc_backend.analyses.survival_parameters import SurvivalParameters
+from mpc_backend.analyses.survival_result import SurvivalResult
+from mpc_backend.operations import concatenate, join
+from mpc_backend.session import Session
+from mpc_backend.values import SecretFixed, SecretInt
+
+COUNT_BITS = 29
+
+
+def cox_outputs(
+    session: Session, parameters: SurvivalParameters, cox: CoxParameters, released: Released, inputs: Inputs
+) -> Outputs:
+    """What is opened of a Cox regression under the policy."""
+    if released.policy.release != "exact":
+        raise DisclosureRefused("a Cox regression is released exactly or not at all")
+    rows, sums = gathered_rows(cox, inputs["cox_rows"]), gathered_sums(cox, inputs["cox_sums"])
+    found = fit(session, cox, rows, sums)
+    likelihood, middle = log_likelihood(rows, sums, found), robust_middle(rows, found, cox.shared_ids)
+    time = time_test(rows, found, _early(rows, inputs), sums.events) if cox.ph else None
+    session.progress("Cox regression: errors and tests", 0.9)
+    return exact_outputs(sums, found, likelihood, middle, time)
+
+
+def _early(rows: CoxRows, inputs: Inputs) -> SecretFixed:
+    """1 - S(t-) at each row (n,), S the Kaplan-Meier curve of all rows: a single hospital knows it, several look it up."""
+    assert rows.early is not None and rows.bin is not None
+    tables = list(inputs["cox_times"].values())
+    if len(tables) == 1:
+        return rows.early
+    deaths, exits = (_total([table[name] for table in tables]) for name in ("deaths", "exits"))
+    at_risk = exits[::-1].cumsum(0)[::-1].with_bits(COUNT_BITS)
+    (hazard,) = fractions([(deaths.with_bits(COUNT_BITS), at_risk)])
+    survival = hazards(hazard, hazard).survival
+    before = concatenate([survival[:1] * 0 + 1.0, survival[:-1]]).rescaled(PART_SCALE)
+    bins = _grid_keys(survival)
+    _, (found,) = join([rows.bin.with_bits(bins.bits)], [bins], [before])
+    assert isinstance(found, SecretFixed)
+    return (1.0 - found).with_bits(PART_SCALE + 2)
+
+
+def _grid_keys(curve: SecretFixed) -> SecretInt:
+    """The times of the grid as a key."""
+    width = len(curve).bit_length() + 1
+    zero = SecretInt(curve.protocol, curve.shares * np.uint64(0), 1)
+    return (zero + np.arange(len(curve))).with_bits(width)
+
+
+def _total(parts: list[object]) -> SecretInt:
+    total: SecretInt | None = None
+    for part in parts:
+        assert isinstance(part, SecretInt)
+        total = part if total is None else total + part
+    assert total is not None
+    return total.reshape(-1)
+
+
+def with_cox(
+    result: SurvivalResult, parameters: SurvivalParameters, policy: DisclosurePolicy, opened: Opened
+) -> SurvivalResult:
+    """The result of a survival analysis with its Cox regression; what that lacks stands among the suppressed."""
+    assert parameters.cox is not None
+    by = "hospital and declared strata" if parameters.strata_count > 1 else "hospital"
+    found = exact_cox(parameters.cox, by, parameters.confidence, opened)
+    missing = [
+        Suppressed(what=f"Cox regression: {term.name}", why=term.why) for term in found.terms if term.why
+    ]
+    few = [] if found.events is None else few_events_note(found.events, len(found.terms))
+    return result.model_copy(
+        update={
+            "cox": found,
+            "suppressed": [*result.suppressed, *missing],
+            "notes": [*result.notes, *few],
+        }
+    )
