@@ -6,10 +6,10 @@ import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
-from scipy.special import ndtr, ndtri
 
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cells import Cell
+from mpc_backend.analyses.distributions import normal_reach, two_sided
 from mpc_backend.analyses.survival_result import CurvePoint, Test
 
 
@@ -120,8 +120,8 @@ def _contrast(
 ) -> CauseContrast:
     """Difference of two independent estimates."""
     difference, se = mine.estimate - base.estimate, math.hypot(mine.se, base.se)
-    reach = float(ndtri(0.5 + confidence / 2)) * se
-    p = float(2 * ndtr(-abs(difference) / se)) if se > 0 else 1.0 if difference == 0 else 0.0
+    reach = normal_reach(confidence) * se
+    p = two_sided(difference / se) if se > 0 else 1.0 if difference == 0 else 0.0
     return CauseContrast(
         cause=curve.cause, measure=measure, arm=arm.arm, reference=reference.arm,
         tau=mine.time if isinstance(mine, Risk) else mine.tau, difference=difference, se=se,

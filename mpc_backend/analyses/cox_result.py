@@ -6,7 +6,8 @@ import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
-from scipy.special import chdtrc, ndtr, ndtri
+
+from mpc_backend.analyses.distributions import chi_square_tail, normal_reach, two_sided
 
 LARGEST_SHOWN = 10.0
 """A coefficient beyond this, per scale of its covariate, is not estimable."""
@@ -81,19 +82,19 @@ def estimated(
     name: str, coef: float, se: float, robust_se: float, *, clustered: bool, confidence: float
 ) -> CoxTerm:
     """A term with what follows from coefficient and errors."""
-    z = float(ndtri(0.5 + confidence / 2))
+    z = normal_reach(confidence)
     used = robust_se if clustered else se
     return CoxTerm(
         name=name, coef=coef, se=se, robust_se=robust_se, hr=math.exp(coef),
         lower=math.exp(coef - z * used), upper=math.exp(coef + z * used),
-        p=float(2 * ndtr(-abs(coef) / used)) if used > 0 else None,
+        p=two_sided(coef / used) if used > 0 else None,
     )  # fmt: skip
 
 
 def chi_square(statistic: float, df: int) -> ChiSquare:
     """A test from its statistic, which rounding may have brought below zero."""
     value = max(statistic, 0.0)
-    return ChiSquare(chi2=value, df=df, p=float(chdtrc(df, value)))
+    return ChiSquare(chi2=value, df=df, p=chi_square_tail(value, df))
 
 
 def few_events_note(events: int, terms: int) -> list[str]:

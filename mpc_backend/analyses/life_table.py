@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+
+from mpc_backend.analyses.distributions import normal_reach
 
 Floats = NDArray[np.float64]
 FLAT = 1e-8
@@ -51,7 +52,7 @@ def life_table(events: NDArray[np.generic], censored: NDArray[np.generic]) -> Li
 
 def log_log_interval(survival: Floats, log_variance: Floats, confidence: float) -> tuple[Floats, Floats]:
     """S^exp(+-z sqrt(V)/|log S|) with V the variance of log S: lower and upper, NaN where S is 1 or 0."""
-    z = ndtri(0.5 + confidence / 2)
+    z = normal_reach(confidence)
     inside = (survival > 0) & (survival < 1)
     log_survival = np.log(np.where(inside, survival, 0.5))
     spread = np.exp(z * np.sqrt(np.where(inside, log_variance, 0.0)) / np.abs(log_survival))

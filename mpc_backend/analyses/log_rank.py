@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc
+
+from mpc_backend.analyses.distributions import chi_square_tail
 
 Floats = NDArray[np.float64]
 
@@ -57,4 +58,4 @@ def chi_square_test(score: Floats, variance: Floats) -> LogRank | None:
     if rank == 0:
         return None
     value = float(score @ np.linalg.pinv(variance, rcond=1e-9, hermitian=True) @ score)
-    return LogRank(value, rank, float(chdtrc(rank, value)))
+    return LogRank(value, rank, chi_square_tail(value, rank))

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtr, ndtri
+
+from mpc_backend.analyses.distributions import normal_reach, normal_tail
 
 Floats = NDArray[np.float64]
 
@@ -34,13 +35,13 @@ class Arms:
     def interval(self, z: float) -> tuple[Floats, Floats]:
         """Lower and upper limits at the normal quantile ``z``, each (arms,), as shares of tau."""
         wald_lower, wald_upper = _logit_interval(self.mean, self.standard_error, z)
-        lower, upper = _clopper_pearson(self.mean, self.information, float(ndtr(-z)))
+        lower, upper = _clopper_pearson(self.mean, self.information, normal_tail(z))
         exact = self.few | (self.mean <= 0) | (self.mean >= 1) | (self.standard_error <= 0)
         return np.where(exact, lower, wald_lower), np.where(exact, upper, wald_upper)
 
     def spread(self) -> Floats:
         """A standard error for weighing the arms: half the 95 % interval over its quantile."""
-        z = float(ndtri(0.975))
+        z = normal_reach(0.95)
         lower, upper = self.interval(z)
         return (upper - lower) / (2 * z)
 
@@ -53,6 +54,8 @@ def _logit_interval(mean: Floats, standard_error: Floats, z: float) -> tuple[Flo
 
 
 def _clopper_pearson(mean: Floats, persons: Floats, tail: float) -> tuple[Floats, Floats]:
+    from scipy.special import betaincinv  # noqa: PLC0415  (slow to import; nodes never come here)
+
     passed = mean * persons
     missed = persons - passed
     tiny = 1e-12

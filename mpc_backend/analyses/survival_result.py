@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from scipy.special import chdtrc, ndtr, ndtri
 
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cells import Cell
 from mpc_backend.analyses.cox_result import CoxResult
+from mpc_backend.analyses.distributions import chi_square_tail, normal_reach, two_sided
 from mpc_backend.analyses.log_rank import LogRank
 
 
@@ -123,9 +123,9 @@ def contrast(
     arm: str, reference: str, mean: RestrictedMean, base: RestrictedMean, confidence: float
 ) -> Contrast:
     """Difference (Wald) and ratio (Wald on the logarithm, delta method) of two independent restricted means."""
-    z = float(ndtri(0.5 + confidence / 2))
+    z = normal_reach(confidence)
     difference, se = mean.estimate - base.estimate, math.hypot(mean.se, base.se)
-    p = float(2 * ndtr(-abs(difference) / se)) if se > 0 else math.nan if difference == 0 else 0.0
+    p = two_sided(difference / se) if se > 0 else math.nan if difference == 0 else 0.0
     ratio = lower = upper = None
     if mean.estimate > 0 and base.estimate > 0:
         ratio = mean.estimate / base.estimate
@@ -147,7 +147,7 @@ def test_of(result: LogRank | None, rho: float, stratified_by: str) -> Test | No
 
 def p_value(statistic: float, df: int) -> float:
     """Upper tail of the chi-square distribution."""
-    return float(chdtrc(df, statistic))
+    return chi_square_tail(statistic, df)
 
 
 def number(value: float | np.floating) -> float | None:

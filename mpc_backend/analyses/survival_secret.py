@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Outputs, Released
 from mpc_backend.analyses.curve_display import CURVE_DECIMALS, TOTAL_BITS, at_risk_of, table_outputs
 from mpc_backend.analyses.curve_display import steps as curve_steps
 from mpc_backend.analyses.disclosure import at_least, masked, views
+from mpc_backend.analyses.distributions import normal_reach
 from mpc_backend.analyses.secret_curves import (
     SCALE,
     Hazards,
@@ -299,7 +299,7 @@ def _limits(
     With L = -log S, the lower limit is there if S <= 1/2 or z^2 Var S >= f(S)^2, the upper one if S <= 1/2 and
     z^2 Var S <= f(S)^2, where f(S) = S L log(L / log 2).
     """
-    z = float(ndtri(0.5 + parameters.confidence / 2))
+    z = normal_reach(parameters.confidence)
     distance = _polynomial(survival.rescaled(POLYNOMIAL_SCALE).with_bits(POLYNOMIAL_SCALE + 2))
     excess = curves.variance.rescaled(SCALE) * (z * z) - (distance * distance).rescaled(SCALE)
     half, wide, alive = survival <= 0.5 + FLAT, excess >= 0, survival > FLAT

@@ -15,7 +15,6 @@ import typer
 
 from workbench.demo.errors import DemonstrationFailed
 from workbench.demo.runner import Demonstration
-from workbench.demo.workbenches import Workbenches
 
 INTERRUPTED = 130
 
@@ -80,6 +79,8 @@ def _run(demonstration: Demonstration, as_json: bool) -> None:
 
 def _serve(demonstration: Demonstration, as_json: bool) -> None:
     """Both workbenches until Ctrl-C."""
+    from workbench.demo.workbenches import Workbenches  # noqa: PLC0415  (half a second that a headless run need not wait)
+
     workbenches = Workbenches(demonstration)
     workbenches.start()
     for line in workbenches.lines():

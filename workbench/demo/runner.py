@@ -154,6 +154,7 @@ class Demonstration:
             self._peaks.watch("demonstration", os.getpid())
             self.processes = self._exits.enter_context(Processes(self.layout.logs, ENVIRONMENT, self._peaks))
             nodes = self._exits.enter_context(LocalNodes(self.layout.nodes, self.federation))
+            self._exits.callback(self._stop, nodes)
             hospitals = {name: self._hospital(name) for name in HOSPITALS}
         with ThreadPoolExecutor(max_workers=4) as pool, self._ending(nodes):
             started = pool.submit(nodes.start)
@@ -176,9 +177,14 @@ class Demonstration:
         try:
             yield
         except BaseException:
-            self.processes.stop()
-            nodes.stop()
+            self._stop(nodes)
             raise
+
+    def _stop(self, nodes: LocalNodes) -> None:
+        """End nodes and all other processes at the same time: none needs another to end."""
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            for stopped in [pool.submit(self.processes.stop), pool.submit(nodes.stop)]:
+                stopped.result()
 
     def _hospital(self, name: str) -> Hospital:
         return Hospital(name, self.layout, self.federation, self.processes)
