@@ -40,7 +40,7 @@ Pick = Literal["first", "last"]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DayWindow(_Frozen):

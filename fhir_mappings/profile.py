@@ -20,7 +20,7 @@ RequestStatus = Literal["active", "on-hold", "cancelled", "completed", "stopped"
 class Part(BaseModel):
     """Base of every section: immutable, no unknown keys."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Source(Part):

@@ -21,7 +21,7 @@ Kind = Literal["conformance", "completeness", "plausibility"]
 class Check(BaseModel):
     """One check: ``failing`` of ``rows`` fail; a finding when the share exceeds ``limit``."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
     table: str
@@ -42,7 +42,7 @@ class Check(BaseModel):
 class QualityReport(BaseModel):
     """Every check, worst findings first."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     checks: tuple[Check, ...]
 

@@ -11,7 +11,7 @@ TOP_UNMAPPED = 200
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class InputReport(Part):

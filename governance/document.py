@@ -73,7 +73,7 @@ SealingPublicKey = Annotated[str, _base64_of(SEALING_KEY_BYTES)]
 class Part(BaseModel):
     """A piece of a document: immutable, and unknown fields are refused."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Document(Part):

@@ -31,7 +31,7 @@ DEFAULT_ROWS = 6_667
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(defer_build=True, frozen=True)
+    model_config = ConfigDict(frozen=True)
 
 
 class PlannedColumn(_Part):

@@ -29,7 +29,7 @@ class Column(BaseModel):
     ring 16). ``scale`` is the number of fractional bits of kind ``fixed``. ``width`` > 1 makes each row a vector.
     """
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: type_name
     kind: Literal["bit", "int", "fixed"]
@@ -55,7 +55,7 @@ class TableSpec(BaseModel):
     ``query``: brought by the requester of one run, ``rows`` fixed by the study.
     """
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: type_name
     level: Literal["aggregate", "rows", "query"]

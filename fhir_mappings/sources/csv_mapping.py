@@ -39,7 +39,7 @@ LOCAL_CONCEPTS_FROM = 2_000_000_000
 class Part(BaseModel):
     """Base of every section: immutable, no unknown keys."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _column(value: Any) -> Any:

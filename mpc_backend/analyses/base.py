@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Parameters(BaseModel):
     """What a signed study fixes about one analysis; unknown names are refused."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @property
     def outcomes(self) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ RELEASED, SUPPRESSED, MERGED = 0, 1, 2
 class ReleasedCount(BaseModel):
     """A count, rounded; the true one lies in ``band`` (both ends included)."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     state: Literal["released"] = "released"
     value: int
@@ -26,7 +26,7 @@ class ReleasedCount(BaseModel):
 class HiddenCount(BaseModel):
     """A count that is withheld. ``suppressed``: too few; ``merged``: too close to the number shown before it."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     state: Literal["suppressed", "merged"]
     value: None = None

@@ -42,7 +42,7 @@ class CountParameters(Parameters):
 class Step(BaseModel):
     """Persons left after one criterion."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     label: str
     count: Cell

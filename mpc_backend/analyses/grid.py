@@ -38,7 +38,7 @@ class Stratum(BaseModel):
     Cuts c1 < c2 < ... make the bands (-inf, c1), [c1, c2), ..., [cm, inf).
     """
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     variable: ColumnName
     levels: tuple[Level, ...] | None = None

@@ -18,7 +18,7 @@ Count = Annotated[int, Field(ge=0, le=1_000)]
 class Category(BaseModel):
     """A variable on which similar patients agree exactly, with its declared levels."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     variable: ColumnName
     levels: Annotated[tuple[Level, ...], Field(min_length=2, max_length=64)]
@@ -31,7 +31,7 @@ class Tier(BaseModel):
     variables of ``equal`` agree.
     """
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     max_distance: Count

@@ -35,7 +35,7 @@ class ArmEstimate(BaseModel):
     ``shrunken`` orders the list; ``estimate`` is the standardised restricted mean itself.
     """
 
-    model_config = ConfigDict(defer_build=True, frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     treatment: str
     estimate: float
@@ -52,7 +52,7 @@ class ArmEstimate(BaseModel):
 class HiddenArm(BaseModel):
     """A treatment without a number, and why."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     treatment: str
     reason: str

@@ -37,7 +37,7 @@ Told = Annotated[str, Field(max_length=20_000), AfterValidator(printable)]
 class Answer(BaseModel):
     """Base of all answers."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class StatusAnswer(Answer):
@@ -116,7 +116,7 @@ class ResultAnswer(Answer):
 class Problem(Answer):
     """Why a node refuses (RFC 9457)."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     type: Told = ""
     detail: Told = ""

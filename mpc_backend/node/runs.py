@@ -32,7 +32,7 @@ LARGEST_QUERY = 16 * 1024 * 1024
 class PostedRun(BaseModel):
     """A run request as posted: the signed request, and for a secret query the ciphertext sealed to this node."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     request: Envelope
     query: Annotated[str | None, Field(max_length=LARGEST_QUERY)] = None
