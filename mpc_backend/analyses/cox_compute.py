@@ -8,12 +8,13 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Inputs, Opened, Outputs, Released, Suppressed
 from mpc_backend.analyses.cox_exact import exact_cox, exact_outputs
 from mpc_backend.analyses.cox_fit import fit, gathered_sums
+from mpc_backend.analyses.cox_opened import released_cox
 from mpc_backend.analyses.cox_parameters import CoxParameters
+from mpc_backend.analyses.cox_released import counts, released_outputs
 from mpc_backend.analyses.cox_residuals import log_likelihood, robust_middle, time_test
-from mpc_backend.analyses.cox_result import few_events_note
+from mpc_backend.analyses.cox_result import EVENTS_PER_TERM, FEW_EVENTS
 from mpc_backend.analyses.cox_rows import CoxRows, gathered_rows
 from mpc_backend.analyses.cox_tables import PART_SCALE
-from mpc_backend.analyses.errors import DisclosureRefused
 from mpc_backend.analyses.secret_curves import fractions, hazards
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
 from mpc_backend.analyses.survival_result import SurvivalResult
@@ -28,14 +29,15 @@ def cox_outputs(
     session: Session, parameters: SurvivalParameters, cox: CoxParameters, released: Released, inputs: Inputs
 ) -> Outputs:
     """What is opened of a Cox regression under the policy."""
-    if released.policy.release != "exact":
-        raise DisclosureRefused("a Cox regression is released exactly or not at all")
     rows, sums = gathered_rows(cox, inputs["cox_rows"]), gathered_sums(cox, inputs["cox_sums"])
     found = fit(session, cox, rows, sums)
     likelihood, middle = log_likelihood(rows, sums, found), robust_middle(rows, found, cox.shared_ids)
     time = time_test(rows, found, _early(rows, inputs), sums.events) if cox.ph else None
     session.progress("Cox regression: errors and tests", 0.9)
-    return exact_outputs(sums, found, likelihood, middle, time)
+    if released.policy.release == "exact":
+        return exact_outputs(sums, found, likelihood, middle, time)
+    counted = counts(cox, released, inputs["cox_sums"])
+    return released_outputs(cox, released, counted, sums, found, likelihood, middle, time)
 
 
 def _early(rows: CoxRows, inputs: Inputs) -> SecretFixed:
@@ -77,15 +79,18 @@ def with_cox(
     """The result of a survival analysis with its Cox regression; what that lacks stands among the suppressed."""
     assert parameters.cox is not None
     by = "hospital and declared strata" if parameters.strata_count > 1 else "hospital"
-    found = exact_cox(parameters.cox, by, parameters.confidence, opened)
+    if policy.release == "exact":
+        found = exact_cox(parameters.cox, by, parameters.confidence, opened)
+        few = found.events is not None and found.events < EVENTS_PER_TERM * len(found.terms)
+    else:
+        found, few = released_cox(parameters.cox, policy, by, parameters.confidence, opened)
     missing = [
         Suppressed(what=f"Cox regression: {term.name}", why=term.why) for term in found.terms if term.why
     ]
-    few = [] if found.events is None else few_events_note(found.events, len(found.terms))
     return result.model_copy(
         update={
             "cox": found,
             "suppressed": [*result.suppressed, *missing],
-            "notes": [*result.notes, *few],
+            "notes": [*result.notes, *([FEW_EVENTS] if few else [])],
         }
     )

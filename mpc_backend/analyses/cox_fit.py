@@ -22,7 +22,8 @@ from mpc_backend.analyses.cox_risk import (
 )
 from mpc_backend.analyses.cox_rows import CoxRows
 from mpc_backend.analyses.cox_tables import LARGEST_COEFFICIENT
-from mpc_backend.operations import maximum, minimum, positive_inverse
+from mpc_backend.operations import maximum, minimum
+from mpc_backend.operations.linear import damped_inverse
 from mpc_backend.session import Session
 from mpc_backend.values import SecretFixed, SecretInt, SecretValue
 
@@ -122,7 +123,7 @@ def _ridge(sums: CoxSums, p: int) -> SecretFixed:
 
 
 def _step(matrix: SecretFixed, right: SecretFixed, width: int) -> SecretFixed:
-    return positive_inverse(matrix.with_bits(width)).solve(right, BETA_SCALE, STEP_BITS)
+    return damped_inverse(matrix.with_bits(width)).solve(right, BETA_SCALE, STEP_BITS)
 
 
 def _held(beta: SecretFixed) -> SecretFixed:

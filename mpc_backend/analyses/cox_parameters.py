@@ -83,6 +83,11 @@ class CoxParameters(BaseModel):
         )
 
     @property
+    def level_count(self) -> int:
+        """How many levels all its covariates have."""
+        return sum(len(covariate.levels or ()) for covariate in self.covariates)
+
+    @property
     def terms(self) -> tuple[str, ...]:
         """Names of the coefficients."""
         return tuple(itertools.chain.from_iterable(covariate.terms for covariate in self.covariates))

@@ -16,10 +16,16 @@ LARGEST_ERROR = 5.0
 LARGEST_STEP = 0.02
 """Nor one that the next Newton step would still move further."""
 EVENTS_PER_TERM = 10
+FEW_EVENTS = (
+    f"Cox regression: fewer than {EVENTS_PER_TERM} events for each coefficient; its numbers are unreliable."
+)
 NOT_ESTIMABLE = "not estimable: no finite hazard ratio fits best (separation), or the steps were too few"
 CONSTANT = "not estimable: the covariate is constant within every stratum"
 ALIASED = "not estimable: the covariate is a linear combination of those before it"
 NO_EVENTS = "not estimable: no events"
+DETERMINED = (
+    "not estimable: covariates determine one another, or are constant, or linear predictors lie beyond 10"
+)
 OUT_OF_RANGE = "not estimable: linear predictors beyond 10, so that hazards differ by more than e^10 from their stratum's"
 
 
@@ -95,13 +101,3 @@ def chi_square(statistic: float, df: int) -> ChiSquare:
     """A test from its statistic, which rounding may have brought below zero."""
     value = max(statistic, 0.0)
     return ChiSquare(chi2=value, df=df, p=chi_square_tail(value, df))
-
-
-def few_events_note(events: int, terms: int) -> list[str]:
-    """A warning where a model has fewer than ten events for each coefficient."""
-    if events >= EVENTS_PER_TERM * terms:
-        return []
-    return [
-        f"Cox regression: {events} events for {terms} coefficients; with fewer than {EVENTS_PER_TERM} events for each, "
-        "estimates and intervals are unreliable."
-    ]

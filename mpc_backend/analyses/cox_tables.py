@@ -8,9 +8,9 @@ from which the pooled fit starts.
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mpc_backend.analyses import life_table as km
@@ -30,6 +30,9 @@ from mpc_backend.analyses.grid import (
 )
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
 from mpc_backend.tables import Arrays, Column, TableSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 X_SCALE = 20
 X_BITS = 28
@@ -72,8 +75,9 @@ def rows_spec(parameters: SurvivalParameters, cox: CoxParameters) -> TableSpec:
 
 
 def sums_spec(cox: CoxParameters) -> TableSpec:
-    """One row of sums: persons and events; events' covariates; score, information and log likelihood at zero;
-    information of the hospital's own fit, and information times coefficients plus score there."""
+    """One row of sums: persons and events, in all and by level of covariates that have levels; events' covariates; score,
+    information and log likelihood at zero; information of the hospital's own fit, and information times coefficients
+    plus score there."""
     p = len(cox.terms)
     real = {
         "event_x": p, "null_score": p, "null_information": p * p, "null_likelihood": 1,
@@ -83,7 +87,12 @@ def sums_spec(cox: CoxParameters) -> TableSpec:
         Column(name=name, kind="fixed", bits=SUM_BITS, ring=64, scale=SUM_SCALE, width=width)
         for name, width in real.items()
     ]
-    counts = [Column(name=name, kind="int", bits=28, ring=64) for name in ("persons", "events")]
+    widths = {"": 1} if not cox.level_count else {"": 1, "level_": cox.level_count}
+    counts = [
+        Column(name=prefix + name, kind="int", bits=28, ring=64, width=width)
+        for prefix, width in widths.items()
+        for name in ("persons", "events")
+    ]
     return TableSpec(name="cox_sums", level="aggregate", columns=(*counts, *columns), rows=1)
 
 
@@ -118,6 +127,8 @@ def local_tables(parameters: SurvivalParameters, cox: CoxParameters, site: SiteD
     rows = ordered(_scaled(x[kept], strata[kept], cox), bins[kept], events[kept], strata[kept])
     early = _early(rows)
     tables = {"cox_rows": _row_columns(parameters, cox, rows, early), "cox_sums": _sums(cox, rows)}
+    if cox.level_count:
+        tables["cox_sums"] |= _level_counts(cox, frame.iloc[kept], events[kept])
     if cox.ph:
         exits = np.bincount(rows.time, minlength=parameters.bins)[None]
         deaths = np.bincount(rows.time[rows.event == 1], minlength=parameters.bins)[None]
@@ -215,3 +226,15 @@ def _sums(cox: CoxParameters, rows: Rows) -> Arrays:
         np.array([int(deaths.sum())], dtype=np.int64),
     )
     return columns
+
+
+def _level_counts(cox: CoxParameters, frame: pd.DataFrame, events: Ints) -> Arrays:
+    """Persons and deaths at each level of each covariate that has levels, (1, levels) each."""
+    persons, deaths = [], []
+    for covariate in cox.covariates:
+        if covariate.levels is not None:
+            codes = level_codes(frame, covariate.variable, covariate.levels)
+            persons.append(np.bincount(codes, minlength=len(covariate.levels)))
+            deaths.append(np.bincount(codes, events, minlength=len(covariate.levels)))
+    found = {"level_persons": persons, "level_events": deaths}
+    return {name: np.concatenate(parts)[None].astype(np.int64) for name, parts in found.items()}

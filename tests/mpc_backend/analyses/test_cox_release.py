@@ -1,0 +1,138 @@
+"""A Cox regression under thresholds: its numbers, what hides them, and that nothing hidden or sent tells more."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from lifelines.datasets import load_lung
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.cox_result import DETERMINED, NOT_ESTIMABLE
+from mpc_backend.analyses.plain import opened_outputs, shared_inputs
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.testing import World
+
+EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
+HIDING = DisclosurePolicy(minimum_sites=1)
+LUNG = [{"variable": "age", "scale": 10}, {"variable": "sex", "levels": ["1", "2"]}]
+
+
+def given(covariates: list, **cox: object) -> dict:
+    return {
+        "outcome": "o", "arm": "arm", "arms": ["all"], "unit": "month", "horizon": 34,
+        "cox": {"covariates": covariates, **cox},
+    }  # fmt: skip
+
+
+def lung(**columns: object) -> pd.DataFrame:
+    found = load_lung().dropna(subset=["age", "sex"])
+    return found.assign(
+        arm="all", o_time=found.time, o_event=found.status, person=np.arange(len(found)) // 2, **columns
+    )
+
+
+def halves(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {"a": frame.iloc[::2], "b": frame.iloc[1::2]}
+
+
+@pytest.mark.parametrize(("ties", "cluster"), [("efron", "person"), ("breslow", None)])
+def test_numbers_are_the_exact_ones_rounded(run, ties, cluster):
+    parameters = given(LUNG, ties=ties, cluster=cluster, shared_ids=True)
+    exact, hiding = (
+        run("survival", parameters, halves(lung()), policy=policy).cox for policy in (EXACT, HIDING)
+    )
+    assert hiding.n is None and hiding.events is None and not [term.why for term in hiding.terms if term.why]
+    for shown, true in zip(hiding.terms, exact.terms, strict=True):
+        assert shown.coef == pytest.approx(true.coef, rel=6e-4)
+        assert (shown.se, shown.robust_se) == pytest.approx((true.se, true.robust_se), rel=6e-3)
+    for name in ("wald", "score", "lr"):
+        assert getattr(hiding.tests, name) == pytest.approx(getattr(exact.tests, name), abs=2e-3), name
+    assert hiding.tests.df == 2 and hiding.ph.chi2 == pytest.approx(exact.ph.chi2, abs=2e-3)
+
+
+def few(events: int, size: int = 40) -> pd.DataFrame:
+    rng = np.random.default_rng(events)
+    event = (np.arange(size) < events).astype(int)
+    return pd.DataFrame(
+        {
+            "arm": "all",
+            "o_time": rng.permutation(size) * 20,
+            "o_event": event,
+            "x": rng.normal(size=size),
+            "g": ["u", "v"] * (size // 2),
+        }
+    )
+
+
+@pytest.mark.parametrize(("events", "shown"), [(9, False), (10, True), (11, True)])
+def test_k_events_are_needed_with_and_without_a_recipients_own(run, events, shown):
+    parameters = given([{"variable": "x", "scale": 1}])
+    (term,) = run("survival", parameters, {"a": few(events)}, policy=HIDING).cox.terms
+    assert (term.coef is not None) == shown and (term.why == "fewer than 10 events") != shown
+    # A recipient at b could subtract b's rows: those of a must be enough alone.
+    both = run("survival", parameters, {"a": few(events), "b": few(30)}, policy=HIDING, receiving=("b",))
+    assert (both.cox.terms[0].coef is not None) == shown
+    assert any("Cox regression: x" in each.what for each in both.suppressed) != shown
+    assert ("fewer than 10 events for each coefficient" in " ".join(both.notes)) is False
+
+
+@pytest.mark.parametrize(("events", "shown"), [(19, False), (20, True)])
+def test_each_level_needs_k_events(run, events, shown):
+    parameters = given([{"variable": "x", "scale": 1}, {"variable": "g", "levels": ["u", "v"]}])
+    number, level = run("survival", parameters, {"a": few(events)}, policy=HIDING).cox.terms
+    assert number.coef is not None and (level.coef is not None) == shown
+    assert shown or "at one of its levels" in level.why
+
+
+def test_what_cannot_be_estimated_is_said(run):
+    same = lung(same=1.0)
+    constant = run(
+        "survival", given([*LUNG, {"variable": "same", "scale": 1}]), {"a": same}, policy=HIDING
+    ).cox
+    assert {term.why for term in constant.terms} == {DETERMINED} and constant.tests is None
+    # Whoever dies in the first two months is marked, and nobody else: the likelihood rises for ever.
+    same["mark"] = ((same.o_time <= 60) & (same.o_event == 1)).astype(float)
+    apart = run(
+        "survival", given([*LUNG, {"variable": "mark", "scale": 0.3}]), {"a": same}, policy=HIDING
+    ).cox
+    assert apart.terms[-1].why in (NOT_ESTIMABLE, DETERMINED) and apart.terms[-1].coef is None
+    assert apart.tests is None and apart.ph is None
+
+
+def prepared(seed: int, events: int):
+    """Two hospitals of one shape; other data for each seed."""
+    parameters = given([{"variable": "x", "scale": 1}, {"variable": "g", "levels": ["u", "v"]}], iterations=2)
+    chosen, typed = analysis("survival"), parse_parameters("survival", parameters)
+    frame = few(events).assign(x=np.random.default_rng(seed).normal(size=40))
+    tables = {name: chosen.local(typed, SiteData(rows)) for name, rows in halves(frame).items()}
+    return chosen, typed, tables, Released(HIDING, ("a", "b"))
+
+
+def test_hidden_numbers_open_to_the_same_constants():
+    opened = []
+    for seed in (1, 2):
+        chosen, typed, tables, released = prepared(seed, 5 + seed)
+        with World("plain") as world:
+            found = opened_outputs(world, chosen, typed, released, tables)
+        opened.append({name: np.asarray(value) for name, value in found.items() if name.startswith("cox_")})
+    assert opened[0].keys() == opened[1].keys() and len(opened[0]) > 6
+    for name, first in opened[0].items():
+        assert not first.any() and np.array_equal(first, opened[1][name]), name
+
+
+def ran(protocol: str, seed: int):
+    """What is opened and what is sent."""
+    chosen, typed, tables, released = prepared(seed, 12 + seed)
+    with World(protocol, trace=True) as world:
+        inputs = shared_inputs(world, chosen, typed, tables, None)
+        opened = world.run(lambda session, given: chosen.compute(session, typed, released, given), inputs)
+        return opened, [traffic.trace for traffic in world.traffic]
+
+
+def test_messages_are_the_same_whatever_the_data_and_shares_open_what_the_plain_twin_opens():
+    (shared, first), (_, second) = ran("rep3", 3), ran("rep3", 4)
+    assert all(first) and first == second
+    plain, _ = ran("plain", 3)
+    for name, value in plain.items():
+        digits = {"cox_coef": 1, "cox_errors": 100, "cox_chi2": 1}.get(name, 1)
+        assert np.abs(np.asarray(value, float) - np.asarray(shared[name], float)).max() <= digits, name
