@@ -10,6 +10,7 @@ import typer
 
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.errors import ParametersRefused
+from mpc_backend.try_ import compare as comparing
 from mpc_backend.try_ import competing_risks as competing
 from mpc_backend.try_ import count as counting
 from mpc_backend.try_ import ranking as ranks
@@ -83,6 +84,43 @@ def survival(
         listed(covariates), ties, cluster,
     )  # fmt: skip
     _say(curves.survival(read_csv(file), choice, Setting(protocol, release)), curves, as_json)
+
+
+@try_app.command()
+def compare(
+    file: File,
+    arm: Annotated[
+        str, typer.Option(help="Column of the two treatments; the first in order is the comparator.")
+    ],
+    time: TimeColumn,
+    event: EventColumn,
+    tau: Annotated[int, typer.Option(min=1, help="Restricted mean up to, and risk at, here.")],
+    covariates: Annotated[str | None, typer.Option(help="Columns of the propensity score: age,sex")] = None,
+    weights: Annotated[
+        str, typer.Option(help="iptw, overlap or strata; none with --allow-crude.")
+    ] = "overlap",
+    balance: Annotated[str | None, typer.Option(help="Further columns whose balance is shown.")] = None,
+    year: Annotated[str | None, typer.Option(help="Column of the index year, for the score.")] = None,
+    truncation: Annotated[
+        float, typer.Option(help="Scores beyond it count as extreme; iptw cuts them.")
+    ] = 0.01,
+    negative_control: Annotated[
+        str | None, typer.Option(help="Columns of time and event that no treatment can cause: T2,E2")
+    ] = None,
+    allow_crude: Annotated[bool, typer.Option("--allow-crude", help="Accept --weights none.")] = False,
+    unit: FileUnit = "day",
+    grid: Grid = None,
+    site: Site = None,
+    release: Release = "k=10",
+    protocol: ProtocolName = "rep4",
+    as_json: AsJson = False,
+) -> None:
+    """Two treatments under propensity score weights: restricted means and risks, balance, positivity, E-value."""
+    choice = comparing.CompareChoice(
+        time, event, arm, listed(covariates), listed(balance), year, weights, truncation, allow_crude,
+        listed(negative_control), tau, unit, grid or unit, site,
+    )  # fmt: skip
+    _say(comparing.compare(read_csv(file), choice, Setting(protocol, release)), comparing, as_json)
 
 
 @try_app.command("competing-risks")

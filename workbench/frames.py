@@ -10,10 +10,11 @@ import pandas as pd
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cells import HiddenCount, ReleasedCount
 from mpc_backend.analyses.cohort_count import CountResult
+from mpc_backend.analyses.comparative_result import ComparativeResult
 from mpc_backend.analyses.competing_result import CompetingResult
 from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.survival_result import ArmSurvival, Curve, Median, SurvivalResult
-from workbench import competing_frames
+from workbench import comparative_frames, competing_frames
 
 COUNT = "Int64"
 """Type of a column of counts: missing where hidden."""
@@ -28,6 +29,8 @@ def table_of(result: Result) -> pd.DataFrame:
             return _survival(result)
         case CompetingResult():
             return competing_frames.curves(result)
+        case ComparativeResult():
+            return comparative_frames.arms(result)
         case RankingResult():
             return pd.DataFrame([arm.model_dump() for arm in result.arms])
     return pd.DataFrame([result.model_dump()])
@@ -44,6 +47,8 @@ def _others(result: Result) -> dict[str, pd.DataFrame]:
             return _survival_tables(result)
         case CompetingResult():
             return competing_frames.others(result)
+        case ComparativeResult():
+            return comparative_frames.others(result)
     return {}
 
 

@@ -35,6 +35,8 @@ HEADINGS = {
     "groups": "Groups, with median and restricted mean time",
     "contrasts": "Differences in restricted mean time",
     "risks": "Risk and time lost by cause",
+    "effects": "Effects of the treatment against the comparator",
+    "balance": "Balance of the covariates: standardised differences before and after weighting",
     "differences": "Differences in risk and in time lost",
     "tests": "Tests",
     "at_risk": "At risk, with events and censorings so far",

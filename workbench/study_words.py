@@ -9,6 +9,7 @@ from cohort_lang import CohortError, explain, parse
 from governance.federation import Federation
 from governance.protocols import trust_words
 from governance.study import Recipient, StudyAnalysis, StudyProtocol
+from mpc_backend.analyses.comparative_parameters import ComparativeParameters
 from mpc_backend.analyses.grid import Stratum
 from mpc_backend.analyses.registry import parse_parameters
 from mpc_backend.planned import planned_tables
@@ -117,6 +118,8 @@ def analysis_words(study: StudyProtocol, entry: StudyAnalysis) -> str:
                 f"over {said.horizon} {said.unit}s: Kaplan-Meier curves, at-risk table, log-rank test"
                 f"{_adjusted(said.strata, said.adjust)}."
             )
+        case "comparative_effectiveness":
+            return f"**{entry.id}**: {_comparison(parse_parameters(entry.kind, entry.parameters), on)}"
         case "competing_risks":
             said = parse_parameters(entry.kind, entry.parameters)
             causes = _listed(tuple(_readable(cause) for cause in said.causes))
@@ -135,6 +138,28 @@ def analysis_words(study: StudyProtocol, entry: StudyAnalysis) -> str:
                 f"{_adjusted(said.all_strata, True)}."
             )
     return f"**{entry.id}**: {entry.kind.replace('_', ' ')}{on}."
+
+
+def _comparison(said: ComparativeParameters, on: str) -> str:
+    """Two treatments compared: arms, outcome, what is adjusted for and how, and what else is shown."""
+    comparator, treatment = (literal(arm) for arm in said.arms)
+    outcome = f"by mean time without {_readable(said.outcome)} and risk of it over {said.tau} {said.unit}s"
+    names = [_readable(covariate.variable) for covariate in said.in_score] + ["hospital"] * said.hospital
+    methods = {
+        "iptw": "weighted by the inverse probability of the treatment received",
+        "overlap": "weighted to the patients who might have had either treatment (overlap weights)",
+        "strata": "weighted within fifths of the probability of treatment",
+    }
+    method = methods.get(said.weights)
+    score = (
+        f"{method}, which is estimated from {_listed(tuple(names))}"
+        if method
+        else "crude, not adjusted for anything"
+    )
+    control = f"; {_readable(said.negative_control)} as a negative control" if said.negative_control else ""
+    others = tuple(_readable(covariate.variable) for covariate in said.balance)
+    shown = f"; balance of {_listed(others)} is shown too" if others else ""
+    return f"{treatment} against {comparator}{on}, {outcome}; {score}{control}{shown}."
 
 
 def _adjusted(strata: Sequence[Stratum], adjust: bool) -> str:

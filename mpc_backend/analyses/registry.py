@@ -12,13 +12,21 @@ from cohort_lang.variables import TimeToEvent, Variable
 from governance.study import StudyAnalysis, StudyProtocol
 from mpc_backend.analyses.base import Analysis, Parameters
 from mpc_backend.analyses.cohort_count import CohortCount
+from mpc_backend.analyses.comparative_effectiveness import ComparativeEffectiveness
 from mpc_backend.analyses.competing_risks import CompetingRisks
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.survival import Survival
 from mpc_backend.analyses.treatment_ranking import TreatmentRanking
 
 KINDS: dict[str, Analysis[Any]] = {
-    each.kind: each for each in (CohortCount(), CompetingRisks(), Survival(), TreatmentRanking())
+    each.kind: each
+    for each in (
+        CohortCount(),
+        ComparativeEffectiveness(),
+        CompetingRisks(),
+        Survival(),
+        TreatmentRanking(),
+    )
 }
 
 

@@ -12,10 +12,15 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from mpc_backend.try_.compare import CompareOutput
 from mpc_backend.try_.competing_risks import CompetingOutput
 from mpc_backend.try_.survival_output import SurvivalOutput
 
-VERBS: Mapping[str, type[BaseModel]] = {"competing-risks": CompetingOutput, "survival": SurvivalOutput}
+VERBS: Mapping[str, type[BaseModel]] = {
+    "compare": CompareOutput,
+    "competing-risks": CompetingOutput,
+    "survival": SurvivalOutput,
+}
 
 
 def schema_text(verb: str) -> str:

@@ -58,3 +58,35 @@ def test_competing_risks_are_said_and_delivered(capsys: pytest.CaptureFixture[st
         "censored",
     ]
     assert "Risk and time lost by cause" in said and "nan" not in said.lower() and "<NA>" not in said
+
+
+COMPARED = {
+    "outcome": "death", "arm": "treatment", "arms": ["none", "hormones"], "tau": 60, "weights": "overlap",
+    "period": {"variable": "index_year", "centre": 1988, "scale": 3},
+    "score": [{"variable": "age", "centre": 55, "scale": 13}, {"variable": "nodes", "centre": 2.7, "scale": 4.4}],
+    "balance": [{"variable": "chemo", "levels": ["0", "1"]}], "negative_control": "recurrence",
+}  # fmt: skip
+
+
+def test_a_comparison_is_said_and_delivered(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert said_of("comparative_effectiveness", COMPARED) == (
+        "**one**: hormones against none in “adults”, by mean time without death and risk of it over 60 months; weighted to "
+        "the patients who might have had either treatment (overlap weights), which is estimated from index year, age, nodes "
+        "and hospital; recurrence as a negative control; balance of chemo is shown too."
+    )
+    crude = {**COMPARED, "weights": "none", "allow_crude": True}
+    assert "crude, not adjusted for anything" in said_of("comparative_effectiveness", crude)
+    rows = pd.read_csv(GOLDEN / "rotterdam.csv").rename(
+        columns={"days": "death_time", "death": "death_event", "recur_days": "recurrence_time",
+                 "recur": "recurrence_event", "year": "index_year"}
+    )  # fmt: skip
+    rows["treatment"] = rows.hormon.map({0: "none", 1: "hormones"})
+    said = delivered(answered("comparative_effectiveness", COMPARED, rows), capsys, tmp_path)
+    tables = saved(tmp_path)
+    assert set(tables) == {"table", "effects", "balance"}
+    first = tables["table"].set_index(["outcome", "arm"]).loc[("death", "hormones")]
+    assert first["persons"] == 340 and first["rmst_lower"] < first["rmst"] < first["rmst_upper"]
+    assert list(tables["effects"]["outcome"]) == ["death"] * 4 + ["recurrence"] * 4
+    assert tables["balance"].set_index("covariate").loc["age", "after"] == pytest.approx(0, abs=2e-3)
+    assert said.startswith("Observational; not a trial.") and "Effects of the treatment" in said
+    assert "hidden" in said and "nan" not in said.lower() and "<NA>" not in said and "None" not in said

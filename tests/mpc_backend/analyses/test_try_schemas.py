@@ -26,7 +26,13 @@ SURVIVAL = (
     "--covariates",
     "age,sex",
 )
+ROTTERDAM = str(GOLDEN / "rotterdam.csv")
+COMPARE = (
+    "compare", ROTTERDAM, "--arm", "hormon", "--time", "days", "--event", "death", "--covariates", "age,size,nodes",
+    "--year", "year", "--balance", "chemo", "--tau", "60", "--grid", "month",
+)  # fmt: skip
 CALLS = {
+    "compare": (*COMPARE, "--protocol", "rep3", "--negative-control", "recur_days,recur"),
     "competing-risks": (*COMPETING, "--grid", "year", "--tau", "20"),
     "survival": (*SURVIVAL, "--grid", "year", "--release", "exact", "--protocol", "rep3"),
 }

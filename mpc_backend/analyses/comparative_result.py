@@ -1,0 +1,151 @@
+"""What a comparison of two treatments answers: arms, contrasts, balance, positivity, E-value, negative control."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mpc_backend.analyses.base import Result
+from mpc_backend.analyses.cells import Cell
+from mpc_backend.analyses.distributions import normal_reach, two_sided
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Estimate(_Frozen):
+    """A number with its robust standard error and interval."""
+
+    estimate: float
+    se: float
+    lower: float
+    upper: float
+
+
+class WeightedArm(_Frozen):
+    """One arm under the weights: persons, events before tau and effective size; restricted mean and risk of failure at tau.
+
+    ``extreme``: persons with a score beyond the truncation. ``curve``: weighted survival by time, in exact release alone.
+    """
+
+    arm: str
+    n: Cell
+    events: Cell
+    extreme: Cell | None
+    effective_size: tuple[int, int] | None
+    rmst: Estimate | None
+    risk: Estimate | None
+    curve: list[float] | None = None
+    why_not: str | None = None
+
+
+class EffectContrast(_Frozen):
+    """Treatment against comparator: difference and ratio of restricted means, difference and ratio of risks at tau.
+
+    The E-value of the risk ratio, and of its limit nearer to 1: the least association with both treatment and outcome, as
+    a risk ratio each, by which an unmeasured confounder could explain it away (VanderWeele and Ding 2017).
+    """
+
+    arm: str
+    reference: str
+    tau: int
+    rmst_difference: Estimate
+    p: float
+    rmst_ratio: Estimate | None
+    risk_difference: Estimate
+    risk_ratio: Estimate | None
+    e_value: float | None
+    e_value_limit: float | None
+
+
+class CovariateBalance(_Frozen):
+    """Standardised difference of one covariate column, treatment less comparator, before and after weighting."""
+
+    covariate: str
+    in_score: bool
+    before: float | None
+    after: float | None
+
+
+class Positivity(_Frozen):
+    """Scores below ``limit`` or above 1 - limit: the share of persons in each arm, from rounded counts; None where hidden."""
+
+    limit: float
+    share: dict[str, float | None]
+
+
+class Compared(_Frozen):
+    """One outcome."""
+
+    outcome: str
+    arms: list[WeightedArm]
+    contrast: EffectContrast | None
+
+
+class ComparativeResult(Result):
+    """The answer of one comparison; ``label`` says what was adjusted for, or that nothing was."""
+
+    kind: Literal["comparative_effectiveness"] = "comparative_effectiveness"
+    estimand: str
+    label: str
+    weights: str
+    unit: str
+    tau: int
+    confidence: float
+    primary: Compared
+    negative_control: Compared | None
+    balance: list[CovariateBalance]
+    positivity: Positivity | None
+    release: str
+
+
+def wald(estimate: float, se: float, confidence: float) -> Estimate:
+    """estimate +- z se."""
+    reach = normal_reach(confidence) * se
+    return Estimate(estimate=estimate, se=se, lower=estimate - reach, upper=estimate + reach)
+
+
+def ratio(mine: Estimate, base: Estimate, confidence: float) -> Estimate | None:
+    """mine / base by the delta method on the logarithm, of independent numbers; None unless both are positive. ``se`` is
+    that of the logarithm."""
+    if mine.estimate <= 0 or base.estimate <= 0:
+        return None
+    value = mine.estimate / base.estimate
+    se = math.hypot(mine.se / mine.estimate, base.se / base.estimate)
+    spread = math.exp(normal_reach(confidence) * se)
+    return Estimate(estimate=value, se=se, lower=value / spread, upper=value * spread)
+
+
+def e_value(risk_ratio: float) -> float:
+    """RR + sqrt(RR (RR - 1)) for RR >= 1, of 1 / RR below."""
+    above = max(risk_ratio, 1 / risk_ratio)
+    return above + math.sqrt(above * (above - 1))
+
+
+def contrast(arms: list[WeightedArm], tau: int, confidence: float) -> EffectContrast | None:
+    """The second arm against the first; weights are taken as known, so that arms are independent."""
+    base, mine = arms
+    if base.rmst is None or mine.rmst is None or base.risk is None or mine.risk is None:
+        return None
+    difference, se = mine.rmst.estimate - base.rmst.estimate, math.hypot(mine.rmst.se, base.rmst.se)
+    p = two_sided(difference / se) if se > 0 else 1.0 if difference == 0 else 0.0
+    risks = ratio(mine.risk, base.risk, confidence)
+    nearer = None if risks is None else risks.lower if risks.estimate > 1 else risks.upper
+    crosses = risks is not None and risks.lower <= 1 <= risks.upper
+    return EffectContrast(
+        arm=mine.arm,
+        reference=base.arm,
+        tau=tau,
+        rmst_difference=wald(difference, se, confidence),
+        p=p,
+        rmst_ratio=ratio(mine.rmst, base.rmst, confidence),
+        risk_difference=wald(
+            mine.risk.estimate - base.risk.estimate, math.hypot(mine.risk.se, base.risk.se), confidence
+        ),
+        risk_ratio=risks,
+        e_value=None if risks is None else e_value(risks.estimate),
+        e_value_limit=None if nearer is None else 1.0 if crosses else e_value(nearer),
+    )

@@ -1,0 +1,244 @@
+"""What a comparison of two treatments may open under thresholds, computed on shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpc_backend.analyses.base import Outputs, Released
+from mpc_backend.analyses.comparative_balance import Moments, balance
+from mpc_backend.analyses.comparative_parameters import ComparativeParameters
+from mpc_backend.analyses.comparative_weights import People, Weighted, weight_scale, weighted
+from mpc_backend.analyses.curve_display import SMALLEST_ROUNDING
+from mpc_backend.analyses.disclosure import at_least, masked, release_chain, rounded, sum_of, total, views
+from mpc_backend.analyses.secret_curves import (
+    mean_decimals,
+    raw,
+    real,
+    rounded_numbers,
+    variance_decimals,
+)
+from mpc_backend.analyses.significant import rounded_to
+from mpc_backend.analyses.weighted_secret import (
+    PERSON_BITS,
+    SIZE_PLACES,
+    SecretEstimates,
+    SecretTables,
+    effective_size,
+    estimates,
+    inverse_size,
+    sums_by_time,
+)
+from mpc_backend.operations import concatenate, stack
+from mpc_backend.session import Session
+from mpc_backend.values import SecretBits, SecretFixed, SecretInt
+
+SHOWN, UNUSABLE, FEW, THIN, SHORT, RARE = 0, 1, 2, 3, 4, 5
+RISK_DECIMALS = 4
+VARIANCE_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One outcome's columns over all rows: ``failed`` (n,), and one-hot times (rows, bins) by hospital."""
+
+    failed: SecretInt
+    times: Mapping[str, SecretInt]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Everything the hospitals shared: rows, endpoints, and the summaries by hospital, counts (2,) or (2, k)."""
+
+    people: People
+    endpoints: list[Endpoint]
+    counts: Mapping[str, Mapping[str, SecretInt]]
+    moments: Moments
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Weights and squares by arm: (2, n), zero in the other arm's rows, as integers behind `scale` and 2 scale - 24."""
+
+    weights: SecretInt
+    squares: SecretInt
+    scale: int
+
+
+def squared(parameters: ComparativeParameters, found: Weighted) -> Sums:
+    """The weights with their squares: an arm's rows are disjoint from the other's, so one product a row squares both."""
+    scale = weight_scale(parameters)
+    both = raw(found.weights)
+    square = real(both * both, 2 * scale).rescaled(2 * scale - 24)
+    return Sums(both, raw(square), scale)
+
+
+def tables_of(sums: Sums, endpoint: Endpoint, sites: Mapping[str, slice]) -> SecretTables:
+    """Sums by time over all hospitals: four rows of weights by the times, and the same of the failures."""
+    rows = concatenate([sums.weights, sums.squares])
+    parts = [
+        sums_by_time(rows[:, where], endpoint.failed[where], endpoint.times[site])
+        for site, where in sites.items()
+    ]
+    found = sum_of(parts)
+    return SecretTables(found[0:2], found[4:6], found[2:4], found[6:8])
+
+
+def exact_outputs(session: Session, parameters: ComparativeParameters, shared: Shared) -> Outputs:
+    """Full tables: for synthetic data and tests."""
+    found = weighted(session, parameters, shared.people)
+    sums = squared(parameters, found)
+    outputs: Outputs = {}
+    for place, endpoint in enumerate(shared.endpoints):
+        tables = tables_of(sums, endpoint, shared.people.sites)
+        outputs[f"exits{place}"] = real(tables.exits, sums.scale)
+        outputs[f"events{place}"] = real(tables.events, sums.scale)
+        outputs[f"exit_squares{place}"] = real(tables.exit_squares, 2 * sums.scale - 24)
+        outputs[f"event_squares{place}"] = real(tables.event_squares, 2 * sums.scale - 24)
+    for name in ("persons", "events", "at_risk"):
+        outputs[name] = total(shared.counts[name])
+    moments = balance(found.weights, shared.people.covariates, shared.moments)
+    outputs |= {"before": moments.before, "after": moments.after, "varies": moments.varies}
+    if found.extreme is not None and found.usable is not None:
+        outputs["usable"] = found.usable.reshape(1)
+        outputs["extreme"] = (shared.people.flags * found.extreme[None]).sum(1)
+    return outputs
+
+
+def released_outputs(
+    session: Session, parameters: ComparativeParameters, released: Released, shared: Shared
+) -> Outputs:
+    """Every output under thresholds; what is hidden opens to zero."""
+    found = weighted(session, parameters, shared.people)
+    sums = squared(parameters, found)
+    sizes = _sizes(released, shared, sums)
+    session.progress("weights and effective sizes", 0.7)
+    arms = _arms(released, shared, found, sizes)
+    outputs = _sizes_shown(released, shared, found, sizes, arms)
+    for place, endpoint in enumerate(shared.endpoints):
+        tables = tables_of(sums, endpoint, shared.people.sites)
+        numbers = estimates(tables, inverse_size(sizes[0]))
+        shown = _numbers(parameters, released, shared, place, numbers, arms)
+        outputs |= {f"{name}{place}": value for name, value in shown.items()}
+    session.progress("curves", 0.9)
+    return outputs | _balance_shown(parameters, released, shared, found, arms)
+
+
+@dataclass(frozen=True)
+class _Arms:
+    """By arm (2,): a usable score, k persons, an effective size of k; each includes those before it."""
+
+    usable: SecretBits
+    enough: SecretBits
+    supported: SecretBits
+
+
+def _sizes(released: Released, shared: Shared, sums: Sums) -> SecretFixed:
+    """Effective sizes by arm in every view (views, 2)."""
+    sites = shared.people.sites
+    weights = views(released, {site: sums.weights[:, rows].sum(1) for site, rows in sites.items()})
+    squares = views(released, {site: sums.squares[:, rows].sum(1) for site, rows in sites.items()})
+    persons = views(released, shared.counts["persons"]).with_bits(PERSON_BITS)
+    return effective_size(weights, squares, persons, sums.scale)
+
+
+def _arms(released: Released, shared: Shared, found: Weighted, sizes: SecretFixed) -> _Arms:
+    k = released.policy.minimum_cell
+    persons = views(released, shared.counts["persons"]).with_bits(PERSON_BITS)
+    least = stack([persons, raw(sizes)]) - np.array([k, k << SIZE_PLACES])[:, None, None]
+    large = (least.with_bits(PERSON_BITS + SIZE_PLACES + 1) >= 0).all(axis=1)
+    usable = persons[0] >= 0
+    if found.usable is not None:
+        usable = found.usable.reshape(1).broadcast_to(usable.shape)
+    return _Arms(usable, usable & large[0], usable & large[0] & large[1])
+
+
+def _sizes_shown(
+    released: Released, shared: Shared, found: Weighted, sizes: SecretFixed, arms: _Arms
+) -> Outputs:
+    """Persons, events before tau, and extreme scores as chains of nested counts by arm; effective sizes, banded."""
+    policy = released.policy
+    step = max(policy.rounding, SMALLEST_ROUNDING)
+    persons = views(released, shared.counts["persons"])
+    chains = [views(released, shared.counts["events"])[:, :, place] for place in range(len(shared.endpoints))]
+    if found.extreme is not None:
+        flagged = shared.people.flags * (found.extreme * arms.usable[:1])[None]
+        sites = shared.people.sites
+        chains.append(views(released, {site: flagged[:, rows].sum(1) for site, rows in sites.items()}))
+    nested = stack([stack([persons, each], axis=2) for each in chains], axis=1).with_bits(29)
+    flat = nested.reshape(nested.shape[0], -1, 2)
+    states, values = release_chain(flat, policy, step)
+    shape = nested.shape[1:]
+    banded = rounded(sizes[0].floor().with_bits(PERSON_BITS), step)
+    return {
+        "count_state": states.reshape(shape),
+        "count_value": values.reshape(shape),
+        "effective": masked(arms.supported, banded),
+    }
+
+
+def _numbers(
+    parameters: ComparativeParameters,
+    released: Released,
+    shared: Shared,
+    place: int,
+    numbers: SecretEstimates,
+    arms: _Arms,
+) -> Outputs:
+    """Restricted mean and risk with variances by arm (2,), and states SHOWN, UNUSABLE, FEW, THIN, SHORT or RARE."""
+    policy, tau = released.policy, parameters.tau
+    at_risk = views(released, shared.counts["at_risk"])[:, :, place]
+    events = views(released, shared.counts["events"])[:, :, place]
+    followed = (at_risk >= policy.minimum_cell).all(axis=0) & numbers.followed
+    frequent = at_least(events, policy)
+    reached = arms.supported & followed
+    flags = stack(
+        [reached & frequent, ~arms.usable, arms.usable & ~arms.enough, arms.enough & ~arms.supported,
+         arms.supported & ~followed, reached & ~frequent]
+    ).to_int()  # fmt: skip
+    state = flags[1] * UNUSABLE + flags[2] * FEW + flags[3] * THIN + flags[4] * SHORT + flags[5] * RARE
+    decimals = mean_decimals(tau)
+    factors = tau**2 * 10 ** variance_decimals(decimals), 10 ** variance_decimals(RISK_DECIMALS)
+    mean, mean_variance, risk, risk_variance = rounded_numbers(
+        [
+            (numbers.mean, tau * 10**decimals),
+            (numbers.mean_variance, factors[0]),
+            (1.0 - numbers.survival, 10**RISK_DECIMALS),
+            (numbers.survival_variance, factors[1]),
+        ]
+    )
+    spread = [
+        rounded_to(each, VARIANCE_DIGITS, min(factor, 2**31 - 1))
+        for each, factor in zip((mean_variance, risk_variance), factors, strict=True)
+    ]
+    shown = stack([mean, spread[0], risk, spread[1]]) * flags[:1]
+    names = ("mean", "mean_variance", "risk", "risk_variance")
+    return {"state": state, **{name: shown[row] for row, name in enumerate(names)}}
+
+
+def _balance_shown(
+    parameters: ComparativeParameters, released: Released, shared: Shared, found: Weighted, arms: _Arms
+) -> Outputs:
+    """Standardised differences of the covariates before and after weighting, where both arms have k persons and a level has k
+    persons with it and k without it."""
+    policy, places = released.policy, list(parameters.level_places)
+    moments = balance(found.weights, shared.people.covariates, shared.moments)
+    before, after = rounded_numbers([(moments.before, 1000), (moments.after, 1000)])
+    shown = moments.varies & arms.enough.all().reshape(1).broadcast_to(before.shape)
+    if places:
+        having = views(released, shared.counts["levels"]).sum(1)
+        without = views(released, shared.counts["persons"]).sum(1)[:, None] - having
+        both = stack([having, without], axis=1).with_bits(29)
+        large = (both >= policy.minimum_cell).all(axis=0).all(axis=0)
+        numbers = np.ones(len(parameters.columns), dtype=bool)
+        numbers[places] = False
+        shown = shown & (large | numbers)
+    supported = shown & arms.supported.all().reshape(1).broadcast_to(before.shape)
+    return {
+        "balance_shown": shown,
+        "balance_after_shown": supported,
+        "before": masked(shown, before),
+        "after": masked(supported, after),
+    }

@@ -1,0 +1,322 @@
+"""Two treatments compared: exact release against R, thresholded release against the exact one, thresholds, refusals."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.cells import HiddenCount
+from mpc_backend.analyses.comparative_result import Estimate, e_value, ratio
+from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
+from mpc_backend.analyses.plain import opened_outputs
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.analyses.weighted_curves import WeightedTables, weighted_estimates
+from mpc_backend.testing import World
+
+GOLDEN = Path(__file__).with_name("golden")
+KIND = "comparative_effectiveness"
+EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
+HIDING = DisclosurePolicy(minimum_sites=1)
+STUDY = {
+    "outcome": "death", "arm": "hormon", "arms": ["0", "1"], "hospital": False, "tau": 60, "allow_crude": True,
+    "period": {"variable": "year", "centre": 1988, "scale": 3},
+    "score": [
+        {"variable": "age", "centre": 55, "scale": 13},
+        {"variable": "size", "levels": ["<=20", "20-50", ">50"]},
+        {"variable": "grade", "levels": ["2", "3"]},
+        {"variable": "nodes", "centre": 2.7, "scale": 4.4},
+    ],
+    "balance": [{"variable": "chemo", "levels": ["0", "1"]}],
+}  # fmt: skip
+METHODS = {
+    "iptw": {"weights": "iptw"},
+    "iptw05": {"weights": "iptw", "truncation": 0.05},
+    "overlap": {"weights": "overlap"},
+    "strata": {"weights": "strata"},
+    "none": {"weights": "none"},
+}
+
+
+@pytest.fixture(scope="module")
+def rotterdam() -> pd.DataFrame:
+    """2,982 women with breast cancer, 339 on hormonal treatment, who were older and had more positive nodes."""
+    names = {
+        "days": "death_time", "death": "death_event", "recur_days": "recur_time", "recur": "recur_event",
+    }  # fmt: skip
+    return pd.read_csv(GOLDEN / "rotterdam.csv").rename(columns=names)
+
+
+@pytest.fixture(scope="module")
+def golden() -> pd.DataFrame:
+    return pd.read_csv(GOLDEN / "comparative_effectiveness.csv")
+
+
+def thirds(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {name: frame.iloc[start::3] for start, name in enumerate(("north", "south", "west"))}
+
+
+def numbers(golden: pd.DataFrame, method: str, arm: int | None = None) -> pd.Series:
+    rows = golden[golden.weights == method]
+    chosen = rows[rows.arm.isna()] if arm is None else rows[rows.arm == arm]
+    return chosen.set_index("what").value
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_estimates_and_robust_errors_are_those_of_r(run, rotterdam, golden, method):
+    """Exact release as R from the same score; released numbers as the exact ones, rounded."""
+    study = {**STUDY, **METHODS[method]}
+    exact = run(KIND, study, thirds(rotterdam), policy=EXACT)
+    hidden = run(KIND, study, thirds(rotterdam), policy=HIDING)
+    for place, (full, shown) in enumerate(zip(exact.primary.arms, hidden.primary.arms, strict=True)):
+        r = numbers(golden, method, place)
+        assert full.rmst.estimate == pytest.approx(r["mean"], abs=3e-5 * r["mean_se"])
+        assert full.risk.estimate == pytest.approx(r["risk"], abs=3e-5 * r["risk_se"])
+        assert (full.rmst.se, full.risk.se) == pytest.approx((r["mean_se"], r["risk_se"]), rel=1e-5)
+        assert full.effective_size[0] == round(r["effective"])
+        assert shown.rmst.estimate == pytest.approx(full.rmst.estimate, abs=0.0051)
+        assert shown.risk.estimate == pytest.approx(full.risk.estimate, abs=6e-5)
+        assert (shown.rmst.se, shown.risk.se) == pytest.approx((full.rmst.se, full.risk.se), rel=3e-3)
+        assert shown.effective_size[0] <= r["effective"] <= shown.effective_size[1] + 1
+        assert shown.curve is None and len(full.curve) == 61
+    before, after = (numbers(golden, each).filter(like="smd:") for each in ("none", method))
+    rough = 6e-4 if method == "strata" else 5e-5
+    assert [each.before for each in exact.balance] == pytest.approx(before.to_list(), abs=5e-5)
+    assert [each.after for each in exact.balance] == pytest.approx(after.to_list(), abs=rough)
+    assert [each.before for each in hidden.balance] == pytest.approx(before.to_list(), abs=6e-4)
+    assert [each.after for each in hidden.balance] == pytest.approx(after.to_list(), abs=rough + 6e-4)
+    assert (exact.positivity is None) == (method == "none")
+
+
+def test_scores_beyond_the_truncation_are_counted(run, rotterdam, golden):
+    for limit in (0.01, 0.05):
+        result = run(KIND, {**STUDY, "truncation": limit}, {"a": rotterdam}, policy=EXACT)
+        for place, arm in enumerate(result.primary.arms):
+            assert arm.extreme.value == numbers(golden, f"extreme{limit}", place)["extreme"]
+    hidden = run(KIND, STUDY, {"a": rotterdam}, policy=HIDING)
+    few = hidden.primary.arms[1].extreme
+    assert isinstance(few, HiddenCount) and hidden.positivity.share["1"] is None, "8 treated persons"
+    assert hidden.positivity.share["0"] == pytest.approx(415 / 2643, abs=0.003)
+
+
+def test_the_crude_comparison_is_wrong_in_sign_and_says_that_it_is_crude(run, rotterdam):
+    """Hormones went to women of worse prognosis: the crude difference blames the treatment."""
+    crude = run(KIND, {**STUDY, "weights": "none"}, thirds(rotterdam))
+    weighted = run(KIND, {**STUDY, "weights": "overlap"}, thirds(rotterdam))
+    assert crude.label == "crude: not adjusted for anything" and crude.positivity is None
+    assert (
+        crude.primary.contrast.rmst_difference.upper < 0 < weighted.primary.contrast.rmst_difference.estimate
+    )
+    assert "score of year, age, size, grade, nodes" in weighted.label
+    assert all(abs(each.after) < 0.001 for each in weighted.balance if each.in_score)
+    (outside,) = [each for each in weighted.balance if not each.in_score]
+    assert abs(outside.after) > 0.1, "balance outside the score is shown too"
+
+
+def test_hospitals_belong_to_the_score(run, rotterdam):
+    """With hospitals that differ in treatment, the mix of hospitals is balanced as well."""
+    rng = np.random.default_rng(3)
+    north = rng.random(len(rotterdam)) < 0.3 + 0.4 * rotterdam.hormon
+    sites = {"north": rotterdam[north], "south": rotterdam[~north]}
+    alike = [{"variable": "north", "levels": ["0", "1"]}]
+    marked = {name: rows.assign(north=int(name == "north")) for name, rows in sites.items()}
+    study = {**STUDY, "balance": alike}
+    (adjusted,) = [
+        each
+        for each in run(KIND, {**study, "hospital": True}, marked, policy=EXACT).balance
+        if not each.in_score
+    ]
+    (left,) = [each for each in run(KIND, study, marked, policy=EXACT).balance if not each.in_score]
+    assert abs(adjusted.after) < 1e-4 and abs(left.after) > 0.5
+
+
+def test_the_variance_is_the_infinitesimal_jackknife():
+    """Against derivatives of the estimates in each person's weight, taken numerically."""
+    rng = np.random.default_rng(8)
+    times, failed, weights = rng.integers(0, 9, 60), rng.random(60) < 0.5, rng.uniform(0.2, 3, 60)
+
+    def found(w: np.ndarray):
+        sums = [np.bincount(times, weights=x, minlength=9) for x in (w, w * failed, w**2, w**2 * failed)]
+        return weighted_estimates(WeightedTables(*sums))
+
+    base, step = found(weights), 1e-6
+    changes = [found(weights + step * (np.arange(60) == i)) for i in range(60)]
+    for name in ("mean", "risk"):
+        slopes = np.array([(getattr(each, name) - getattr(base, name)) / step for each in changes])
+        assert getattr(base, f"{name}_variance") == pytest.approx(((weights * slopes) ** 2).sum(), rel=1e-4)
+
+
+def test_e_values_are_those_of_the_paper():
+    assert e_value(3.9) == pytest.approx(7.26, abs=0.005) and e_value(0.8) == pytest.approx(1.81, abs=0.005)
+    one = Estimate(estimate=0.2, se=0.02, lower=0, upper=1)
+    found = ratio(one, one, 0.95)
+    assert found.estimate == 1 and found.se == pytest.approx(0.1 * 2**0.5)
+    assert found.upper == pytest.approx(np.exp(1.959964 * found.se))
+
+
+def people(treated: int, failures: int, *, follow: int = 70, others: int = 400) -> pd.DataFrame:
+    """A comparator arm with plenty of everything; a treated arm of given size, failures in the first year, and follow-up."""
+    rng = np.random.default_rng(treated)
+    n = others + treated
+    arm = np.arange(n) >= others
+    months = np.where(arm, follow, rng.integers(1, 100, n))
+    event = np.where(arm, 0, rng.integers(0, 2, n))
+    months[others : others + failures], event[others : others + failures] = 12, 1
+    x = rng.normal(size=n) + 0.5 * arm
+    return pd.DataFrame(
+        {"hormon": arm * 1, "x": x, "death_time": months, "death_event": event, "z": rng.integers(0, 2, n)}
+    )
+
+
+SMALL = {
+    "outcome": "death", "arm": "hormon", "arms": ["0", "1"], "hospital": False, "time_unit": "month", "tau": 60,
+    "period": "not available", "score": [{"variable": "x", "centre": 0, "scale": 1}], "allow_crude": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("weights", ["none", "overlap"])
+@pytest.mark.parametrize("persons", [9, 10, 11])
+def test_an_arm_of_fewer_than_k_shows_nothing(run, persons, weights):
+    result = run(KIND, {**SMALL, "weights": weights}, {"a": people(persons, 0)}, policy=HIDING)
+    arm = result.primary.arms[1]
+    assert isinstance(arm.n, HiddenCount) == (persons < 10)
+    assert (arm.why_not == "fewer than 10 persons") == (persons < 10)
+    assert arm.rmst is None and result.primary.contrast is None
+    assert (result.balance[0].before is None) == (persons < 10)
+    if weights == "none":
+        assert (arm.effective_size is None) == (persons < 10)
+
+
+@pytest.mark.parametrize("failures", [9, 10, 11])
+def test_estimates_need_k_events_before_tau(run, failures):
+    result = run(KIND, {**SMALL, "weights": "none"}, {"a": people(60, failures)}, policy=HIDING)
+    arm = result.primary.arms[1]
+    assert (arm.rmst is None) == (failures < 10) == (result.primary.contrast is None)
+    assert arm.why_not == ("fewer than 10 events" if failures < 10 else None)
+
+
+@pytest.mark.parametrize(("left", "shown"), [(9, False), (10, True)])
+def test_estimates_need_k_persons_at_risk_at_tau(run, left, shown):
+    frame = people(60, 20, follow=40)
+    frame.loc[frame.index[-left:], "death_time"] = 60
+    result = run(KIND, {**SMALL, "weights": "none"}, {"a": frame}, policy=HIDING)
+    assert result.primary.arms[1].why_not == (None if shown else "follow-up too short")
+
+
+def test_an_arm_carried_by_few_persons_is_too_thin(run):
+    """45 treated persons, all but a few of them treated almost surely: overlap weights leave an effective size below 10."""
+    frame = people(45, 20)
+    arm = frame.hormon == 1
+    rng = np.random.default_rng(1)
+    frame["x"] = np.where(arm, 3.0, -1.0) + rng.normal(size=len(frame)) * 0.8
+    few = frame.index[arm][:3]
+    frame.loc[few, "x"] = -1.0
+    result = run(KIND, {**SMALL, "weights": "overlap"}, {"a": frame}, policy=HIDING)
+    exact = run(KIND, {**SMALL, "weights": "overlap"}, {"a": frame}, policy=EXACT)
+    assert exact.primary.arms[1].effective_size[0] < 10
+    assert result.primary.arms[1].why_not == "effective size below 10"
+    assert result.primary.arms[1].effective_size is None and result.balance[0].after is None
+    assert result.balance[0].before is not None
+
+
+def test_a_receiving_hospital_cannot_subtract_its_own(run):
+    """Ten failures among the treated, one of them at the hospital that receives the result."""
+    frame = people(60, 10)
+    own = np.zeros(len(frame), dtype=bool)
+    own[400] = True
+    sites = {"own": frame[own], "other": frame[~own]}
+    alone = run(KIND, {**SMALL, "weights": "none"}, sites, policy=HIDING)
+    received = run(KIND, {**SMALL, "weights": "none"}, sites, policy=HIDING, receiving=("own",))
+    assert alone.primary.arms[1].rmst is not None
+    assert received.primary.arms[1].why_not == "fewer than 10 events"
+
+
+def test_treatments_that_the_score_separates_are_not_compared(run):
+    frame = people(60, 20)
+    frame["x"] = frame.hormon * 4.0 - 2
+    for weights in ("overlap", "iptw", "strata"):
+        for policy in (EXACT, HIDING):
+            result = run(KIND, {**SMALL, "weights": weights}, {"a": frame}, policy=policy)
+            assert result.primary.contrast is None
+            assert all("cannot be estimated" in arm.why_not for arm in result.primary.arms)
+            assert all(each.after is None for each in result.balance)
+
+
+def test_a_level_of_fewer_than_k_persons_shows_no_balance(run):
+    frame = people(60, 20)
+    for persons in (9, 10):
+        having = np.linspace(0, len(frame) - 1, persons).astype(int)
+        frame["z"] = np.isin(np.arange(len(frame)), having) * 1
+        study = {**SMALL, "weights": "none", "balance": [{"variable": "z", "levels": ["0", "1"]}]}
+        result = run(KIND, study, {"a": frame}, policy=HIDING)
+        assert (result.balance[1].before is None) == (persons < 10) and result.balance[0].before is not None
+
+
+def test_a_negative_control_is_compared_alike(run, rotterdam):
+    study = {**STUDY, "weights": "overlap", "negative_control": "recur"}
+    both = run(KIND, study, thirds(rotterdam), policy=EXACT)
+    alone = run(KIND, {**STUDY, "weights": "overlap", "outcome": "recur"}, thirds(rotterdam), policy=EXACT)
+    hidden = run(KIND, study, thirds(rotterdam), policy=HIDING)
+    assert both.negative_control.outcome == "recur"
+    assert both.negative_control.contrast.rmst_difference.estimate == pytest.approx(
+        alone.primary.contrast.rmst_difference.estimate, rel=1e-6
+    )
+    difference = hidden.negative_control.contrast.rmst_difference
+    assert difference.estimate == pytest.approx(alone.primary.contrast.rmst_difference.estimate, abs=0.011)
+    assert hidden.negative_control.arms[0].events.value == pytest.approx(
+        both.negative_control.arms[0].events.value, abs=5
+    )
+
+
+def opened(frame: pd.DataFrame, study: dict[str, object]):
+    chosen, typed = analysis(KIND), parse_parameters(KIND, study)
+    tables = {"a": chosen.local(typed, SiteData(frame))}
+    with World("plain") as world:
+        return opened_outputs(world, chosen, typed, Released(HIDING, ("a",)), tables)
+
+
+def test_what_is_hidden_opens_to_the_same_constants():
+    first, second = (opened(people(9, failures), {**SMALL, "weights": "overlap"}) for failures in (0, 6))
+    for name in ("state0", "mean0", "mean_variance0", "risk0", "risk_variance0", "effective"):
+        mine, other = np.asarray(first[name])[1], np.asarray(second[name])[1]
+        assert mine == other and (name == "state0" or mine == 0), name
+    for name in ("before", "after", "balance_shown"):
+        assert not np.asarray(first[name]).any() and not np.asarray(second[name]).any(), name
+    separated = people(60, 20)
+    separated["x"] = separated.hormon * 4.0 - 2
+    found = opened(separated, {**SMALL, "weights": "iptw"})
+    assert (np.asarray(found["state0"]) == 1).all() and not np.asarray(found["count_value"])[1, :, 1].any()
+    assert not np.asarray(found["effective"]).any() and not np.asarray(found["mean0"]).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weights": "none", "allow_crude": False}, "says allow_crude"),
+        ({"arms": ["0", "1", "2"]}, "arms"),
+        ({"score": [], "weights": "iptw", "period": "not available"}, "at least one covariate"),
+        ({"balance": [{"variable": "age", "centre": 0, "scale": 1}]}, "name each covariate once"),
+        ({"score": [{"variable": "age", "centre": 0}]}, "either levels, or centre and scale"),
+        ({"truncation": 0.3}, "truncation"),
+        ({"negative_control": "death"}, "negative control"),
+        (
+            {"score": [{"variable": f"v{i}", "levels": [str(j) for j in range(20)]} for i in range(2)]},
+            "at most 23",
+        ),
+        ({"period": None}, "period"),
+    ],
+)
+def test_studies_that_make_no_sense_are_refused(change, words):
+    with pytest.raises(ParametersRefused, match=words):
+        parse_parameters(KIND, {**STUDY, **change})
+
+
+def test_data_that_do_not_fit_are_refused(run, rotterdam):
+    far = {**STUDY, "score": [{"variable": "age", "centre": 0, "scale": 1}]}
+    with pytest.raises(LocalDataError, match="age holds numbers more than 16 scales"):
+        run(KIND, far, {"a": rotterdam})
+    many = {f"s{i}": rotterdam.iloc[i::25] for i in range(25)}
+    with pytest.raises(InputsRefused, match="25 hospitals included; at most 24"):
+        run(KIND, {**STUDY, "hospital": True}, many)
