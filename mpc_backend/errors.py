@@ -3,7 +3,9 @@
 EngineError
 ├── ProtocolAbort        another node cheated, failed or went silent: the job ends and nothing is opened
 │   ├── PeerLost         no message within the deadline, or the connection is gone
-│   └── PeerAborted      another node ended the job and said so: which, and the kind of its reason
+│   ├── PeerAborted      another node ended the job and said so: which, and the kind of its reason
+│   └── ShardAborted     a worker of this node met one of these in its shard: the kind of its reason
+├── WorkerFailed         a worker of this node failed, or its process is gone
 ├── ShareMismatch        the replicated copies of a share do not agree at the recipient
 ├── ShareFormatError     an encoded share is not what the schema says
 ├── LocalDataError       a site's own data cannot give a column that the study asks for
@@ -56,6 +58,18 @@ class PeerAborted(ProtocolAbort):
     def __init__(self, peer: str, kind: AbortKind, reason: str) -> None:
         super().__init__(f"{peer} gave the job up: {reason}")
         self.peer, self.kind = peer, kind
+
+
+class ShardAborted(ProtocolAbort):
+    """A worker of this node gave its shard up because of another node. ``kind``: of its reason."""
+
+    def __init__(self, kind: AbortKind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class WorkerFailed(EngineError):
+    """A worker of this node failed in a shard, or its process ended; says which, and never what it worked on."""
 
 
 class ShareMismatch(EngineError):

@@ -12,9 +12,10 @@ import mpc_backend.bench
 from governance.protocols import NODES_OF
 from mpc_backend.bench.analyses import CASES
 from mpc_backend.bench.engine_processes import measure_engine
-from mpc_backend.bench.lines import LINES, ClearLine, Measurement, measure
+from mpc_backend.bench.lines import LINES, ClearLine, Line, Measurement, measure
 from mpc_backend.bench.processes import measure_question
 from mpc_backend.protocols import NAMES
+from mpc_backend.shards import MOST_WORKERS
 from mpc_backend.transport.errors import ShapeRefused
 from mpc_backend.transport.shape import LinkShape
 
@@ -47,6 +48,14 @@ def bench(
         str,
         typer.Option(help="Links between nodes as slow as this, for example 20ms,200Mbit (delay one way)."),
     ] = "",
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=MOST_WORKERS,
+            help="Row shards that are worked on side by side: by processes of each node with --processes, else by threads.",
+        ),
+    ] = 1,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")] = False,
 ) -> None:
     """Measure one line or all, each as a row of a table. Exit status 2 for what cannot be measured."""
@@ -63,13 +72,23 @@ def bench(
         )
     shape = _shape(wan)
     for chosen in [name] if name is not None else sorted(between) if processes else LINES:
+        side_by_side = _workers(chosen, workers)
         if not processes:
-            result = measure(chosen, protocol, n, repeats, shape)
+            result = measure(chosen, protocol, n, repeats, shape, side_by_side)
         elif chosen in CASES:
-            result = measure_question(chosen, protocol, n, repeats, wan)
+            result = measure_question(chosen, protocol, n, repeats, wan, side_by_side)
         else:
-            result = measure_engine(chosen, protocol, n, repeats, shape)
+            result = measure_engine(chosen, protocol, n, repeats, shape, side_by_side)
         typer.echo(result.model_dump_json() if json else _row(result))
+
+
+def _workers(name: str, workers: int) -> int:
+    """How many shards a line is worked on in; one that is not divided says so."""
+    line = LINES[name]
+    if workers > 1 and not (isinstance(line, Line) and line.shards):
+        typer.echo(f"{name} needs the whole table at once: measured without workers", err=True)
+        return 1
+    return workers
 
 
 def _refuse(why: str) -> NoReturn:

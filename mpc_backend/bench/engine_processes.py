@@ -1,4 +1,5 @@
-"""A line of the engine over real links: one process per node, TLS 1.3 on loopback, keys agreed as for any job.
+"""A line of the engine over real links: one process per node, TLS 1.3 on loopback, keys agreed as for any job. With workers,
+each node has as many more processes, which work on row shards.
 
 The inputs are shared before the clock starts, as in one process; the time is from the first node's start to the last
 node's verified end, without opening.
@@ -27,11 +28,14 @@ from governance.federation import Federation
 from governance.keys import SigningKey
 from mpc_backend.bench.consortium import Consortium
 from mpc_backend.bench.lines import LINES, Line, Measurement
+from mpc_backend.bench.usage import cpu_seconds, peak_mib
 from mpc_backend.errors import PeerLost
 from mpc_backend.keys import JobBinding, agree_keys
 from mpc_backend.memory import keep_freed_memory
 from mpc_backend.node.settings import NodeDirectory
 from mpc_backend.session import Session
+from mpc_backend.shards.processes import Channel, ProcessShards, Workers
+from mpc_backend.shards.worker import Begin
 from mpc_backend.tables import Column
 from mpc_backend.testing import Shared, World
 from mpc_backend.transport.certificates import TrustedNodes, server_context
@@ -55,6 +59,7 @@ class Task:
     n: int
     repeats: int
     shape: LinkShape | None
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,16 @@ class NodeFailed(RuntimeError):
 
 
 def measure_engine(
-    name: str, protocol: str, n: int | None = None, repeats: int = 3, shape: LinkShape | None = None
+    name: str,
+    protocol: str,
+    n: int | None = None,
+    repeats: int = 3,
+    shape: LinkShape | None = None,
+    workers: int = 1,
 ) -> Measurement:
     """Run an engine line ``repeats`` times after one time that warms up, and report the fastest.
+
+    ``workers``: processes at each node that work on row shards; 1: the node's own process works on everything.
 
     Raises:
         NodeFailed: a node's process broke off.
@@ -92,7 +104,7 @@ def measure_engine(
         federation = Consortium(Path(folder), protocol).federation
         pipes = []
         for index in range(len(federation.nodes)):
-            task = Task(Path(folder), federation, index, name, size, repeats + 1, shape)
+            task = Task(Path(folder), federation, index, name, size, repeats + 1, shape, workers)
             pipes.append(_start(task, started))
         for pipe, index in zip(pipes, range(len(pipes)), strict=True):
             _tell(pipe, [(one.column, one.rows, one.shape, one.by_node[index]) for one in inputs])
@@ -104,7 +116,7 @@ def measure_engine(
 def _start(task: Task, started: ExitStack) -> Pipe:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_node, args=(task, there), daemon=True)
+    process = context.Process(target=_node, args=(task, there))  # no daemon: it may have workers
     process.start()
     there.close()
     started.push(partial(_end, process))
@@ -180,14 +192,22 @@ def _node(task: Task, pipe: Pipe) -> None:
     assert isinstance(chosen, Line)
     held = [Shared(column, rows, shape, _only(words, task)) for column, rows, shape, words in pipe.recv()]
     _, program = chosen.prepare(_ProgramAlone(task.federation.protocol), task.n, np.random.default_rng(SEED))
-    node = _Links(task)
-    pipe.send("listening")
-    pipe.recv()
-    transport = node.connect()
-    timed = [_run(task, transport, node, program, held, number) for number in range(task.repeats)]
-    transport.close()
-    node.listener.stop()
-    pipe.send(timed)
+    workers = Workers(task.workers if task.workers > 1 else 0)
+    workers.start()
+    try:
+        node = _Links(task)
+        pipe.send("listening")
+        pipe.recv()
+        transport, shards = node.connect(workers)
+        runs = range(task.repeats)
+        timed = [_run(task, transport, shards, workers, node, program, held, number) for number in runs]
+        if shards is not None:
+            shards.close()
+        transport.close()
+        node.listener.stop()
+        pipe.send(timed)
+    finally:
+        workers.stop()
 
 
 class _ProgramAlone(World):
@@ -203,22 +223,34 @@ def _only(words: Any, task: Task) -> tuple[Any, ...]:
 
 
 def _run(
-    task: Task, transport: TlsTransport, node: _Links, program: Any, held: list[Shared], number: int
+    task: Task,
+    transport: TlsTransport,
+    shards: ProcessShards | None,
+    workers: Workers,
+    node: _Links,
+    program: Any,
+    held: list[Shared],
+    number: int,
 ) -> Timed:
     keys = agree_keys(task.index, node.binding(number), transport, node.identity.sign)
-    session = Session.for_node(task.index, task.federation.protocol, transport, keys)
+    session = Session.for_node(task.index, task.federation.protocol, transport, keys, shards=shards)
     sent, rounds = transport.traffic.bytes_sent, transport.traffic.rounds
     values = [one.at(session) for one in held]
-    start, cpu = time.monotonic(), time.process_time()
+
+    def spent() -> float:
+        return time.process_time() + sum(cpu_seconds(pid) for pid in workers.pids)
+
+    start, cpu = time.monotonic(), spent()
     program(session, *values)
     session.protocol.verify()
     return Timed(
         start=start,
         end=time.monotonic(),
-        cpu_seconds=time.process_time() - cpu,
+        cpu_seconds=spent() - cpu,
         bytes_sent=transport.traffic.bytes_sent - sent,
         rounds=transport.traffic.rounds - rounds,
-        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        + sum(peak_mib(pid) or 0.0 for pid in workers.pids),
     )
 
 
@@ -230,7 +262,7 @@ class _Links:
         self._directory = NodeDirectory(task.folder / task.federation.nodes[task.index].id)
         self._trusted = TrustedNodes(task.federation)
         self.identity = SigningKey.load(self._directory.identity_key)
-        self._incoming: dict[int, Connection] = {}
+        self._incoming: dict[tuple[int, int], Connection] = {}
         self._arrived = threading.Semaphore(0)
         self.listener = DataListener(
             task.index,
@@ -244,30 +276,46 @@ class _Links:
         self.listener.start()
 
     def _accept(self, connection: Connection) -> None:
-        self._incoming[connection.peer] = connection
+        channel = int(connection.hear(CONNECT_SECONDS)["channel"])
+        self._incoming[channel, connection.peer] = connection
         self._arrived.release()
 
-    def connect(self) -> TlsTransport:
-        """Dial every other node and wait until every other node has dialled this one."""
+    def connect(self, workers: Workers) -> tuple[TlsTransport, ProcessShards | None]:
+        """Dial every other node and wait until every other node has dialled this one: once, and once for each worker."""
         task, nodes = self._task, self._task.federation.nodes
         dialer = Dialer(task.index, self._trusted, self._directory.tls_certificate, self._directory.tls_key)
-        outgoing = {
-            peer: dialer.dial(peer, node.data_address, CONNECT_SECONDS)
-            for peer, node in enumerate(nodes)
-            if peer != task.index
-        }
+        peers = [peer for peer in range(len(nodes)) if peer != task.index]
+        outgoing = {}
+        for channel in range(1 + workers.count):
+            for peer in peers:
+                connection = dialer.dial(peer, nodes[peer].data_address, CONNECT_SECONDS)
+                connection.say({"channel": channel})
+                outgoing[channel, peer] = connection
         for _ in outgoing:
             if not self._arrived.acquire(timeout=CONNECT_SECONDS):
                 raise PeerLost(f"not every node connected within {CONNECT_SECONDS:g} s")
-        return TlsTransport(
+        ends = [
+            Channel(
+                {peer: outgoing[channel, peer].socket for peer in peers},
+                {peer: self._incoming[channel, peer].socket for peer in peers},
+            )
+            for channel in range(1 + workers.count)
+        ]
+        names = tuple(node.id for node in nodes)
+        transport = TlsTransport(
             task.index,
-            tuple(node.id for node in nodes),
+            names,
             1,
-            {peer: one.socket for peer, one in outgoing.items()},
-            {peer: one.socket for peer, one in self._incoming.items()},
+            ends[0].outgoing,
+            ends[0].incoming,
             deadline=SILENCE_SECONDS,
             shape=task.shape,
         )
+        if not workers.count:
+            return transport, None
+        shape = None if task.shape is None else task.shape.part(workers.count)
+        job = Begin(task.index, task.federation.protocol, names, 1, SILENCE_SECONDS, shape)
+        return transport, workers.begin(job, ends[1:])
 
     def binding(self, number: int) -> JobBinding:
         """What the keys of run ``number`` are bound to; there is no study, whose digests are nought."""

@@ -22,7 +22,7 @@ from governance.study import StudyProtocol
 from mpc_backend.bench.analyses import CASES, Case
 from mpc_backend.bench.consortium import ANALYSIS, Consortium
 from mpc_backend.bench.lines import LINES, Measurement
-from mpc_backend.bench.usage import cpu_seconds, peak_mib
+from mpc_backend.bench.usage import cpu_with_workers, peak_with_workers
 from mpc_backend.client import NodeSet, run
 from mpc_backend.node.local import LocalNodes
 from mpc_backend.transport.certificates import control_client_context
@@ -40,11 +40,12 @@ class Usage:
 
 
 def measure_question(
-    name: str, protocol: str, n: int | None = None, repeats: int = 3, wan: str = ""
+    name: str, protocol: str, n: int | None = None, repeats: int = 3, wan: str = "", workers: int = 1
 ) -> Measurement:
     """Ask the question of a line ``repeats`` times after one time that warms up, and report the fastest.
 
-    ``wan``: links between the nodes as slow as this says, see `mpc_backend.transport.shape`.
+    ``wan``: links between the nodes as slow as this says, see `mpc_backend.transport.shape`. ``workers``: processes at
+    each node that work on row shards.
 
     Raises:
         KeyError: the line is no question of a study; see `CASES`.
@@ -54,12 +55,13 @@ def measure_question(
     case = CASES[name](size, np.random.default_rng(1))
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
         consortium = Consortium(Path(folder), protocol)
-        with LocalNodes(Path(folder), consortium.federation, {"TESSERA_NODE_LINK": wan}) as processes:
+        settings = {"TESSERA_NODE_LINK": wan, "TESSERA_NODE_WORKERS": str(workers)}
+        with LocalNodes(Path(folder), consortium.federation, settings) as processes:
             processes.start()
             with NodeSet(consortium.federation) as nodes:
                 study = consortium.prepare(nodes, case, repeats + 1)
                 timed = [_timed(consortium, processes, nodes, study, case) for _ in range(repeats + 1)]
-            peak = max(peak_mib(processes.pid(node.id)) or 0.0 for node in consortium.federation.nodes)
+            peak = max(peak_with_workers(processes.pid(node.id)) for node in consortium.federation.nodes)
     seconds, used = min(timed[1:], key=lambda one: one[0])
     return Measurement(
         name=name,
@@ -104,7 +106,7 @@ def _usage(federation: Federation, processes: LocalNodes) -> list[Usage]:
             while running:
                 time.sleep(0.02)
                 sent, rounds, running = _counters(client, node.control_url)
-        found.append(Usage(int(sent), int(rounds), cpu_seconds(processes.pid(node.id))))
+        found.append(Usage(int(sent), int(rounds), cpu_with_workers(processes.pid(node.id))))
     return found
 
 

@@ -20,3 +20,21 @@ def peak_mib(pid: int) -> float | None:
         return None
     found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
     return int(found[0]) / 1024 if found else None
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that a running process has started."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [
+        int(one) for thread in threads for one in (thread / "children").read_text(encoding="ascii").split()
+    ]
+
+
+def cpu_with_workers(pid: int) -> float:
+    """`cpu_seconds` of a process and of those that it started and that still run."""
+    return sum(cpu_seconds(one) for one in (pid, *workers_of(pid)))
+
+
+def peak_with_workers(pid: int) -> float:
+    """The sum of `peak_mib` over a process and those that it started: at least what they ever had in use together."""
+    return sum(peak_mib(one) or 0.0 for one in (pid, *workers_of(pid)))

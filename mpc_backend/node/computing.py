@@ -20,7 +20,8 @@ from mpc_backend.node.rendezvous import Gathering, LinkAnswer, LinkGreeting
 from mpc_backend.node.runs import finish_run, uploads_for
 from mpc_backend.node.studies import find_study, standing_of
 from mpc_backend.node.turn import Progress, Turn
-from mpc_backend.transport.greeting import Dialer
+from mpc_backend.node.working import NodeWorkers
+from mpc_backend.transport.greeting import Connection, Dialer
 from mpc_backend.transport.tls import TlsTransport
 
 IDLE_SECONDS = 20.0
@@ -31,8 +32,11 @@ log = structlog.get_logger()
 class Computation:
     """Computes a run whose turn it is."""
 
-    def __init__(self, core: NodeCore, dialer: Dialer, turn: Turn, progress: Progress) -> None:
+    def __init__(
+        self, core: NodeCore, dialer: Dialer, turn: Turn, progress: Progress, workers: NodeWorkers
+    ) -> None:
         self._core = core
+        self._workers = workers
         self._dialer = dialer
         self._turn = turn
         self._progress = progress
@@ -47,17 +51,20 @@ class Computation:
             job = self._begin(run_id, gathering)
             self._connect(gathering)
             transport = self._take_links(gathering)
-            Execution(self._core, job, transport, lambda *at: self._progress.at(run_id, *at)).run()
+            shards = self._workers.begin(self._core, gathering)
+            Execution(self._core, job, transport, shards, lambda *at: self._progress.at(run_id, *at)).run()
             self.end(run_id, "done")
+            self._workers.close()
             transport.close()
         except Exception as error:
             self._abort(run_id, error, gathering.blamed)
         finally:
-            self._count_traffic()
+            self._count_traffic(self._workers.release())
             self._turn.release(gathering)
             self._idle_since = time.monotonic()
             self._core.metrics.running.dec()
-            log.info("run ended", run=run_id, seconds=round(time.monotonic() - began, 3))
+            seconds = round(time.monotonic() - began, 3)
+            log.info("run ended", run=run_id, seconds=seconds, workers=gathering.workers)
 
     def rest(self) -> None:
         """Return freed memory to the kernel once nothing was computed for `IDLE_SECONDS`; questions often come in rows."""
@@ -100,23 +107,32 @@ class Computation:
             raise ProtocolAbort("a site withdrew as the run began; ask for a new run")
         self._progress.at(run_id, "connecting", 0.0)
         self._core.record("run begun", study=study.digest, run=run_id, epoch=gathering.terms.epoch)
-        return Job(study, request, gathering.terms, gathering.charged, uploads)
+        return Job(study, request, gathering.terms, gathering.charged, gathering.workers, uploads)
 
     def _connect(self, gathering: Gathering) -> None:
         """Open this node's links to all nodes it has none to, and wait for theirs."""
         seconds, me = self._core.settings.greeting_seconds, self._core.index
         peers = {peer for peer in range(len(self._core.names)) if peer != me}
-        greeting = LinkGreeting(terms=gathering.terms).model_dump(mode="json")
         for peer in sorted(peers - set(gathering.outgoing)):
-            gathering.blamed = self._core.names[peer]
-            connection = self._dialer.dial(peer, self._core.federation.nodes[peer].data_address, seconds)
-            gathering.outgoing[peer] = connection
-            connection.say(greeting)
-            answer: LinkAnswer = LinkAnswer.read(connection.hear(seconds))
-            if answer.answer != "ready":
-                raise PeerLost(f"{self._core.names[peer]} does not begin the run: {answer.why}")
+            gathering.outgoing[peer] = self._dialled(gathering, peer, seconds)
+            self._greet(gathering, gathering.outgoing[peer], seconds)
+        for shard in gathering.shards:
+            for peer in sorted(peers):
+                connection = gathering.shards_outgoing[shard, peer] = self._dialled(gathering, peer, seconds)
+                self._greet(gathering, connection, seconds, shard)
         gathering.await_incoming(peers, self._core.names, seconds)
         gathering.blamed = ""
+
+    def _dialled(self, gathering: Gathering, peer: int, seconds: float) -> Connection:
+        gathering.blamed = self._core.names[peer]
+        return self._dialer.dial(peer, self._core.federation.nodes[peer].data_address, seconds)
+
+    def _greet(self, gathering: Gathering, connection: Connection, seconds: float, shard: int = 0) -> None:
+        """Say what a link is for, and see that the peer takes it."""
+        connection.say(LinkGreeting(terms=gathering.terms, shard=shard).model_dump(mode="json"))
+        answer: LinkAnswer = LinkAnswer.read(connection.hear(seconds))
+        if answer.answer != "ready":
+            raise PeerLost(f"{self._core.names[connection.peer]} does not begin the run: {answer.why}")
 
     def _take_links(self, gathering: Gathering) -> TlsTransport:
         transport = TlsTransport(
@@ -132,11 +148,11 @@ class Computation:
         self._turn.connected(transport)
         return transport
 
-    def _count_traffic(self) -> None:
+    def _count_traffic(self, received_by_shards: int) -> None:
         transport = self._turn.transport
         if transport is not None:
             self._core.metrics.sent.inc(transport.traffic.bytes_sent)
-            self._core.metrics.received.inc(transport.bytes_received)
+            self._core.metrics.received.inc(transport.bytes_received + received_by_shards)
             self._core.metrics.rounds.inc(transport.traffic.rounds)
 
     def _abort(self, run_id: str, error: Exception, blamed: str) -> None:

@@ -29,6 +29,7 @@ from mpc_backend.node.studies import standing_of
 from mpc_backend.packages import Package, SealContext, encode_outputs, seal_chunks
 from mpc_backend.protocols.sharing import layout
 from mpc_backend.session import Session
+from mpc_backend.shards import Shards
 from mpc_backend.transport.tls import TlsTransport
 
 Progress = Callable[[str, float], None]
@@ -44,16 +45,20 @@ class Job:
     request: RunRequest
     terms: RunTerms
     charged: int
+    workers: int
     uploads: dict[str, UploadRow]
 
 
 class Execution:
     """One run over connected links; `run` leaves the result ready to hand out."""
 
-    def __init__(self, core: NodeCore, job: Job, transport: TlsTransport, progress: Progress) -> None:
+    def __init__(
+        self, core: NodeCore, job: Job, transport: TlsTransport, shards: Shards | None, progress: Progress
+    ) -> None:
         self._core = core
         self._job = job
         self._transport = transport
+        self._shards = shards
         self._progress = progress
         self._recipient = job.study.recipient(job.request.recipient)
 
@@ -71,7 +76,7 @@ class Execution:
         if query is not None:
             self._compare_query(query)
         session = Session.for_node(
-            self._core.index, self._job.study.protocol, self._transport, keys, self._computing
+            self._core.index, self._job.study.protocol, self._transport, keys, self._computing, self._shards
         )
         self._progress("loading shares", 0.02)
         inputs = load_inputs(
@@ -82,7 +87,9 @@ class Execution:
 
     def _binding(self) -> JobBinding:
         terms, federation = self._job.terms, self._core.federation
-        inputs = canonical_json({"sites": dict(terms.sites), "charged": self._job.charged})
+        inputs = canonical_json(
+            {"sites": dict(terms.sites), "charged": self._job.charged, "workers": self._job.workers}
+        )
         return JobBinding(
             run=bytes.fromhex(terms.run),
             epoch=int(terms.epoch, 16),

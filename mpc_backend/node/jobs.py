@@ -35,6 +35,7 @@ from mpc_backend.node.rendezvous import (
 )
 from mpc_backend.node.runs import finish_run, runs_to_refuse
 from mpc_backend.node.turn import Progress, Turn
+from mpc_backend.node.working import NodeWorkers
 from mpc_backend.transport.errors import FrameError, TransportError
 from mpc_backend.transport.greeting import Connection, Dialer
 
@@ -54,12 +55,14 @@ class Jobs:
         )
         self._turn = Turn(core.entry.id)
         self._progress = Progress()
-        self._computation = Computation(core, self._dialer, self._turn, self._progress)
+        self._workers = NodeWorkers(core.settings.workers)
+        self._computation = Computation(core, self._dialer, self._turn, self._progress, self._workers)
         self._wake = threading.Event()
         self._leading = threading.Thread(target=self._lead, daemon=True, name="leader")
 
     def start(self) -> None:
-        """Begin to lead, if this is the node that leads."""
+        """Begin to lead, if this is the node that leads; workers load what they need meanwhile."""
+        self._workers.start()
         if self._core.index == LEADER:
             self._leading.start()
 
@@ -92,6 +95,7 @@ class Jobs:
         self._turn.await_end(seconds)
         if self._leading.is_alive():
             self._leading.join(ANSWER_SECONDS)
+        self._workers.stop()
 
     def give_up(self, reason: str, study: str | None = None) -> None:
         """Abort the current run, if there is one (of this study)."""
@@ -172,7 +176,9 @@ class Jobs:
         not_ready = {peer: answer for peer, answer in answers.items() if answer.answer != "ready"}
         if not not_ready:
             self._agree_charge_or_tell(gathering, {peer: answer.charged for peer, answer in answers.items()})
-            self._decide(gathering, StartDecision(go=True, charged=gathering.charged))
+            gathering.workers = min(self._workers.most, *(answer.workers for answer in answers.values()))
+            go = StartDecision(go=True, charged=gathering.charged, workers=gathering.workers)
+            self._decide(gathering, go)
             return
         peer, answer = min(not_ready.items(), key=lambda item: (item[1].answer != "no", item[0]))
         who, final = self._core.names[peer], answer.answer == "no"
@@ -216,11 +222,13 @@ class Jobs:
         gathering = Gathering(terms, 1)
         try:
             charged = self._agree(connection, gathering, greeting.charged)
-            connection.say(StartAnswer(answer="ready", charged=charged).model_dump(mode="json"))
+            ready = StartAnswer(answer="ready", charged=charged, workers=self._workers.most)
+            connection.say(ready.model_dump(mode="json"))
             decision: StartDecision = StartDecision.read(connection.hear(3 * ANSWER_SECONDS))
             if not decision.go:
                 raise Never(decision.why, decision.who) if decision.final else NotNow(decision.why)
             agree_charge(self._core, gathering, connection.peer, decision.charged)
+            gathering.workers = min(self._workers.most, decision.workers)
             gathering.arrived(connection)
         except (NotNow, Never, GovernanceError, PeerLost, FrameError, OSError) as error:
             self._decline(connection, gathering, error)
@@ -270,7 +278,7 @@ class Jobs:
             current = self._turn.current
             if current is not None and current.terms == greeting.terms:
                 connection.say(LinkAnswer(answer="ready").model_dump(mode="json"))
-                if not current.arrived(connection):
+                if not current.arrived(connection, greeting.shard):
                     connection.close()
                 return
             time.sleep(0.005)

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from governance.document import Digest, Slug, Words
 from mpc_backend.errors import PeerLost
+from mpc_backend.shards import MOST_WORKERS
+from mpc_backend.shards.processes import Channel
 from mpc_backend.transport.errors import FrameError
 from mpc_backend.transport.greeting import Connection, Greeting
 
@@ -68,6 +70,7 @@ class StartAnswer(Wire):
     answer: Literal["ready", "wait", "no"]
     why: str = Field(default="", max_length=2000)
     charged: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
 
 
 class StartDecision(Wire):
@@ -75,16 +78,20 @@ class StartDecision(Wire):
 
     go: bool
     charged: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
     final: bool = False
     why: str = Field(default="", max_length=2000)
     who: str = Field(default="", max_length=100)
 
 
 class LinkGreeting(Wire):
-    """Any node to any other, once a run has begun: this connection carries my messages to you."""
+    """Any node to any other, once a run has begun: this connection carries my messages to you. ``shard``: those of
+    one shard, counted from 1; 0: the run's own.
+    """
 
     purpose: Literal["link"] = "link"
     terms: RunTerms
+    shard: int = Field(default=0, ge=0, le=MOST_WORKERS)
 
 
 class LinkAnswer(Wire):
@@ -102,19 +109,56 @@ class Gathering:
     charged: int
     incoming: dict[int, Connection] = field(default_factory=dict)
     outgoing: dict[int, Connection] = field(default_factory=dict)
+    workers: int = 1
+    """How many shards are worked on side by side, at every node of the run."""
+    shards_incoming: dict[tuple[int, int], Connection] = field(default_factory=dict)
+    shards_outgoing: dict[tuple[int, int], Connection] = field(default_factory=dict)
+    """The links of shards, by shard (from 1) and peer."""
     closed: bool = False
     blamed: str = ""
     """The node whose link is awaited, for the message if it does not come."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def arrived(self, connection: Connection) -> bool:
+    @property
+    def shards(self) -> range:
+        """The numbers of the shards that have links of their own."""
+        return range(1, 1 + self.workers) if self.workers > 1 else range(0)
+
+    def arrived(self, connection: Connection, shard: int = 0) -> bool:
         """A peer's link to this node is here; False if it is not wanted (any more)."""
+        peer = connection.peer
         with self._changed:
-            if self.closed or connection.peer in self.incoming:
+            if shard == 0:
+                wanted = peer not in self.incoming
+            else:
+                wanted = shard in self.shards and (shard, peer) not in self.shards_incoming
+            if self.closed or not wanted:
                 return False
-            self.incoming[connection.peer] = connection
+            if shard == 0:
+                self.incoming[peer] = connection
+            else:
+                self.shards_incoming[shard, peer] = connection
             self._changed.notify_all()
             return True
+
+    def channels(self, peers: set[int]) -> list[Channel]:
+        """The links of every shard, which belong to whoever asked for them from now on."""
+        outgoing, self.shards_outgoing = self.shards_outgoing, {}
+        incoming, self.shards_incoming = self.shards_incoming, {}
+        return [
+            Channel(
+                {peer: outgoing[shard, peer].socket for peer in peers},
+                {peer: incoming[shard, peer].socket for peer in peers},
+            )
+            for shard in self.shards
+        ]
+
+    def _missing(self, peers: set[int]) -> list[int]:
+        """Peers of which a link is still awaited."""
+        shards = {
+            peer for shard in self.shards for peer in peers if (shard, peer) not in self.shards_incoming
+        }
+        return sorted((peers - set(self.incoming)) | shards)
 
     def await_incoming(self, peers: set[int], names: tuple[str, ...], seconds: float) -> None:
         """Wait until every peer's link is here, or any peer ends the connections it has.
@@ -124,10 +168,10 @@ class Gathering:
         """
         until = time.monotonic() + seconds
         with self._changed:
-            while set(self.incoming) < peers:
+            while self._missing(peers):
                 left = until - time.monotonic()
                 if left <= 0 or self.closed:
-                    missing = [names[peer] for peer in sorted(peers - set(self.incoming))]
+                    missing = [names[peer] for peer in self._missing(peers)]
                     self.blamed = missing[0]
                     raise PeerLost(f"{', '.join(missing)} did not connect within {seconds:g} s")
                 self._check_ended(names)
@@ -135,7 +179,8 @@ class Gathering:
 
     def _check_ended(self, names: tuple[str, ...]) -> None:
         """No node closes a connection before all links stand unless it stopped or gave the run up."""
-        connections = [*self.outgoing.values(), *self.incoming.values()]
+        connections = [*self.outgoing.values(), *self.incoming.values(), *self.shards_outgoing.values()]
+        connections += self.shards_incoming.values()
         ended = {connection.peer for connection in connections if connection.ended()}
         if ended:
             # A node that is still awaited is the likelier cause than one that gave up because of it.
@@ -148,6 +193,7 @@ class Gathering:
         with self._changed:
             self.closed = True
             self._changed.notify_all()
-            connections = [*self.incoming.values(), *self.outgoing.values()]
+            connections = [*self.incoming.values(), *self.outgoing.values(), *self.shards_incoming.values()]
+            connections += self.shards_outgoing.values()
         for connection in connections:
             connection.close()

@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from governance.document import Slug, Words
 from governance.settings import FileSettings, read_settings
 from mpc_backend.node.errors import NodeSetupError
+from mpc_backend.shards import MOST_WORKERS
 from mpc_backend.transport.shape import LinkShape
 
 MIB = 1024 * 1024
@@ -70,6 +71,14 @@ class NodeSettings(FileSettings):
         float,
         Field(gt=0, description="How long a run may wait for uploads or other nodes before it is refused."),
     ] = 86_400.0
+    workers: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MOST_WORKERS,
+            description="Processes that work on row shards side by side; a run uses the smallest number of its nodes.",
+        ),
+    ] = 1
     link: Annotated[
         str,
         AfterValidator(_readable),

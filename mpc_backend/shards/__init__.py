@@ -10,8 +10,8 @@ secret in another part whose check is told apart from its own, and nothing unche
 the whole job.
 """
 
-from mpc_backend.shards.base import Done, Shards, Task
+from mpc_backend.shards.base import MOST_WORKERS, Done, Shards, Task
 from mpc_backend.shards.rows import Total
 from mpc_backend.shards.running import over_shards
 
-__all__ = ["Done", "Shards", "Task", "Total", "over_shards"]
+__all__ = ["MOST_WORKERS", "Done", "Shards", "Task", "Total", "over_shards"]

@@ -18,6 +18,7 @@ from mpc_backend.session import Session
 from mpc_backend.shards.rows import brought_in, taken_out
 from mpc_backend.transport.base import Traffic, Transport
 
+MOST_WORKERS = 64
 Work = Callable[..., Any]
 """``work(session, *rows, *others)``: a function of a module, or `functools.partial` of one, so that it can be named to another
 process. Gives secret values, `Total`s, or mappings, lists and tuples of them.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 import time
 from collections import deque
@@ -36,7 +35,7 @@ CLOSE_SECONDS = 10.0
 ABORT_SECONDS = 2.0
 
 
-def read_exactly(connection: ssl.SSLSocket, size: int) -> memoryview:
+def read_exactly(connection: socket.socket, size: int) -> memoryview:
     """Read ``size`` bytes into one new buffer, without joining parts.
 
     Raises:
@@ -53,7 +52,7 @@ def read_exactly(connection: ssl.SSLSocket, size: int) -> memoryview:
     return buffer
 
 
-def write_frame(connection: ssl.SSLSocket, header: FrameHeader, payload: memoryview) -> None:
+def write_frame(connection: socket.socket, header: FrameHeader, payload: memoryview) -> None:
     """Write one frame; a large payload goes from the caller's memory straight into TLS."""
     head = encode_header(header)
     if len(payload) <= SMALL_PAYLOAD:
@@ -79,8 +78,8 @@ class TlsTransport(Transport):
         index: this node.
         names: every node's id, for messages.
         epoch: the number of this start of the job, in every frame.
-        outgoing: greeted connections this node dialled, by peer.
-        incoming: greeted connections this node accepted, by peer.
+        outgoing: greeted connections this node dialled, by peer; in a worker, sockets that lead to such.
+        incoming: greeted connections this node accepted, by peer; likewise.
         deadline: seconds that a `receive` waits.
         queued_bytes: how far ahead a peer may be.
         shape: slows down what this node sends.
@@ -91,8 +90,8 @@ class TlsTransport(Transport):
         index: int,
         names: tuple[str, ...],
         epoch: int,
-        outgoing: Mapping[int, ssl.SSLSocket],
-        incoming: Mapping[int, ssl.SSLSocket],
+        outgoing: Mapping[int, socket.socket],
+        incoming: Mapping[int, socket.socket],
         *,
         deadline: float = 60.0,
         queued_bytes: int = QUEUED_BYTES,
@@ -209,7 +208,7 @@ class TlsTransport(Transport):
             inbox.ended = True
             self._changed.notify_all()
 
-    def _read_one(self, connection: ssl.SSLSocket, peer: int, inbox: _Inbox, expected: int) -> bool:
+    def _read_one(self, connection: socket.socket, peer: int, inbox: _Inbox, expected: int) -> bool:
         """Read one frame into the inbox; False once the peer has ended or given up."""
         header = decode_header(read_exactly(connection, HEADER_BYTES))
         self._check(header, peer, expected)
@@ -288,7 +287,7 @@ class TlsTransport(Transport):
 
     def _cut_all(self) -> None:
         """Wake every thread, then close what no thread uses any more (a descriptor in use must not be given away)."""
-        uses = [
+        uses: list[tuple[socket.socket, threading.Thread]] = [
             (self._incoming[peer], reader) for peer, reader in zip(self._incoming, self._readers, strict=True)
         ]
         uses += [(writer.connection, writer) for writer in self._writers.values()]
@@ -316,7 +315,7 @@ class TlsTransport(Transport):
 class _Writer(threading.Thread):
     """Sends one peer's frames in order, from a queue without bound (payloads are referenced, not copied)."""
 
-    def __init__(self, transport: TlsTransport, peer: int, connection: ssl.SSLSocket) -> None:
+    def __init__(self, transport: TlsTransport, peer: int, connection: socket.socket) -> None:
         super().__init__(daemon=True)
         self.connection = connection
         self._transport = transport

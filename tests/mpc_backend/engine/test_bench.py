@@ -40,9 +40,22 @@ def test_sorting_stays_within_its_traffic(name: str, limit: int) -> None:
     assert measured["rounds"] <= 350
 
 
+def test_a_line_that_needs_the_whole_table_says_so() -> None:
+    found = {}
+    for name in ("sort20", "filter_sum"):
+        command = [name, "--n", "640", "--repeats", "1", "--json", "--workers", "2"]
+        result = CliRunner().invoke(bench_app, command)
+        assert result.exit_code == 0, result.output
+        found[name] = result.stderr
+        assert set(json.loads(result.stdout)) == KEYS
+    assert "sort20 needs the whole table at once" in found["sort20"]
+    assert found["filter_sum"] == ""
+
+
 def test_unknown_names_are_refused() -> None:
     assert CliRunner().invoke(bench_app, ["nothing"]).exit_code == 2
     assert CliRunner().invoke(bench_app, ["multiply", "--protocol", "rep9"]).exit_code == 2
+    assert CliRunner().invoke(bench_app, ["multiply", "--workers", "0"]).exit_code == 2
 
 
 def test_every_engine_line_runs() -> None:
@@ -69,7 +82,19 @@ def test_nodes_as_processes_answer_a_question() -> None:
 
 @pytest.mark.processes
 def test_an_operation_costs_the_same_over_real_links() -> None:
-    command = ["compare16", "--n", "20000", "--repeats", "1", "--json", "--protocol", "rep3"]
+    """Two workers at each node: threads here, processes there."""
+    command = [
+        "compare16",
+        "--n",
+        "20000",
+        "--repeats",
+        "1",
+        "--json",
+        "--protocol",
+        "rep3",
+        "--workers",
+        "2",
+    ]
     within, between = (json.loads(_printed([*command, *more])) for more in ([], ["--processes"]))
     assert set(between) == KEYS
     for figure in ("name", "n", "protocol", "bytes_sent", "rounds"):

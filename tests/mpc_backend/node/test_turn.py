@@ -13,6 +13,7 @@ from mpc_backend.node.agreement import NotNow
 from mpc_backend.node.computing import Computation
 from mpc_backend.node.rendezvous import Gathering, RunTerms
 from mpc_backend.node.turn import Progress, Turn
+from mpc_backend.node.working import NodeWorkers
 from mpc_backend.transport.tls import TlsTransport
 
 
@@ -99,7 +100,7 @@ def test_progress_is_newer_than_waiting_and_is_forgotten_at_the_end() -> None:
 def test_memory_is_given_back_once_a_node_has_rested(monkeypatch: pytest.MonkeyPatch) -> None:
     given, turn, one, two = MagicMock(), Turn("node-a"), gathering("1"), gathering("2")
     monkeypatch.setattr(computing, "give_back_memory", given)
-    computation = Computation(MagicMock(), MagicMock(), turn, MagicMock())
+    computation = Computation(MagicMock(), MagicMock(), turn, MagicMock(), NodeWorkers(1))
     turn.reserve(one)
     computation.compute("1" * 64, one)  # nothing can be connected: the run ends at once
     computation.rest()

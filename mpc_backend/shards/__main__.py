@@ -1,0 +1,17 @@
+"""``python -m mpc_backend.shards DESCRIPTOR [load]``: one worker, started by its node with a socket to it."""
+
+import sys
+
+from mpc_backend.memory import keep_freed_memory
+
+
+def main() -> None:
+    """Work until the node closes the socket."""
+    keep_freed_memory()
+    from mpc_backend.shards.worker import work  # noqa: PLC0415  (what this imports is worth the line above)
+
+    work(int(sys.argv[1]), load="load" in sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
