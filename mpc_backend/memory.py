@@ -33,6 +33,15 @@ def keep_freed_memory() -> bool:
     return all(_C.mallopt(option, value) == 1 for option, value in wanted.items())
 
 
+def take_memory(mib: int) -> None:
+    """Have the kernel hand over this much memory now, and keep it free for whatever comes first.
+
+    New pages may cost far more than used ones (a virtual machine asks its host for each): the first job should not pay.
+    """
+    block = b"\x01" * (mib << 20)  # written to, not only reserved
+    del block
+
+
 def give_back_memory() -> None:
     """Return to the kernel what is free now."""
     if hasattr(_C, "malloc_trim"):

@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 
 from mpc_backend.kernels.warming import each_kernel
+from mpc_backend.memory import take_memory
 from mpc_backend.node.api import make_app
 from mpc_backend.node.core import open_core
 from mpc_backend.node.errors import NodeSetupError, NodeStartError
@@ -29,6 +30,8 @@ from mpc_backend.transport.greeting import split_address
 
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter: short, so that readers and writers of links are not starved."""
+READY_MIB = 240
+"""Memory at hand for the first question: what a ranking over 20,000 patients takes."""
 
 
 def serve_node(path: Path, federation_file: Path | None = None, pin: str | None = None) -> None:
@@ -62,13 +65,14 @@ def serve_node(path: Path, federation_file: Path | None = None, pin: str | None 
 
 @contextmanager
 def _warming() -> Iterator[None]:
-    """Load the kernels beside, so that the first question does not wait for them; stops between two when this ends."""
+    """Load the kernels beside and take memory, so that the first question waits for neither; stops between two kernels."""
     enough = threading.Event()
 
     def load() -> None:
         for _ in each_kernel():
             if enough.is_set():
                 return
+        take_memory(READY_MIB)
 
     thread = threading.Thread(target=load, name="kernels")
     thread.start()

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from workbench.demo.errors import DemonstrationFailed
+from workbench.demo.examples import PATIENT
 from workbench.demo.runner import Demonstration
 
 INTERRUPTED = 130
@@ -34,6 +35,12 @@ def demo(
         int, typer.Option(min=500, help="Patients of the ranking question, over three hospitals.")
     ] = 20_000,
     seed: Annotated[int, typer.Option(help="Another seed is another population with the same truth.")] = 1,
+    patient: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Patient of examples/patients to ask about, again for further ones. [default: {PATIENT}]"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
     folder: Annotated[
         Path | None,
@@ -46,7 +53,7 @@ def demo(
     """
     signal.signal(signal.SIGTERM, _interrupt)
     root = _root(folder)
-    demonstration = Demonstration(root, patients, seed, _silent if as_json else _say)
+    demonstration = Demonstration(root, patients, seed, _silent if as_json else _say, patient or [PATIENT])
     try:
         with demonstration:
             _run(demonstration, as_json)

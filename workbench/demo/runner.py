@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from mpc_backend.analyses.survival_result import SurvivalResult
 from mpc_backend.node.local import LocalNodes
 from workbench.client import Answer, Client
 from workbench.demo import answers
-from workbench.demo.examples import examples_folder
+from workbench.demo.examples import PATIENT, examples_folder, patient_file
 from workbench.demo.extracts_csv import write_csv
 from workbench.demo.extracts_fhir import write_fhir
 from workbench.demo.extracts_omop import write_omop
@@ -108,11 +108,18 @@ class Demonstration:
     """
 
     def __init__(
-        self, root: Path, patients: int = 20_000, seed: int = 1, say: Say = lambda line: None
+        self,
+        root: Path,
+        patients: int = 20_000,
+        seed: int = 1,
+        say: Say = lambda line: None,
+        asked_about: Sequence[str] = (PATIENT,),
     ) -> None:
+        """``patients``: over three hospitals; ``asked_about``: the examples' patients the physician asks about."""
         self.layout = Layout(root)
         self.report = Report()
         self._patients, self._seed, self._say = patients, seed, say
+        self._asked_about = [patient_file(name) for name in asked_about]
         self._exits = ExitStack()
         self.federation: Federation
         self.population: Population
@@ -220,7 +227,7 @@ class Demonstration:
             self._tell(self._survival())
         with self.stage("Ranking"):
             similar = Similar(self.population, [HOSPITALS.index(HOSPITAL_WITH_WORKBENCH)])
-            for path in sorted((examples_folder() / "patients").glob("*.json")):
+            for path in self._asked_about:
                 self._tell(self._ranking(similar, path))
         self.report.peak_mib = self._peaks.mib()
         return self.report

@@ -47,3 +47,35 @@ def test_freed_memory_is_used_again_until_it_is_given_back() -> None:
     assert faults < 2000
     assert returned >= 20
     assert measured(keep=False)[0] > 2 * faults
+
+
+TAKEN = """
+import resource
+from mpc_backend.memory import keep_freed_memory, take_memory
+import numpy as np
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+assert keep_freed_memory()
+if TAKE:
+    take_memory(64)
+before = faults()
+for _ in range(12):
+    kept = [np.ones(1 << 20, np.uint8) for _ in range(48)]
+    del kept
+print(faults() - before)
+"""
+
+
+def first_use(take: bool) -> int:
+    """Page faults of using 48 MiB in pieces, in a new process."""
+    program = TAKEN.replace("TAKE", str(take))
+    return int(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    )
+
+
+def test_memory_taken_beforehand_is_what_the_first_job_uses() -> None:
+    assert first_use(take=True) < 500
+    assert first_use(take=False) > 5000

@@ -16,6 +16,7 @@ from mpc_backend.node.local import NODE_IDS
 from workbench.demo.population import HOSPITALS
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
+PATIENTS = ("--patient", "advanced", "--patient", "missing-facts", "--patient", "common-genotype")
 COMMAND = [sys.executable, "-m", "workbench.cli", "demo", "--headless"]
 
 
@@ -37,7 +38,7 @@ def _processes_of(folder: Path) -> list[int]:
 def test_demo_answers_every_question_and_leaves_no_process(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     done = subprocess.run(
-        [*COMMAND, "--json", "--patients", "4000", "--dir", str(folder)],
+        [*COMMAND, "--json", "--patients", "4000", "--dir", str(folder), *PATIENTS],
         capture_output=True,
         text=True,
         timeout=850,
@@ -85,3 +86,11 @@ def test_demo_refuses_a_folder_that_is_not_empty(tmp_path: Path) -> None:
     done = subprocess.run([*COMMAND, "--dir", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "not empty" in done.stderr
+
+
+def test_demo_refuses_a_patient_it_does_not_know(tmp_path: Path) -> None:
+    command = [*COMMAND, "--dir", str(tmp_path / "new"), "--patient", "nobody"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "choose from advanced, common-genotype, missing-facts" in done.stderr
+    assert not (tmp_path / "new").exists()
