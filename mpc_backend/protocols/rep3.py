@@ -166,6 +166,14 @@ class Rep3(Replicated):
         Laur, Willemson, Zhang, ISC 2011. Nodes a, b, c, turning from shuffle to shuffle. a and b permute x_a + x_{a+1} and
         x_{a+2}; a's part goes to c, masked by what a and b have in common; b and c permute; b's part goes to a, masked
         likewise; c and a permute and exchange what makes shares again. Four words in all, two of them sent by a.
+
+        That a sends twice cannot be turned within one shuffle. Each of three different pairs has to permute once, so that
+        every node misses an order. After the first pair, b and c need the rows in the order of a and b: x_a is known to a and
+        c alone, and c must not know the order, so that a sends. The node that leaves the first pair is in every other pair but
+        the second, and so in the last; there each of both holds a part that the other lacks, and which only they can put in
+        their order, so that both send. Rows cut into three with turned roles would be shuffled apart, which says of every
+        row in which third it began; columns cut so would be in different orders, since the orders of pairs do not commute and
+        no node knows all three. Hence the roles turn from shuffle to shuffle.
         """
         self._begin()
         role = self._node(-self._shuffles)
