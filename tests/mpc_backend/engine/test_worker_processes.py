@@ -17,13 +17,13 @@ from mpc_backend.errors import AbortKind, EngineError, PeerAborted, ProtocolAbor
 from mpc_backend.protocols.keys import random_keys
 from mpc_backend.protocols.sharing import layout
 from mpc_backend.session import Session, open_values
-from mpc_backend.shards import Total, over_shards
+from mpc_backend.shards import over_shards
 from mpc_backend.shards.processes import Channel, Workers
 from mpc_backend.shards.worker import Begin
 from mpc_backend.testing import Shared, World
 from mpc_backend.transport.base import Traffic
 from mpc_backend.transport.memory import MemoryNetwork
-from mpc_backend.values import SecretInt
+from tests.mpc_backend.engine.shard_work import failing, judging, lost, slow
 
 pytestmark = pytest.mark.processes
 SHARDS, ROWS = 2, 1000
@@ -71,7 +71,7 @@ class Nodes:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(200)
             assert not thread.is_alive(), "a node hangs"
         self.traffic = [end.traffic for end in ends]
         return found
@@ -117,18 +117,6 @@ def shared_rows(nodes: Nodes) -> tuple[np.ndarray, Shared]:
     return values, World(nodes.protocol).share(values, bits=8)
 
 
-def judged(_: Session, a: SecretInt, least: SecretInt) -> tuple[Any, Total]:
-    above = a >= least
-    return above, Total((a * above).sum())
-
-
-def judging(session: Session, a: SecretInt) -> list[Any]:
-    """Rows are handed out twice, the second time with something that depends on the first."""
-    _, total = over_shards(session, judged, [a], session.public([0]))
-    above, again = over_shards(session, judged, [a + total * 0], session.public([7]))
-    return [above, total, again]
-
-
 def test_processes_compute_what_threads_do_and_are_kept(three: Nodes) -> None:
     values, shared = shared_rows(three)
     first, before = three.run(judging, shared), three.pids
@@ -143,23 +131,6 @@ def test_processes_compute_what_threads_do_and_are_kept(three: Nodes) -> None:
         assert (here.bytes_sent, here.messages, here.rounds) == (
             there.bytes_sent, there.messages, there.rounds,
         )  # fmt: skip
-
-
-def lost(session: Session, a: SecretInt) -> SecretInt:
-    if session.index == 1 and len(a) != 512:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return a * a
-
-
-def failing(_: Session, a: SecretInt) -> SecretInt:
-    if len(a) != 512:
-        raise RuntimeError("it quotes 4711")
-    return a * a
-
-
-def slow(_: Session, a: SecretInt) -> SecretInt:
-    time.sleep(30)
-    return a * a
 
 
 def test_a_worker_that_is_lost_ends_the_job_everywhere(three: Nodes) -> None:
@@ -185,10 +156,13 @@ def test_a_worker_that_fails_does_not_tell_what_it_worked_on_and_the_next_job_ha
     ((_, total, _),) = one.run(judging, shared)
     assert total == values[values >= 0].sum()
     assert not one.pids & before, "what failed is gone from memory"
-    os.kill(min(one.pids), signal.SIGKILL)
+    os.kill(max(one.pids), signal.SIGTERM)  # as a service manager stops a node and all that it started
+    between = one.pids
+    os.kill(min(between), signal.SIGKILL)
     time.sleep(0.2)
     ((_, again, _),) = one.run(judging, shared)
     assert again == total, "one that is lost between jobs is started anew"
+    assert len(one.pids & between) == 1
 
 
 def test_a_job_that_is_given_up_does_not_wait_for_its_shards(one: Nodes) -> None:
