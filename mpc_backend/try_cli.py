@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.try_ import compare as comparing
 from mpc_backend.try_ import competing_risks as competing
@@ -16,20 +13,18 @@ from mpc_backend.try_ import count as counting
 from mpc_backend.try_ import ranking as ranks
 from mpc_backend.try_ import survival as curves
 from mpc_backend.try_.data import listed, read_csv
-from mpc_backend.try_.running import Answer, Setting
+from mpc_backend.try_.options import AsJson, File, ProtocolName, Release, Site, say
+from mpc_backend.try_.running import Setting
+from mpc_backend.try_.statistics_cli import add_statistics
 
 try_app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Run an analysis on one CSV file, all nodes in this process.",
 )
+add_statistics(try_app)
 
 TimeUnit = Literal["day", "week", "month", "quarter", "year"]
-File = Annotated[Path, typer.Argument(help="A CSV file with a header, in UTF-8.")]
-Site = Annotated[str | None, typer.Option(help="Column that names the hospital; without it there is one.")]
-Release = Annotated[str, typer.Option(help="exact, or k=N: nothing about fewer than N persons.")]
-ProtocolName = Annotated[str, typer.Option("--protocol", help="The protocol the nodes run: rep4 or rep3.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 TimeColumn = Annotated[
     str, typer.Option("--time", help="Column of whole times to the event or to censoring.")
 ]
@@ -55,7 +50,7 @@ def count(
     """How many persons are left after each condition."""
     frame = read_csv(file)
     done = counting.count(frame, [where, *(then or [])], Setting(protocol, release), site, person)
-    _say(done, counting, as_json)
+    say(done, counting, as_json)
 
 
 @try_app.command()
@@ -83,7 +78,7 @@ def survival(
         time, event, arm, listed(strata), _whole(times), tau, rho, unit, grid or unit, site,
         listed(covariates), ties, cluster,
     )  # fmt: skip
-    _say(curves.survival(read_csv(file), choice, Setting(protocol, release)), curves, as_json)
+    say(curves.survival(read_csv(file), choice, Setting(protocol, release)), curves, as_json)
 
 
 @try_app.command()
@@ -120,7 +115,7 @@ def compare(
         time, event, arm, listed(covariates), listed(balance), year, weights, truncation, allow_crude,
         listed(negative_control), tau, unit, grid or unit, site,
     )  # fmt: skip
-    _say(comparing.compare(read_csv(file), choice, Setting(protocol, release)), comparing, as_json)
+    say(comparing.compare(read_csv(file), choice, Setting(protocol, release)), comparing, as_json)
 
 
 @try_app.command("competing-risks")
@@ -140,7 +135,7 @@ def competing_risks(
 ) -> None:
     """Cumulative incidence of each cause by arm, risk and time lost at tau, cause-specific log-rank tests."""
     choice = competing.CompetingChoice(time, event, arm, _whole(times), tau, unit, grid or unit, site)
-    _say(competing.competing_risks(read_csv(file), choice, Setting(protocol, release)), competing, as_json)
+    say(competing.competing_risks(read_csv(file), choice, Setting(protocol, release)), competing, as_json)
 
 
 @try_app.command()
@@ -171,7 +166,7 @@ def ranking(
         treatment, time, event, listed(match), ranks.caliper_of(caliper), listed(markers), max_distance,
         ranks.patient_of(patient), tau, listed(strata), unit, grid or unit, site,
     )  # fmt: skip
-    _say(ranks.ranking(read_csv(file), choice, Setting(protocol, release)), ranks, as_json)
+    say(ranks.ranking(read_csv(file), choice, Setting(protocol, release)), ranks, as_json)
 
 
 def _whole(text: str | None) -> tuple[int, ...]:
@@ -179,25 +174,3 @@ def _whole(text: str | None) -> tuple[int, ...]:
     if not all(part.isdigit() for part in parts):
         raise ParametersRefused(f"--times takes whole numbers separated by commas, found {text}")
     return tuple(sorted(int(part) for part in parts))
-
-
-def _say(done: Answer, verb: Any, as_json: bool) -> None:
-    """One JSON object, or lines for people."""
-    result: Result = done.result
-    withheld = [each.model_dump() for each in result.suppressed]
-    if as_json:
-        tail = {
-            "suppressed": withheld,
-            "notes": result.notes,
-            "protocol": done.protocol,
-            "seconds": done.seconds,
-        }
-        typer.echo(json.dumps({**verb.as_json(result), **tail}, allow_nan=False))
-        return
-    for note in result.notes:  # a ranking's first one is the warning, to be read before any number
-        typer.echo(note)
-    for line in verb.in_words(result):
-        typer.echo(line)
-    for each in result.suppressed:
-        typer.echo(f"withheld: {each.what}: {each.why}")
-    typer.echo(f"{done.protocol}, {done.seconds:.2f} s")

@@ -13,8 +13,9 @@ from mpc_backend.analyses.cohort_count import CountResult
 from mpc_backend.analyses.comparative_result import ComparativeResult
 from mpc_backend.analyses.competing_result import CompetingResult
 from mpc_backend.analyses.ranking_result import RankingResult
+from mpc_backend.analyses.regression_result import RegressionResult
 from mpc_backend.analyses.survival_result import ArmSurvival, Curve, Median, SurvivalResult
-from workbench import comparative_frames, competing_frames
+from workbench import comparative_frames, competing_frames, regression_frames
 
 COUNT = "Int64"
 """Type of a column of counts: missing where hidden."""
@@ -24,16 +25,20 @@ def table_of(result: Result) -> pd.DataFrame:
     """The main table of a result: attrition steps, survival steps, or treatments with their intervals."""
     match result:
         case CountResult():
-            return _count(result)
+            found = _count(result)
         case SurvivalResult():
-            return _survival(result)
+            found = _survival(result)
         case CompetingResult():
-            return competing_frames.curves(result)
+            found = competing_frames.curves(result)
         case ComparativeResult():
-            return comparative_frames.arms(result)
+            found = comparative_frames.arms(result)
+        case RegressionResult():
+            found = regression_frames.coefficients(result)
         case RankingResult():
-            return pd.DataFrame([arm.model_dump() for arm in result.arms])
-    return pd.DataFrame([result.model_dump()])
+            found = pd.DataFrame([arm.model_dump() for arm in result.arms])
+        case _:
+            found = pd.DataFrame([result.model_dump()])
+    return found
 
 
 def tables_of(result: Result) -> dict[str, pd.DataFrame]:
@@ -49,6 +54,8 @@ def _others(result: Result) -> dict[str, pd.DataFrame]:
             return competing_frames.others(result)
         case ComparativeResult():
             return comparative_frames.others(result)
+        case RegressionResult():
+            return regression_frames.others(result)
     return {}
 
 

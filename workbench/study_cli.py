@@ -35,6 +35,7 @@ HEADINGS = {
     "groups": "Groups, with median and restricted mean time",
     "contrasts": "Differences in restricted mean time",
     "risks": "Risk and time lost by cause",
+    "model": "Persons and fit of the model",
     "effects": "Effects of the treatment against the comparator",
     "balance": "Balance of the covariates: standardised differences before and after weighting",
     "differences": "Differences in risk and in time lost",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from cohort_lang import CohortError, explain, parse
 from governance.federation import Federation
@@ -11,7 +12,7 @@ from governance.protocols import trust_words
 from governance.study import Recipient, StudyAnalysis, StudyProtocol
 from mpc_backend.analyses.comparative_parameters import ComparativeParameters
 from mpc_backend.analyses.grid import Stratum
-from mpc_backend.analyses.registry import parse_parameters
+from mpc_backend.analyses.registry import KINDS, parse_parameters
 from mpc_backend.planned import planned_tables
 from mpc_backend.tables import TableSpec
 from site_connector.plain import literal, outline, paragraphs
@@ -108,36 +109,50 @@ def analysis_words(study: StudyProtocol, entry: StudyAnalysis) -> str:
         if entry.cohort
         else " of cohorts that a recipient writes within the bounds"
     )
+    return f"**{entry.id}**: {_about(entry, on)}"
+
+
+def _about(entry: StudyAnalysis, on: str) -> str:
+    """What an analysis reports, ``on`` its cohort."""
+    steps_follow = entry.kind == "cohort_count"  # from the cohort, not from the parameters
+    known = entry.kind in KINDS and not steps_follow
+    said: Any = parse_parameters(entry.kind, entry.parameters) if known else None
     match entry.kind:
         case "cohort_count":
-            return f"**{entry.id}**: the number of patients{on}, and how many are left after each step."
+            words = f"the number of patients{on}, and how many are left after each step."
         case "survival":
-            said = parse_parameters(entry.kind, entry.parameters)
-            return (
-                f"**{entry.id}**: time to {said.outcome.replace('_', ' ')}{on} for {literal(_listed(said.arms))}, "
+            words = (
+                f"time to {said.outcome.replace('_', ' ')}{on} for {literal(_listed(said.arms))}, "
                 f"over {said.horizon} {said.unit}s: Kaplan-Meier curves, at-risk table, log-rank test"
                 f"{_adjusted(said.strata, said.adjust)}."
             )
         case "comparative_effectiveness":
-            return f"**{entry.id}**: {_comparison(parse_parameters(entry.kind, entry.parameters), on)}"
+            words = _comparison(said, on)
         case "competing_risks":
-            said = parse_parameters(entry.kind, entry.parameters)
             causes = _listed(tuple(_readable(cause) for cause in said.causes))
-            return (
-                f"**{entry.id}**: time to the first of {causes}{on} for {literal(_listed(said.arms))}, over {said.horizon} "
+            words = (
+                f"time to the first of {causes}{on} for {literal(_listed(said.arms))}, over {said.horizon} "
                 f"{said.unit}s: cumulative incidence of each in the presence of the others, risk at and time lost "
                 f"up to {said.restricted_at} {said.unit}s, log-rank test of each; not adjusted for anything."
             )
+        case "linear" | "logistic":
+            by = _listed(tuple(_readable(one.variable) for one in said.predictors))
+            what = "its mean depends" if entry.kind == "linear" else "its odds depend"
+            words = (
+                f"{entry.kind} regression of {_readable(said.outcome)}{on}: how {what} on {by}, each with the others held "
+                "equal; coefficients, intervals and tests."
+            )
         case "treatment_ranking":
-            said = parse_parameters(entry.kind, entry.parameters)
-            return (
-                f"**{entry.id}**: for one patient whose facts stay secret, the mean time without "
+            words = (
+                f"for one patient whose facts stay secret, the mean time without "
                 f"{said.outcome.replace('_', ' ')} over {said.tau} {said.unit}s on {len(said.treatments)} "
                 f"treatments, among similar patients{on}, matched from "
                 f"“{literal(said.tiers[0].name)}” to “{literal(said.tiers[-1].name)}”"
                 f"{_adjusted(said.all_strata, True)}."
             )
-    return f"**{entry.id}**: {entry.kind.replace('_', ' ')}{on}."
+        case _:
+            words = f"{entry.kind.replace('_', ' ')}{on}."
+    return words
 
 
 def _comparison(said: ComparativeParameters, on: str) -> str:

@@ -61,6 +61,8 @@ def chain(counts: SecretInt, policy: DisclosurePolicy) -> SecretInt:
     """
     chains, steps = counts.shape[1:]
     large = at_least(counts, policy)
+    if steps == 1:
+        return (~large).to_int() * SUPPRESSED
     near = _near(counts, policy)
     shown = [large[:, :1]]
     blocked = large[:, :1] & near[:, 0, :]

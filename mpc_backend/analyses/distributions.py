@@ -31,3 +31,24 @@ def chi_square_tail(statistic: float, df: float) -> float:
     from scipy.special import chdtrc  # noqa: PLC0415
 
     return float(chdtrc(df, statistic))
+
+
+def student_reach(confidence: float, df: float) -> float:
+    """As `normal_reach`, for Student's t with ``df`` degrees of freedom."""
+    from scipy.special import stdtrit  # noqa: PLC0415
+
+    return float(stdtrit(df, 0.5 + confidence / 2))
+
+
+def student_two_sided(t: float, df: float) -> float:
+    """P(|T| > |t|) of Student's t with ``df`` degrees of freedom."""
+    from scipy.special import stdtr  # noqa: PLC0415
+
+    return 2 * float(stdtr(df, -abs(t)))
+
+
+def fisher_tail(statistic: float, df: float, residual_df: float) -> float:
+    """P(F > statistic)."""
+    from scipy.special import fdtrc  # noqa: PLC0415
+
+    return float(fdtrc(df, residual_df, statistic))

@@ -15,6 +15,8 @@ from mpc_backend.analyses.cohort_count import CohortCount
 from mpc_backend.analyses.comparative_effectiveness import ComparativeEffectiveness
 from mpc_backend.analyses.competing_risks import CompetingRisks
 from mpc_backend.analyses.errors import ParametersRefused
+from mpc_backend.analyses.linear_regression import LinearRegression
+from mpc_backend.analyses.logistic_regression import LogisticRegression
 from mpc_backend.analyses.survival import Survival
 from mpc_backend.analyses.treatment_ranking import TreatmentRanking
 
@@ -24,6 +26,8 @@ KINDS: dict[str, Analysis[Any]] = {
         CohortCount(),
         ComparativeEffectiveness(),
         CompetingRisks(),
+        LinearRegression(),
+        LogisticRegression(),
         Survival(),
         TreatmentRanking(),
     )

@@ -14,6 +14,7 @@ from mpc_backend.analyses.base import Released, Result, SiteData
 from mpc_backend.analyses.plain import run_here
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from tests.workbench.test_delivery import delivered, saved
+from workbench.frames import tables_of
 from workbench.study_words import analysis_words
 
 GOLDEN = Path(__file__).parents[1] / "mpc_backend" / "analyses" / "golden"
@@ -90,3 +91,33 @@ def test_a_comparison_is_said_and_delivered(capsys: pytest.CaptureFixture[str], 
     assert tables["balance"].set_index("covariate").loc["age", "after"] == pytest.approx(0, abs=2e-3)
     assert said.startswith("Observational; not a trial.") and "Effects of the treatment" in said
     assert "hidden" in said and "nan" not in said.lower() and "<NA>" not in said and "None" not in said
+
+
+MODELLED = {
+    "outcome": "low", "predictors": [
+        {"variable": "age", "centre": 23, "scale": 5}, {"variable": "race", "levels": ["black", "other", "white"]},
+    ],
+}  # fmt: skip
+
+
+def test_regressions_are_said_and_delivered(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = said_of("logistic", MODELLED)
+    assert words == (
+        "**one**: logistic regression of low in “adults”: how its odds depend on age and race, each with the others held "
+        "equal; coefficients, intervals and tests."
+    )
+    linear = {**MODELLED, "outcome": "bwt", "outcome_centre": 3000, "outcome_scale": 700}
+    assert "linear regression of bwt in “adults”: how its mean depends on age and race" in said_of(
+        "linear", linear
+    )
+    rows = pd.read_csv(GOLDEN / "birthwt.csv")
+    said = delivered(answered("logistic", MODELLED, rows), capsys, tmp_path)
+    tables = saved(tmp_path)
+    assert set(tables) == {"table", "model", "tests"}
+    assert list(tables["table"]["term"]) == ["(Intercept)", "age", "raceother", "racewhite"]
+    assert tables["table"].loc[1, "odds_ratio"] == pytest.approx(0.961, abs=2e-3)
+    assert tables["model"].loc[0, "persons"] == 190 and tables["model"].loc[0, "events"] == 60
+    assert "Persons and fit of the model" in said and "nan" not in said.lower() and "None" not in said
+    few = answered("linear", linear, rows.head(30))
+    (shown,) = [name for name in tables_of(few) if name == "model"]
+    assert "at some level" in tables_of(few)[shown].loc[0, "not_shown"]

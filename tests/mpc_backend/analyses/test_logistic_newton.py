@@ -103,13 +103,15 @@ def test_what_cannot_be_estimated_is_said():
     twice = np.column_stack([design, design[:, 1] - design[:, 2]])
     cases = {
         "separated": (design, separated), "nearly separated": (rare, np.where(np.arange(400) < 3, 1, outcome)),
+        "separated for long": (rare, np.where(np.arange(400) < 3, 1, outcome)),
         "collinear": (on_grid(twice), outcome), "constant": (np.column_stack([design, np.full(400, 2.0)]), outcome),
         "nobody": (design, outcome * 0), "everybody": (design, outcome * 0 + 1),
         "no rows": (design * 0, outcome * 0), "one row": (design[:1], outcome[:1]),
         "fewer rows than columns": (design[:2], np.array([0, 1])), "too few steps": (design, outcome),
     }  # fmt: skip
     for name, (rows, answers) in cases.items():
-        found = fitted("plain", rows, answers, steps=3 if name == "too few steps" else 9)
+        steps = {"too few steps": 3, "separated for long": 20}.get(name, 9)
+        found = fitted("plain", rows, answers, steps=steps)
         assert not found["estimable"], name
 
 

@@ -13,6 +13,7 @@ GOLDEN = Path(__file__).with_name("golden")
 SCHEMAS = Path(__file__).resolve().parents[3] / "docs" / "schemas"
 MGUS = str(GOLDEN / "mgus2.csv")
 COMPETING = ("competing-risks", MGUS, "--time", "time", "--event", "event", "--arm", "sex", "--unit", "month")
+BIRTHS = str(GOLDEN / "birthwt.csv")
 LUNG = str(GOLDEN / "cox_lung.csv")
 SURVIVAL = (
     "survival",
@@ -32,6 +33,8 @@ COMPARE = (
     "--year", "year", "--balance", "chemo", "--tau", "60", "--grid", "month",
 )  # fmt: skip
 CALLS = {
+    "linear": ("linear", BIRTHS, "--outcome", "bwt", "--covariates", "age,race", "--protocol", "rep3"),
+    "logistic": ("logistic", BIRTHS, "--outcome", "low", "--covariates", "age", "--protocol", "rep3"),
     "compare": (*COMPARE, "--protocol", "rep3", "--negative-control", "recur_days,recur"),
     "competing-risks": (*COMPETING, "--grid", "year", "--tau", "20"),
     "survival": (*SURVIVAL, "--grid", "year", "--release", "exact", "--protocol", "rep3"),

@@ -1,0 +1,110 @@
+"""What a signed study fixes about a linear or logistic regression."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mpc_backend.analyses.base import Parameters
+from mpc_backend.analyses.grid import ColumnName, Level
+from mpc_backend.analyses.logistic_newton import STEPS
+
+MOST_TERMS = 20
+INTERCEPT = "(Intercept)"
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Predictor(BaseModel):
+    """One covariate: declared ``levels``, of which the first is the reference; or a number with ``centre`` and ``scale``.
+
+    Centre and scale are public guesses at mean and standard deviation. They keep secret numbers in range and change no
+    answer; off by a factor of ten they still do. A number with two values should be declared by its levels, whose
+    disclosure rule counts persons of each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variable: ColumnName
+    centre: Finite | None = None
+    scale: Positive | None = None
+    levels: Annotated[tuple[Level, ...], Field(min_length=2, max_length=MOST_TERMS + 1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Predictor:
+        number = self.centre is not None and self.scale is not None
+        if number == (self.levels is not None) or (self.centre is None) != (self.scale is None):
+            raise ValueError(f"covariate {self.variable}: give either levels, or centre and scale")
+        if self.levels is not None and len(set(self.levels)) != len(self.levels):
+            raise ValueError(f"covariate {self.variable}: levels must be distinct")
+        return self
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of its coefficients, as in R: the variable, or the variable with each level but the first."""
+        if self.levels is None:
+            return (self.variable,)
+        return tuple(f"{self.variable}{level}" for level in self.levels[1:])
+
+
+class RegressionParameters(Parameters):
+    """Parameters of ``linear`` and ``logistic``: the mean, or the log odds, of ``outcome`` by ``predictors``.
+
+    Persons with a missing value in any of them do not count. Intervals have level ``confidence``.
+    """
+
+    outcome: ColumnName
+    predictors: Annotated[tuple[Predictor, ...], Field(min_length=1, max_length=MOST_TERMS)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RegressionParameters:
+        names = [self.outcome, *(predictor.variable for predictor in self.predictors)]
+        if len(set(names)) != len(names):
+            raise ValueError("predictors: each variable may be named once, and the outcome is none of them")
+        if len(self.terms) - 1 > MOST_TERMS:
+            raise ValueError(f"predictors: {len(self.terms) - 1} coefficients; at most {MOST_TERMS}")
+        return self
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Every variable that is read."""
+        return (self.outcome, *(predictor.variable for predictor in self.predictors))
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the coefficients, the intercept first."""
+        return (INTERCEPT, *itertools.chain.from_iterable(each.terms for each in self.predictors))
+
+    @property
+    def levels(self) -> tuple[tuple[str, str], ...]:
+        """Every (variable, level), references included, in the order in which persons are counted."""
+        return tuple((each.variable, level) for each in self.predictors for level in each.levels or ())
+
+    @property
+    def scales(self) -> NDArray[np.float64]:
+        """By what each design column is divided (terms,)."""
+        return np.array([1.0, *(each.scale or 1.0 for each in self.predictors for _ in each.terms)])
+
+    @property
+    def back(self) -> NDArray[np.float64]:
+        """(terms,): the intercept at zero of every variable is this row times the coefficients of the design."""
+        offsets = [(each.centre or 0.0) / (each.scale or 1.0) for each in self.predictors for _ in each.terms]
+        return np.array([1.0, *(-offset for offset in offsets)])
+
+
+class LinearParameters(RegressionParameters):
+    """Parameters of ``linear``. ``outcome_centre`` and ``outcome_scale``: as those of a predictor."""
+
+    outcome_centre: Finite
+    outcome_scale: Positive
+
+
+class LogisticParameters(RegressionParameters):
+    """Parameters of ``logistic``, of an outcome that is 0 or 1. ``steps``: of Newton's method, whatever the data."""
+
+    steps: Annotated[int, Field(ge=3, le=25)] = STEPS

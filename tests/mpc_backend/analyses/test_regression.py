@@ -1,0 +1,293 @@
+"""Linear and logistic regression against R's lm and glm, at the limits of what can be estimated and of what may be shown."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.cells import HiddenCount
+from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
+from mpc_backend.analyses.plain import opened_outputs, shared_inputs
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.testing import World
+
+GOLDEN = Path(__file__).with_name("golden")
+EXACT = DisclosurePolicy(release="exact", minimum_sites=1, rounding=1)
+LEVELS = {"race": ["black", "other", "white"], "size": ["20-50", "<=20", ">50"]}
+WEIGHT = ("bwt", "age", "lwt", "race", "smoke", "ht", "ui")
+LOW = ("low", "age", "lwt", "race", "smoke", "ptl", "ht", "ui", "ftv")
+CHEMO = ("chemo", "year", "age", "size", "grade", "nodes")
+MODELS = {
+    "weight": ("birthwt", WEIGHT), "weight_age": ("birthwt", ("bwt", "age")), "low": ("birthwt", LOW),
+    "low_smoke": ("birthwt", ("low", "smoke")), "chemo": ("rotterdam", CHEMO),
+    "nodes": ("rotterdam", ("nodes", "year", "age", "size", "grade")),
+}  # fmt: skip
+
+
+def predictor(frame, name):
+    if name in LEVELS:
+        return {"variable": name, "levels": LEVELS[name]}
+    return {
+        "variable": name,
+        "centre": round(frame[name].mean(), 1),
+        "scale": float(f"{frame[name].std():.1g}"),
+    }
+
+
+def study(frame, kind, columns, **more):
+    outcome, *names = columns
+    found = {"outcome": outcome, "predictors": [predictor(frame, name) for name in names], **more}
+    if kind == "linear":
+        usual = {
+            "outcome_centre": round(frame[outcome].mean(), 1),
+            "outcome_scale": float(f"{frame[outcome].std():.1g}"),
+        }
+        found = {**usual, **found}
+    return found
+
+
+def data(name):
+    return pd.read_csv(GOLDEN / f"{name}.csv")
+
+
+def thirds(frame):
+    return {site: frame.iloc[place::3] for place, site in enumerate("abc")}
+
+
+def kind_of(model):
+    return "linear" if model in ("weight", "weight_age", "nodes") else "logistic"
+
+
+def golden(model):
+    table = pd.read_csv(GOLDEN / "regression.csv", keep_default_na=False)
+    return table[table.model == model].set_index(["term", "what"]).value.astype(float)
+
+
+def compared(result, model):
+    """Coefficients, errors and limits within 1e-4 of the larger of value and standard error; the rest a little wider."""
+    expected = golden(model)
+    assert {term.name for term in result.terms} == set(expected.index.get_level_values("term")) - {""}
+    for term in result.terms:
+        error = expected[term.name, "se"]
+        for what in ("coef", "se", "lower", "upper"):
+            value = expected[term.name, what]
+            assert abs(getattr(term, what) - value) < 1e-4 * max(abs(value), error), (term.name, what)
+        assert term.statistic == pytest.approx(expected[term.name, "statistic"], abs=2e-4)
+        assert term.p == pytest.approx(expected[term.name, "p"], abs=1e-4)
+    if result.kind == "logistic":
+        assert result.test.statistic == pytest.approx(expected["", "lr"], abs=2e-3)
+        assert result.test.p == pytest.approx(expected["", "lr_p"], rel=2e-3)
+        assert result.terms[1].odds_ratio == pytest.approx(np.exp(result.terms[1].coef))
+        return
+    names = {
+        "sigma": "sigma",
+        "r_squared": "r_squared",
+        "adjusted_r_squared": "adjusted",
+        "residual_df": "df",
+    }
+    for ours, theirs in names.items():
+        assert getattr(result, ours) == pytest.approx(expected["", theirs], rel=1e-5)
+    assert result.test.statistic == pytest.approx(expected["", "f"], rel=1e-5)
+    assert result.test.p == pytest.approx(expected["", "f_p"], rel=1e-4)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_answers_are_those_of_r(run, model):
+    source, columns = MODELS[model]
+    frame, kind = data(source), kind_of(model)
+    compared(run(kind, study(frame, kind, columns), thirds(frame), policy=EXACT), model)
+
+
+@pytest.mark.parametrize(("model", "protocol"), [("weight", "rep4"), ("low_smoke", "rep3")])
+def test_answers_are_those_of_r_on_shares(run, model, protocol):
+    source, columns = MODELS[model]
+    frame, kind = data(source), kind_of(model)
+    compared(run(kind, study(frame, kind, columns), thirds(frame), policy=EXACT, protocol=protocol), model)
+
+
+def test_centres_and_scales_change_no_answer(run):
+    frame = data("birthwt")
+    off = {"outcome_centre": 0.0, "outcome_scale": 5000.0}
+    compared(run("linear", study(frame, "linear", WEIGHT, **off), {"a": frame}, policy=EXACT), "weight")
+
+
+def test_persons_with_a_missing_value_do_not_count(run):
+    frame = data("birthwt")
+    extra = frame.head(40).assign(bwt=9000.0, low=1 - frame["low"])
+    for place, name in enumerate(("bwt", "age", "race", "low")):
+        extra[name] = extra[name].astype(object)
+        extra.loc[extra.index[place * 10 :][:10], name] = None
+    both = pd.concat([frame, extra[extra[["bwt", "age", "race"]].isna().any(axis=1)]])
+    compared(run("linear", study(frame, "linear", WEIGHT), {"a": both}, policy=EXACT), "weight")
+    both = pd.concat([frame, extra[extra[["low", "age", "race"]].isna().any(axis=1)]])
+    compared(run("logistic", study(frame, "logistic", LOW), {"a": both}, policy=EXACT), "low")
+
+
+def unsolved():
+    """name -> (kind, frame, columns) of models without an answer."""
+    frame = data("birthwt")
+    one = frame.assign(always=3, twice=frame["age"] * 2 + frame["lwt"], exact=frame["age"] * 10.0)
+    zeros, ones = frame[frame.low == 0], frame[frame.low == 1]
+    apart = frame.assign(sign=np.where(frame.low == 1, 1, -1) * (1 + frame.age % 3))
+    return {
+        "constant": (one, ("low", "age", "always")), "combination": (one, ("low", "age", "lwt", "twice")),
+        "separated": (apart, ("low", "sign")), "nobody": (zeros, ("low", "age")), "everybody": (ones, ("low", "age")),
+        "one row": (frame.head(1), ("low", "age")), "two rows": (frame.iloc[[0, -1]], ("low", "age")),
+        "constant covariate": (one, ("bwt", "age", "always")), "combinations": (one, ("bwt", "age", "lwt", "twice")),
+        "follows": (one, ("exact", "age")), "constant outcome": (one, ("always", "age")),
+        "one person": (frame.head(1), ("bwt", "age")), "as many as coefficients": (frame.head(2), ("bwt", "age")),
+        "empty level": (frame[frame.race != "other"], ("bwt", "race")), "no rows": (frame.head(0), ("bwt", "age")),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", unsolved())
+def test_what_cannot_be_estimated_is_said(run, name):
+    frame, columns = unsolved()[name]
+    kind = "logistic" if columns[0] == "low" else "linear"
+    whole = data("birthwt").assign(
+        always=3.0,
+        exact=lambda rows: rows.age * 10,
+        twice=lambda rows: rows.age * 2 + rows.lwt,
+        sign=[-2.0, 2, 1] * 63,
+    )
+    parameters = study(whole, kind, columns)
+    for holder, key in (
+        (parameters, "outcome_scale"),
+        *((each, "scale") for each in parameters["predictors"]),
+    ):
+        holder.update({key: 1.0} if holder.get(key) == 0 else {})
+    result = run(kind, parameters, {"a": frame}, policy=EXACT)
+    assert result.why_not.startswith("not estimable")
+    assert all(term.coef is None and term.p is None for term in result.terms) and result.test is None
+    assert [each.what for each in result.suppressed] == ["coefficients"]
+
+
+def small(persons, rare, seed=1):
+    """Persons of two levels, ``rare`` of each outcome at the second; fifty of each outcome at the first."""
+    rng = np.random.default_rng(seed)
+    group = ["x"] * (persons - 2 * rare) + ["y"] * 2 * rare
+    outcome = np.arange(persons) % 2
+    return pd.DataFrame(
+        {"o": outcome, "v": rng.normal(size=persons), "g": group, "z": rng.normal(size=persons)}
+    )
+
+
+BOTH = [{"variable": "g", "levels": ["x", "y"]}, {"variable": "z", "centre": 0, "scale": 1}]
+STUDIES = {
+    "linear": {"outcome": "v", "outcome_centre": 0, "outcome_scale": 1, "predictors": BOTH},
+    "logistic": {"outcome": "o", "predictors": BOTH},
+}
+
+
+@pytest.mark.parametrize("kind", STUDIES)
+@pytest.mark.parametrize(("rare", "shown"), [(9, False), (10, True), (11, True)])
+def test_every_level_needs_k_persons_of_each_outcome(run, kind, rare, shown):
+    frame = small(100, rare)
+    if kind == "linear":  # which has one group of the outcome
+        keep = (frame.g == "x") | (frame.index >= len(frame) - rare)
+        frame = frame[keep]
+    result = run(kind, STUDIES[kind], {"a": frame})
+    assert (result.why_not is None) == shown
+    if shown:
+        assert result.terms[1].coef is not None and result.n.value % 10 == 0
+    else:
+        assert "at some level" in result.why_not and result.terms[1].coef is None
+
+
+@pytest.mark.parametrize(("persons", "shown"), [(12, False), (13, True), (14, True)])
+def test_k_persons_more_than_coefficients_are_needed(run, persons, shown):
+    parameters = {**STUDIES["linear"], "predictors": [BOTH[1], {"variable": "o", "centre": 0, "scale": 1}]}
+    result = run("linear", parameters, {"a": small(persons, 0)})
+    assert (result.why_not is None) == shown
+    assert shown or "fewer than 10 persons" in result.why_not
+
+
+def test_a_receiving_hospital_cannot_subtract_its_own(run):
+    parts = {"a": small(60, 12), "b": small(40, 8)}
+    assert run("logistic", STUDIES["logistic"], parts).why_not is None
+    hidden = run("logistic", STUDIES["logistic"], parts, receiving=("a",))
+    assert "at some level" in hidden.why_not
+
+
+@pytest.mark.parametrize("kind", STUDIES)
+def test_what_is_hidden_opens_to_constants(kind):
+    found = []
+    for seed in (1, 2):
+        chosen, typed = analysis(kind), parse_parameters(kind, STUDIES[kind])
+        frame = small(100, 4, seed).assign(o=lambda rows: np.roll(rows.o, 1))
+        tables = {"a": chosen.local(typed, SiteData(frame))}
+        with World("plain") as world:
+            opened = opened_outputs(
+                world, chosen, typed, Released(DisclosurePolicy(minimum_sites=1), ("a",)), tables
+            )
+        found.append({name: np.asarray(value).tolist() for name, value in opened.items()})
+    assert found[0] == found[1] and set(np.ravel(found[0]["coefficient"])) == {0}
+
+
+def test_numbers_are_rounded_to_significant_digits(run):
+    frame = data("birthwt")
+    parameters = study(frame, "linear", ("bwt", "low", "lwt"))
+    exact = run("linear", parameters, thirds(frame), policy=EXACT)
+    shown = run("linear", parameters, thirds(frame), policy=DisclosurePolicy(minimum_sites=3))
+    per_scale = parameters["predictors"][0]["scale"] / parameters["outcome_scale"]
+    coef, error = (getattr(shown.terms[1], name) * per_scale for name in ("coef", "se"))
+    assert coef == pytest.approx(float(f"{exact.terms[1].coef * per_scale:.4g}"), abs=1e-9)
+    assert error == pytest.approx(float(f"{exact.terms[1].se * per_scale:.3g}"), abs=1e-9)
+    assert shown.n.value == 190 and not isinstance(shown.n, HiddenCount)
+
+
+def test_a_scale_far_from_the_deviation_gives_no_number_instead_of_a_wrong_one(run):
+    frame = data("birthwt")
+    parameters = study(frame, "linear", ("bwt", "age"))
+    parameters["predictors"][0]["scale"] = 100.0
+    assert run("linear", parameters, {"a": frame}, policy=EXACT).why_not.startswith("not estimable")
+
+
+@pytest.mark.parametrize(("kind", "protocol"), [("linear", "rep4"), ("logistic", "rep3")])
+def test_messages_are_the_same_whatever_the_data(kind, protocol):
+    traces = []
+    for seed in (1, 2):
+        more = {"steps": 3} if kind == "logistic" else {}
+        chosen, typed = analysis(kind), parse_parameters(kind, {**STUDIES[kind], **more})
+        tables = {"a": chosen.local(typed, SiteData(small(60 + seed, 10, seed)))}
+        with World(protocol, trace=True) as world:
+            inputs = shared_inputs(world, chosen, typed, tables, None)
+            released = Released(DisclosurePolicy(minimum_sites=1), ("a",), ("a",))
+            world.run(
+                lambda session, given, c=chosen, t=typed, r=released: c.compute(session, t, r, given), inputs
+            )
+            traces.append([traffic.trace for traffic in world.traffic])
+    assert all(traces[0]) and traces[0] == traces[1]
+
+
+def test_numbers_far_from_their_centre_are_refused(run):
+    frame = data("birthwt")
+    with pytest.raises(LocalDataError, match="lwt holds numbers 64 or more scales"):
+        run(
+            "logistic",
+            {"outcome": "low", "predictors": [{"variable": "lwt", "centre": 100, "scale": 1}]},
+            {"a": frame},
+        )
+    with pytest.raises(LocalDataError, match="outside 0 to 1"):
+        run(
+            "logistic",
+            {"outcome": "ftv", "predictors": [{"variable": "age", "centre": 20, "scale": 5}]},
+            {"a": frame},
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"predictors": [BOTH[0], BOTH[0]]}, "each variable may be named once"),
+        ({"predictors": [{"variable": "g", "centre": 1}]}, "either levels, or centre and scale"),
+        ({"predictors": [{"variable": "g", "levels": ["x", "x"]}]}, "levels must be distinct"),
+        ({"outcome": "z"}, "the outcome is none of them"),
+    ],
+)
+def test_parameters_are_checked(change, words):
+    with pytest.raises(ParametersRefused, match=words):
+        parse_parameters("linear", {**STUDIES["linear"], **change})
