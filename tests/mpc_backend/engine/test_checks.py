@@ -21,6 +21,7 @@ from mpc_backend.protocols.keys import random_keys
 from mpc_backend.protocols.rep4 import Rep4
 from mpc_backend.protocols.replicated import Replicated
 from mpc_backend.session import Session
+from mpc_backend.shards import running, threads
 from mpc_backend.tables import Column
 from mpc_backend.testing import World
 from mpc_backend.transport.memory import MemoryNetwork
@@ -180,6 +181,34 @@ def nobody(by_node: dict[int, list[Any]]) -> None:
     by_node[4] = by_node[0]
 
 
+ROWS_OF_TWO_SHARDS = 128
+ENTERED: list[int] = []
+
+
+def doubled(session: Session, a: Any) -> Any:
+    ENTERED.append(session.index)
+    return a + a
+
+
+def squared(_: Session, a: Any) -> Any:
+    return a * a
+
+
+def spoilt_before_shards() -> bool:
+    """Whether no shard is given what was computed from a spoilt message."""
+    ENTERED.clear()
+    world = World("rep4", tamper=flip(PRODUCT), workers=2)
+    program = lambda s, a: (running.over_shards(s, doubled, [a * a]), None)[1]  # noqa: E731
+    return aborts(lambda: world.run(program, world.share(np.arange(ROWS_OF_TWO_SHARDS)))) and not ENTERED
+
+
+def spoilt_shard() -> bool:
+    """Whether nothing comes back of shards in which a message was spoilt."""
+    world = World("rep4", tamper=flip(PRODUCT), workers=2)
+    program = lambda s, a: (running.over_shards(s, squared, [a]), None)[1]  # noqa: E731
+    return aborts(lambda: world.run(program, world.share(np.arange(ROWS_OF_TWO_SHARDS))))
+
+
 CHECKS = (
     Check(
         "the tag of a message against its verifier's",
@@ -211,6 +240,16 @@ CHECKS = (
         "nothing is exported before the barrier",
         Session, "export_shares", "self.protocol.verify()", "pass",
         spoilt_export,
+    ),
+    Check(
+        "rows are handed out to shards only after the barrier",
+        running, "over_shards", "protocol.verify()", "pass",
+        spoilt_before_shards,
+    ),
+    Check(
+        "shards give nothing back before their barrier",
+        threads, "computed", "session.protocol.verify()", "pass",
+        spoilt_shard,
     ),
     Check(
         "the tag of an opened share",

@@ -17,7 +17,9 @@ from mpc_backend.protocols.authenticate import Mac
 from mpc_backend.session import Session, open_values
 from mpc_backend.shards import Total, over_shards
 from mpc_backend.shards.rows import UNIT, row_cuts
+from mpc_backend.shards.threads import ShardNetworks
 from mpc_backend.testing import World
+from mpc_backend.transport.memory import MemoryNetwork
 from mpc_backend.transport.shape import LinkShape
 from mpc_backend.values import SecretBits, SecretInt
 
@@ -195,6 +197,49 @@ def test_one_spoilt_shard_ends_the_job_and_nothing_comes_back(length: int) -> No
         world.run(program, world.share(np.arange(ROWS)))
     assert not isinstance(failed.value, PeerAborted)
     assert not came_back
+
+
+def on_shard(shard: int, tamper: Callable[..., bytes | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every network of one shard be tampered with, and nothing else."""
+    make = ShardNetworks.of
+
+    def of(self: ShardNetworks, sharing: int, number: int) -> MemoryNetwork:
+        network = make(self, sharing, number)
+        network.tamper = tamper if number == shard else None
+        return network
+
+    monkeypatch.setattr(ShardNetworks, "of", of)
+
+
+@pytest.mark.parametrize("shard", [0, 1])
+def test_every_altered_message_of_a_shard_aborts(
+    shard: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tags and verdicts of the shard's own barrier included."""
+    seen: list[tuple[int, int, int]] = []
+    changes: list[Callable[[bytes], bytes | None]] = [
+        lambda m: bytes([m[0] ^ 1]) + m[1:],
+        lambda m: bytes(len(m)),
+        lambda m: None,
+        lambda m: m + b"\0",
+        lambda m: m[:-1],
+    ]
+
+    def run(tamper: Callable[..., bytes | None]) -> None:
+        on_shard(shard, tamper, monkeypatch)
+        with World("rep4", workers=2, deadline=20) as world:
+            world.run(lambda s, a: over_shards(s, doubled, [a]), world.share(np.arange(ROWS)))
+        monkeypatch.undo()
+
+    run(lambda s, r, i, m: (seen.append((s, r, i)), m)[1])
+    assert len(seen) > 20
+    for place, target in enumerate(seen):
+        change = changes[place % len(changes)]
+        with pytest.raises(ProtocolAbort):
+            run(lambda s, r, i, m, at=target, change=change: change(m) if (s, r, i) == at else m)
+        monkeypatch.undo()
+    with capsys.disabled():
+        print(f"\nshard {shard}: {len(seen)} of {len(seen)} tampered runs aborted; attacked: every message")
 
 
 @pytest.mark.parametrize("length", [SHORT, LONG])
