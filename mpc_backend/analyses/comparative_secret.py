@@ -221,17 +221,16 @@ def _numbers(
 def _balance_shown(
     parameters: ComparativeParameters, released: Released, shared: Shared, found: Weighted, arms: _Arms
 ) -> Outputs:
-    """Standardised differences of the covariates before and after weighting, where both arms have k persons and a level has k
-    persons with it and k without it."""
+    """Standardised differences of the covariates before and after weighting, where both arms have k persons and, for a level,
+    k with it and k without it."""
     policy, places = released.policy, list(parameters.level_places)
     moments = balance(found.weights, shared.people.covariates, shared.moments)
     before, after = rounded_numbers([(moments.before, 1000), (moments.after, 1000)])
     shown = moments.varies & arms.enough.all().reshape(1).broadcast_to(before.shape)
     if places:
-        having = views(released, shared.counts["levels"]).sum(1)
-        without = views(released, shared.counts["persons"]).sum(1)[:, None] - having
-        both = stack([having, without], axis=1).with_bits(29)
-        large = (both >= policy.minimum_cell).all(axis=0).all(axis=0)
+        having = views(released, shared.counts["levels"])
+        without = views(released, shared.counts["persons"])[:, :, None] - having
+        large = at_least(stack([having, without], axis=1).with_bits(29), policy).all(axis=0).all(axis=0)
         numbers = np.ones(len(parameters.columns), dtype=bool)
         numbers[places] = False
         shown = shown & (large | numbers)

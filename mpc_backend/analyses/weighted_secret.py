@@ -16,9 +16,9 @@ from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 SUM_BITS = 58
 """2^20 squares of weights below 2^36 as integers."""
 SENSITIVITY_SCALE = 16
-LEAST_AT_RISK = 2.0**-12
-"""Share of an arm's weight at risk at tau below which there is no estimate: its inverse, and what a person's weight changes,
-stay below 2^12, and squares at SENSITIVITY_SCALE below 2^58."""
+LEAST_LEFT = 2.0**-12
+"""Share of an arm's weight without failure at tau below which there is no estimate: its inverse, and what a person's weight
+changes, stay below 2^12, and squares at SENSITIVITY_SCALE below 2^58."""
 SQUARE_SCALE = 20
 SPREAD_SCALE, SIZE_SCALE = 24, 32
 """Of the variance times the effective size (below 2^6), and of 1 / effective size (below 2^-3): products below 2^61."""
@@ -41,7 +41,7 @@ class SecretTables:
 @dataclass(frozen=True)
 class SecretEstimates:
     """By arm (2,): survival at tau and the restricted mean as a share of tau, at SCALE, both with variances at VARIANCE_SCALE,
-    and whether enough weight is at risk at tau."""
+    and whether enough weight is left at tau."""
 
     survival: SecretFixed
     survival_variance: SecretFixed
@@ -78,7 +78,7 @@ def estimates(tables: SecretTables, size: SecretFixed) -> SecretEstimates:
     inverse = reciprocal(left.with_bits(SCALE + 2), SENSITIVITY_SCALE)
     spread = _spread(stack([area, end]), inverse, hazard, stack([failed, lost]))
     variance = _times_size(spread, size)
-    followed = left[:, tau - 1] > LEAST_AT_RISK
+    followed = left[:, tau] > LEAST_LEFT  # the least of all, as it falls from time to time
     return SecretEstimates(survival[:, tau], variance[1], area[:, 0], variance[0], followed)
 
 

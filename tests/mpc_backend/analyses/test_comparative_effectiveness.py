@@ -13,7 +13,9 @@ from mpc_backend.analyses.comparative_result import Estimate, e_value, ratio
 from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.analyses.secret_curves import real
 from mpc_backend.analyses.weighted_curves import WeightedTables, weighted_estimates
+from mpc_backend.analyses.weighted_secret import SIZE_SCALE, SecretTables, estimates
 from mpc_backend.testing import World
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -110,6 +112,7 @@ def test_the_crude_comparison_is_wrong_in_sign_and_says_that_it_is_crude(run, ro
         crude.primary.contrast.rmst_difference.upper < 0 < weighted.primary.contrast.rmst_difference.estimate
     )
     assert "score of year, age, size, grade, nodes" in weighted.label
+    assert weighted.primary.contrast.e_value_limit == 1 < crude.primary.contrast.e_value_limit
     assert all(abs(each.after) < 0.001 for each in weighted.balance if each.in_score)
     (outside,) = [each for each in weighted.balance if not each.in_score]
     assert abs(outside.after) > 0.1, "balance outside the score is shown too"
@@ -195,6 +198,35 @@ def test_estimates_need_k_events_before_tau(run, failures):
     arm = result.primary.arms[1]
     assert (arm.rmst is None) == (failures < 10) == (result.primary.contrast is None)
     assert arm.why_not == ("fewer than 10 events" if failures < 10 else None)
+    assert isinstance(arm.events, HiddenCount) == (failures < 10)
+
+
+def test_failures_at_tau_are_no_events_before_it(run):
+    frame = people(60, 20)
+    frame.loc[frame.death_time == 12, "death_time"] = 60
+    frame.loc[frame.hormon == 1, "death_event"] = (frame.death_time[frame.hormon == 1] == 60) * 1
+    for policy, why in ((HIDING, "fewer than 10 events"), (EXACT, None)):
+        result = run(KIND, {**SMALL, "weights": "none"}, {"a": frame}, policy=policy)
+        assert result.primary.arms[1].why_not == why
+    assert result.primary.arms[1].events.value == 0 and result.primary.arms[1].risk.estimate == pytest.approx(
+        1 / 3
+    )
+
+
+def test_what_is_left_of_an_arm_at_tau_must_weigh_something():
+    """Less than 1/4096 of an arm's weight at tau carries no estimate, however many persons it is."""
+    with World("plain") as world:
+        for share, followed in ((2.0**-11, True), (2.0**-13, False)):
+            left = int(share * 2**30)
+            exits = np.tile([2**29, 2**29 - left, left], (2, 1))
+            events = exits // 2 * [1, 1, 0]
+            sums = [world.share(each, bits=58) for each in (exits, events, exits, events)]
+            size = world.share(np.full(2, 2**26), bits=32)
+
+            def found(session, *given):
+                return estimates(SecretTables(*given[:4]), real(given[4], SIZE_SCALE)).followed
+
+            assert world.run(found, *sums, size).tolist() == [followed, followed]
 
 
 @pytest.mark.parametrize(("left", "shown"), [(9, False), (10, True)])
@@ -244,14 +276,26 @@ def test_treatments_that_the_score_separates_are_not_compared(run):
             assert all(each.after is None for each in result.balance)
 
 
-def test_a_level_of_fewer_than_k_persons_shows_no_balance(run):
+@pytest.mark.parametrize("weights", ["overlap", "strata"])
+def test_covariates_that_say_the_same_give_no_score(run, weights):
     frame = people(60, 20)
-    for persons in (9, 10):
-        having = np.linspace(0, len(frame) - 1, persons).astype(int)
-        frame["z"] = np.isin(np.arange(len(frame)), having) * 1
-        study = {**SMALL, "weights": "none", "balance": [{"variable": "z", "levels": ["0", "1"]}]}
-        result = run(KIND, study, {"a": frame}, policy=HIDING)
-        assert (result.balance[1].before is None) == (persons < 10) and result.balance[0].before is not None
+    twice = [{"variable": name, "centre": 0, "scale": 1} for name in ("x", "y")]
+    result = run(
+        KIND, {**SMALL, "weights": weights, "score": twice}, {"a": frame.assign(y=frame.x)}, policy=HIDING
+    )
+    assert all("cannot be estimated" in arm.why_not for arm in result.primary.arms)
+
+
+@pytest.mark.parametrize("having", [9, 10, 50, 51])
+def test_a_level_of_fewer_than_k_persons_of_an_arm_shows_no_balance(run, having):
+    """Of 60 treated persons ``having`` have the level, of the others half."""
+    frame = people(60, 20)
+    treated = frame.index[frame.hormon == 1]
+    frame["z"] = np.arange(len(frame)) % 2
+    frame.loc[treated, "z"] = (np.arange(60) < having) * 1
+    study = {**SMALL, "weights": "none", "balance": [{"variable": "z", "levels": ["0", "1"]}]}
+    result = run(KIND, study, {"a": frame}, policy=HIDING)
+    assert (result.balance[1].before is None) == (having in (9, 51)) and result.balance[0].before is not None
 
 
 def test_a_negative_control_is_compared_alike(run, rotterdam):
