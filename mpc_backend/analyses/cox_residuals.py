@@ -21,6 +21,8 @@ from mpc_backend.values import SecretFixed, SecretInt
 from mpc_backend.values.products import dotted, multiplied
 
 LOG_SCALE = 30
+COARSE_SCALE = 10
+"""Of sums of x over deaths where they meet coefficients; what is below joins in a product of its own."""
 MEAN_SCALE = 14
 """Of means where they meet steps: |h m| < 2^10, steps at up to 40 places."""
 RESIDUAL_HAZARD_SCALE = 24
@@ -31,8 +33,13 @@ def log_likelihood(rows: CoxRows, sums: CoxSums, fit: CoxFit) -> SecretFixed:
     """The log partial likelihood (): sum of x b over deaths minus the sum of log R."""
     logs = log(fit.sets.risk, LOG_SCALE)
     risks = SecretFixed(logs.protocol, dotted(logs, rows.deaths), LOG_SCALE).rescaled(RESULT_SCALE)
-    raw = SecretFixed(logs.protocol, dotted(sums.event_x, fit.beta), RESULT_SCALE + fit.beta.scale)
-    return raw.rescaled(RESULT_SCALE) - risks
+    coarse = sums.event_x.rescaled(COARSE_SCALE)
+    rest = sums.event_x - coarse
+    own = [
+        SecretFixed(logs.protocol, dotted(part, fit.beta), part.scale + fit.beta.scale)
+        for part in (coarse, rest)
+    ]
+    return own[0].rescaled(RESULT_SCALE) + own[1].rescaled(RESULT_SCALE) - risks
 
 
 def score_residuals(rows: CoxRows, fit: CoxFit) -> SecretFixed:

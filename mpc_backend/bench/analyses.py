@@ -133,5 +133,38 @@ def survival_case(n: int, rng: Rng) -> Case:
     return Case("survival", parameters, variables, frame)
 
 
-CASES: Final[Mapping[str, Callable[[int, Rng], Case]]] = {"ranking": ranking_case, "survival": survival_case}
+@line("cox", 100_000)
+def cox(world: World, n: int, rng: Rng) -> Prepared:
+    """Cox regression of ten covariates, Efron's ties, three hospitals, 120 months, with robust errors and all tests."""
+    return _prepared(world, cox_case(n, rng))
+
+
+def cox_case(n: int, rng: Rng) -> Case:
+    """The question of the line ``cox``."""
+    marks = MARKERS[:8]
+    frame = pd.DataFrame((rng.random((n, len(marks))) < 0.3).astype(np.int64), columns=marks)
+    frame["age"], frame["year"], frame["arm"] = rng.integers(30, 85, n), rng.integers(2012, 2022, n), "all"
+    effect = np.log(2) * (frame["age"] - 57) / 20 + frame[marks].to_numpy() @ np.linspace(-0.6, 0.6, 8)
+    frame = _outcome(frame, 0.01 * np.exp(effect), 150, rng)
+    numbers = {**dict.fromkeys(marks, 0.5), "age": 16, "year": 3}
+    covariates = [{"variable": name, "scale": scale} for name, scale in numbers.items()]
+    parameters = {
+        "outcome": "outcome", "arm": "arm", "arms": ["all"], "time_unit": "month", "unit": "month", "horizon": 120,
+        "cox": {"covariates": covariates},
+    }  # fmt: skip
+    variables = {
+        **{name: {"kind": "presence", "domain": "measurement", "concepts": [3_000_000]} for name in marks},
+        "age": {"kind": "age"},
+        "year": {"kind": "index_year"},
+        "arm": _category(["all"]),
+        "outcome": TIME_TO_EVENT,
+    }
+    return Case("survival", parameters, variables, frame)
+
+
+CASES: Final[Mapping[str, Callable[[int, Rng], Case]]] = {
+    "cox": cox_case,
+    "ranking": ranking_case,
+    "survival": survival_case,
+}
 """Lines that are questions of a study, so that separate nodes can be asked them."""

@@ -9,7 +9,7 @@ import numpy as np
 from mpc_backend.circuits import carry, convert
 from mpc_backend.circuits.truncate import floor_shift, truncate
 from mpc_backend.kernels.arrays import Words, ring_type
-from mpc_backend.operations.normalise import leading_bit, magnitude_bits, weighted
+from mpc_backend.operations.normalise import magnitude_bits, normaliser
 from mpc_backend.protocols.base import Protocol
 from mpc_backend.values import SecretFixed, SecretInt
 from mpc_backend.values.numbers import SecretNumber
@@ -132,12 +132,12 @@ def _inverse(b: SecretNumber, length: int) -> tuple[Words, Words]:
     For b = 0, p = 0 and w = 2: the iteration must not run out of its range, or products with it would wrap.
     """
     protocol = b.protocol
-    hot = leading_bit(protocol, b.flat, length)
-    factor = weighted(hot, [1 << (length - 1 - i) for i in range(length)])
+    found = normaliser(protocol, b.flat, length)
+    factor = found.power
     normal = protocol.multiply(b.flat, factor)
     normal = _shifted(protocol, normal, length - FRACTION)
     half = np.full((), 1 << (FRACTION - 1), np.uint64)
-    where_zero = protocol.add_constant(np.negative(weighted(hot, [1] * length)) * half, half)
+    where_zero = protocol.add_constant(np.negative(found.present) * half, half)
     c = SecretFixed(protocol, normal + where_zero, FRACTION)
     w = FIRST_GUESS - c * 2
     for _ in range(ITERATIONS):

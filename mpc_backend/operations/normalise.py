@@ -5,6 +5,8 @@ Catrina and Saxena, FC 2010: bits of the number, prefix OR from the top, and the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from mpc_backend.circuits.carry import bit_planes, gates
@@ -27,19 +29,69 @@ def magnitude_bits(x: SecretNumber) -> int:
     return max(bits, 1)
 
 
+@dataclass(frozen=True)
+class Normaliser:
+    """What brings x into [2^(bits-1), 2^bits): 2^places as ``power`` (c, n), 0 for x = 0; the number of places in binary,
+    lowest first, as ``places`` (c, k, n); ``present`` (c, n) is 1 unless x = 0. All in ring 64."""
+
+    power: Words
+    places: Words
+    present: Words
+
+
+def normaliser(protocol: Protocol, x: Words, bits: int) -> Normaliser:
+    """Of x (c, n) in ring 64, 0 <= x < 2^bits. Three rounds more than `leading_bit`, and a fifth of its bytes.
+
+    Which places are set in binary is an XOR of the one-hot vector, so that k + 1 bits come into the ring instead of ``bits``;
+    the power is a product of as many factors.
+    """
+    hot, n = _hot(protocol, x, bits), x.shape[1]
+    count = max(1, (bits - 1).bit_length())
+    left = np.arange(bits - 1, -1, -1)
+    chosen = [hot[:, (left >> place) & 1 == 1] for place in range(count)]
+    planes = np.stack([np.bitwise_xor.reduce(rows, axis=1) for rows in (*chosen, hot)], axis=1)
+    ring = _into_ring(protocol, planes, n)
+    factors = [
+        protocol.add_constant(ring[:, place] * np.uint64((1 << (1 << place)) - 1), np.ones((), np.uint64))
+        for place in range(count)
+    ]
+    return Normaliser(_multiplied(protocol, [*factors, ring[:, count]]), ring[:, :count], ring[:, count])
+
+
+def _multiplied(protocol: Protocol, factors: list[Words]) -> Words:
+    """The product of arrays (c, n) by a tree."""
+    while len(factors) > 1:
+        pairs = len(factors) // 2
+        both = protocol.multiply(
+            np.stack(factors[: 2 * pairs : 2], axis=1), np.stack(factors[1 : 2 * pairs : 2], axis=1)
+        )
+        factors = [*(both[:, place] for place in range(pairs)), *factors[2 * pairs :]]
+    return np.ascontiguousarray(factors[0])
+
+
 def leading_bit(protocol: Protocol, x: Words, bits: int) -> Words:
     """x (c, n) in ring 64, 0 <= x < 2^bits -> (c, bits, n): element i is 1 where bit i is the highest set bit."""
-    n = x.shape[1]
+    return _into_ring(protocol, _hot(protocol, x, bits), x.shape[1])
+
+
+def _into_ring(protocol: Protocol, planes: Words, n: int) -> Words:
+    """Packed bits (c, k, words) -> ring 64 (c, k, n)."""
+    count, padded = planes.shape[1], planes.shape[2] * 64
+    flat = np.ascontiguousarray(planes).reshape(planes.shape[0], -1)
+    ring = bits_to_ring(protocol, flat, count * padded, ring_type(64))
+    return ring.reshape(-1, count, padded)[:, :, :n]
+
+
+def _hot(protocol: Protocol, x: Words, bits: int) -> Words:
+    """The highest set bit as packed one-hot planes (c, bits, words), the lowest bit first."""
     planes = bit_planes(protocol, x, bits)[:, ::-1]
     ones = np.full((), 0xFFFFFFFFFFFFFFFF, np.uint64)
     above_clear = _prefix_and(protocol, protocol.xor_constant(planes, ones))
     clear_before = np.concatenate(
         (protocol.constant(np.full((1, planes.shape[2]), ones)), above_clear[:, :-1]), axis=1
     )
-    hot = (clear_before ^ above_clear)[:, ::-1]
-    padded = hot.shape[2] * 64
-    ring = bits_to_ring(protocol, hot.reshape(hot.shape[0], -1), bits * padded, ring_type(64))
-    return ring.reshape(-1, bits, padded)[:, :, :n]
+    hot: Words = (clear_before ^ above_clear)[:, ::-1]
+    return hot
 
 
 def _prefix_and(protocol: Protocol, planes: Words) -> Words:

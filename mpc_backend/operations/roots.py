@@ -10,7 +10,7 @@ from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 
 from mpc_backend.circuits.truncate import truncate
-from mpc_backend.operations.normalise import leading_bit, magnitude_bits, weighted
+from mpc_backend.operations.normalise import leading_bit, magnitude_bits, normaliser, weighted
 from mpc_backend.values import SecretFixed
 from mpc_backend.values.numbers import SecretNumber
 
@@ -71,11 +71,12 @@ def log(x: SecretNumber, scale: int) -> SecretFixed:
     """Natural logarithm of x > 0 with ``scale`` fractional bits; absolute error 2^-25 + 2 * 2^-scale. Undefined for x <= 0."""
     length, own_scale = magnitude_bits(x), x.scale if isinstance(x, SecretFixed) else 0
     protocol, words = x.protocol, x.widened(64).flat
-    hot = leading_bit(protocol, words, length)
-    normal = protocol.multiply(words, weighted(hot, [1 << (length - 1 - i) for i in range(length)]))
+    found = normaliser(protocol, words, length)
+    normal = protocol.multiply(words, found.power)
     shift = length - LOG_FRACTION
     normal = truncate(protocol, normal, shift) if shift > 0 else normal << np.uint64(-shift)
     inner = polynomial(SecretFixed(protocol, normal, LOG_FRACTION) * 4 - 3.0, LOGARITHM)
-    whole = [round((i + 1 - own_scale) * math.log(2) * 2**LOG_FRACTION) for i in range(length)]
-    total = SecretFixed(protocol, weighted(hot, whole), LOG_FRACTION) + inner
+    steps = [round(math.log(2) * 2**LOG_FRACTION) << place for place in range(found.places.shape[1])]
+    lowered = SecretFixed(protocol, weighted(found.places, steps), LOG_FRACTION)
+    total = inner - lowered + (length - own_scale) * math.log(2)
     return total.rescaled(scale).reshape(x.shape)

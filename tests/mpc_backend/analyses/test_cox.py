@@ -11,6 +11,7 @@ from lifelines.datasets import load_rossi
 from typer.testing import CliRunner
 
 from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.cox_clear import likelihood, ordered, own_fit
 from mpc_backend.analyses.cox_result import ALIASED, CONSTANT, NO_EVENTS, NOT_ESTIMABLE, CoxResult
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.try_cli import try_app
@@ -187,6 +188,19 @@ def test_numbers_far_from_their_mean_and_unknown_levels_are_refused_or_left_out(
     for wrong in ({"x": 1, "y": ["a"]}, {}, {f"x{i}": 1 for i in range(21)}):
         with pytest.raises(ParametersRefused, match="cox"):
             fitted(run, frame, wrong)
+
+
+def test_large_sums_keep_their_range(run):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=9_000)
+    time = np.ceil(100 * rng.exponential(np.exp(-2 * x))).clip(max=500).astype(int)
+    frame = prepared(pd.DataFrame({"x": x, "time": time, "status": (time < 500).astype(int)}))
+    found = fitted(run, frame, {"x": 1})
+    rows = ordered(x[:, None], time, frame.o_event.to_numpy(), np.zeros(len(x), np.int64))
+    beta = own_fit(rows, "efron", 10)
+    at, null = (likelihood(rows, each, "efron") for each in (beta, 0 * beta))
+    assert found.terms[0].coef == pytest.approx(beta[0], abs=1e-4 / np.sqrt(at.information[0, 0]))
+    assert found.tests.lr == pytest.approx(2 * (at.value - null.value), rel=1e-4) and found.tests.lr > 10_000
 
 
 def test_on_shares_by_hospital_and_strata(run):
