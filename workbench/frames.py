@@ -15,7 +15,7 @@ from mpc_backend.analyses.competing_result import CompetingResult
 from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.regression_result import RegressionResult
 from mpc_backend.analyses.survival_result import ArmSurvival, Curve, Median, SurvivalResult
-from workbench import comparative_frames, competing_frames, regression_frames
+from workbench import comparative_frames, competing_frames, cox_frames, regression_frames
 
 COUNT = "Int64"
 """Type of a column of counts: missing where hidden."""
@@ -68,7 +68,7 @@ def worded(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _survival_tables(result: SurvivalResult) -> dict[str, pd.DataFrame]:
-    """Groups with medians and restricted means, their contrasts, tests, and the at-risk table."""
+    """Groups with medians and restricted means, contrasts, tests, coefficients of a Cox regression, at-risk table."""
     named = {
         "log-rank": result.log_rank,
         "log-rank within strata": result.stratified_log_rank,
@@ -80,7 +80,11 @@ def _survival_tables(result: SurvivalResult) -> dict[str, pd.DataFrame]:
             dict.fromkeys(("median", "median_lower", "median_upper", "rmst", "rmst_se"), float)
         ),
         "contrasts": pd.DataFrame([one.model_dump() for one in result.rmst_contrasts]),
-        "tests": pd.DataFrame([{"test": name, **one.model_dump()} for name, one in named.items() if one]),
+        "tests": pd.DataFrame(
+            [{"test": name, **one.model_dump()} for name, one in named.items() if one]
+            + ([] if result.cox is None else cox_frames.tests(result.cox))
+        ),
+        "hazards": pd.DataFrame() if result.cox is None else cox_frames.coefficients(result.cox),
         "at_risk": _counts(pd.DataFrame(_at_risk(result)), "at_risk", "events", "censored"),
     }
     return {name: table for name, table in tables.items() if len(table)}

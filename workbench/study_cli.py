@@ -34,6 +34,7 @@ from workbench.study_words import explain_study
 HEADINGS = {
     "groups": "Groups, with median and restricted mean time",
     "contrasts": "Differences in restricted mean time",
+    "hazards": "Hazard ratios (Cox regression)",
     "risks": "Risk and time lost by cause",
     "model": "Persons and fit of the model",
     "effects": "Effects of the treatment against the comparator",

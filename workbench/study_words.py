@@ -124,7 +124,7 @@ def _about(entry: StudyAnalysis, on: str) -> str:
             words = (
                 f"time to {said.outcome.replace('_', ' ')}{on} for {literal(_listed(said.arms))}, "
                 f"over {said.horizon} {said.unit}s: Kaplan-Meier curves, at-risk table, log-rank test"
-                f"{_adjusted(said.strata, said.adjust)}."
+                f"{_adjusted(said.strata, said.adjust)}.{_hazards(said)}"
             )
         case "comparative_effectiveness":
             words = _comparison(said, on)
@@ -175,6 +175,16 @@ def _comparison(said: ComparativeParameters, on: str) -> str:
     others = tuple(_readable(covariate.variable) for covariate in said.balance)
     shown = f"; balance of {_listed(others)} is shown too" if others else ""
     return f"{treatment} against {comparator}{on}, {outcome}; {score}{control}{shown}."
+
+
+def _hazards(said: Any) -> str:
+    """The Cox regression of a survival analysis, in a sentence of its own."""
+    if said.cox is None:
+        return ""
+    names = literal(_listed(tuple(_readable(one.variable) for one in said.cox.covariates)))
+    within = "each hospital and stratum" if said.strata else "each hospital"
+    robust = f"; errors are robust by {literal(_readable(said.cox.cluster))}" if said.cox.cluster else ""
+    return f" Hazard ratios of {names} by Cox regression within {within}{robust}."
 
 
 def _adjusted(strata: Sequence[Stratum], adjust: bool) -> str:

@@ -9,7 +9,7 @@ from mpc_backend.analyses.survival_result import SurvivalResult
 from site_connector.plain import literal
 from workbench.accounts import SignIn
 from workbench.context import Workbench
-from workbench.parts import attrition, survival
+from workbench.parts import attrition, cox, survival
 from workbench.parts.job_page import show_receipt, watch
 from workbench.parts.plain import plain_table
 from workbench.parts.shell import page_person
@@ -130,6 +130,10 @@ def _numbers(result: SurvivalResult) -> None:
     if len(tests):
         st.markdown("**Tests of no difference**")
         plain_table(tests)
+    if result.cox is not None:
+        st.markdown("**Hazard ratios**")
+        plain_table(cox.hazard_table(result.cox))
+        st.caption(literal(cox.made_how(result.cox)))
 
 
 def footnote(release: str, notes: list[str]) -> None:
