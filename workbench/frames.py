@@ -12,10 +12,11 @@ from mpc_backend.analyses.cells import HiddenCount, ReleasedCount
 from mpc_backend.analyses.cohort_count import CountResult
 from mpc_backend.analyses.comparative_result import ComparativeResult
 from mpc_backend.analyses.competing_result import CompetingResult
+from mpc_backend.analyses.correlation_result import CorrelationResult
 from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.regression_result import RegressionResult
 from mpc_backend.analyses.survival_result import ArmSurvival, Curve, Median, SurvivalResult
-from workbench import comparative_frames, competing_frames, cox_frames, regression_frames
+from workbench import comparative_frames, competing_frames, correlation_frames, cox_frames, regression_frames
 
 COUNT = "Int64"
 """Type of a column of counts: missing where hidden."""
@@ -32,6 +33,8 @@ def table_of(result: Result) -> pd.DataFrame:
             found = competing_frames.curves(result)
         case ComparativeResult():
             found = comparative_frames.arms(result)
+        case CorrelationResult():
+            found = correlation_frames.pairs(result)
         case RegressionResult():
             found = regression_frames.coefficients(result)
         case RankingResult():
@@ -54,6 +57,8 @@ def _others(result: Result) -> dict[str, pd.DataFrame]:
             return competing_frames.others(result)
         case ComparativeResult():
             return comparative_frames.others(result)
+        case CorrelationResult():
+            return correlation_frames.others(result)
         case RegressionResult():
             return regression_frames.others(result)
     return {}

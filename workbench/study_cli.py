@@ -36,6 +36,7 @@ HEADINGS = {
     "contrasts": "Differences in restricted mean time",
     "hazards": "Hazard ratios (Cox regression)",
     "risks": "Risk and time lost by cause",
+    "variables": "Means and standard deviations",
     "model": "Persons and fit of the model",
     "effects": "Effects of the treatment against the comparator",
     "balance": "Balance of the covariates: standardised differences before and after weighting",

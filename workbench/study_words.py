@@ -135,6 +135,9 @@ def _about(entry: StudyAnalysis, on: str) -> str:
                 f"{said.unit}s: cumulative incidence of each in the presence of the others, risk at and time lost "
                 f"up to {said.restricted_at} {said.unit}s, log-rank test of each; not adjusted for anything."
             )
+        case "correlation":
+            names = _listed(tuple(_readable(one.variable) for one in said.variables))
+            words = f"means, variances and correlations of {names}{on}."
         case "linear" | "logistic":
             by = _listed(tuple(_readable(one.variable) for one in said.predictors))
             what = "its mean depends" if entry.kind == "linear" else "its odds depend"

@@ -34,7 +34,7 @@ def solved(parameters: LinearParameters, products: SecretFixed, persons: SecretI
     """
     terms = len(parameters.terms)
     freedom = (persons - terms).reshape(1)
-    rest, power, root = _normalised(freedom)
+    rest, power, root = normalised(freedom)
     words = (SecretInt(products.protocol, products.shares, 62) * power.reshape(1, 1)).shares
     mean = SecretFixed(products.protocol, words, products.scale + ROWS_BITS).rescaled(MEAN_SCALE)
     inverse = positive_inverse(_systems(mean.with_bits(MEAN_BITS), terms))
@@ -56,7 +56,7 @@ def solved(parameters: LinearParameters, products: SecretFixed, persons: SecretI
     return Found(numbers, usual & (freedom[0] > 0))
 
 
-def _normalised(freedom: SecretInt) -> tuple[SecretFixed, SecretInt, SecretInt]:
+def normalised(freedom: SecretInt) -> tuple[SecretFixed, SecretInt, SecretInt]:
     """f 4^l / 2^ROWS_BITS in [1/4, 1) at ROWS_BITS, 4^l, and 2^l, of f degrees of freedom (1,)."""
     protocol, places = freedom.protocol, range(ROWS_BITS)
     hot = leading_bit(protocol, freedom.widen(64).with_bits(ROWS_BITS + 1).flat, ROWS_BITS)
@@ -93,7 +93,7 @@ def _errors(own: SecretFixed, covariance: SecretFixed, row: np.ndarray) -> Secre
 
 
 def _shrunk(errors: SecretFixed, root: SecretInt) -> SecretFixed:
-    """Errors times 2^l / 2^(ROWS_BITS / 2): the root of one over the degrees of freedom that `_normalised` left out."""
+    """Errors times 2^l / 2^(ROWS_BITS / 2): the root of one over the degrees of freedom that `normalised` left out."""
     words = (SecretInt(errors.protocol, errors.shares, 46) * root).shares
     return SecretFixed(errors.protocol, words, errors.scale + ROWS_BITS // 2).rescaled(34)
 

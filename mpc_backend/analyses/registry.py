@@ -14,6 +14,7 @@ from mpc_backend.analyses.base import Analysis, Parameters
 from mpc_backend.analyses.cohort_count import CohortCount
 from mpc_backend.analyses.comparative_effectiveness import ComparativeEffectiveness
 from mpc_backend.analyses.competing_risks import CompetingRisks
+from mpc_backend.analyses.correlation import Correlation
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.linear_regression import LinearRegression
 from mpc_backend.analyses.logistic_regression import LogisticRegression
@@ -26,6 +27,7 @@ KINDS: dict[str, Analysis[Any]] = {
         CohortCount(),
         ComparativeEffectiveness(),
         CompetingRisks(),
+        Correlation(),
         LinearRegression(),
         LogisticRegression(),
         Survival(),

@@ -11,14 +11,19 @@ from numpy.typing import NDArray
 from mpc_backend.analyses.base import Outputs, Released
 from mpc_backend.analyses.disclosure import at_least, masked, release_chain, views
 from mpc_backend.analyses.significant import rounded_to
-from mpc_backend.operations import concatenate, select, stack
+from mpc_backend.operations import concatenate, floor_divide, select, stack
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 SHOWN, FEW, RARE, UNSOLVED = 0, 1, 2, 3
 SCALE = 28
 DECIMALS = 6
 """Released numbers are whole multiples of 10^-DECIMALS, below 2^31 of them."""
-DIGITS = {"coefficient": 4, "error": 3, "r_squared": 3, "sigma": 3, "lr": 4}
+DIGITS = {
+    "coefficient": 4, "error": 3, "r_squared": 3, "sigma": 3, "lr": 4,
+    "variance": 4, "covariance": 4, "pearson": 3,
+}  # fmt: skip
+STEPS = {"mean": 1_000}
+"""Numbers that count from a declared centre have a fixed step instead, here 10^-3 of the declared scale."""
 TOTAL_BITS = 30
 
 
@@ -74,12 +79,18 @@ def _rounded(numbers: Mapping[str, SecretFixed], shown: SecretBits) -> Outputs:
     out, first = {}, 0
     for name, value in numbers.items():
         part = slice(first, first + value.size)
-        short = rounded_to(size[part], DIGITS[name], (1 << 31) - 1)
+        short = _short(name, size[part])
         signed = select(negative[part], -short, short)
         visible = shown.reshape(1).broadcast_to(signed.shape)
         out[name] = masked(visible, signed).reshape(value.shape)
         first += value.size
     return dict(out)
+
+
+def _short(name: str, size: SecretInt) -> SecretInt:
+    if name in STEPS:
+        return floor_divide(size + STEPS[name] // 2, STEPS[name]) * STEPS[name]
+    return rounded_to(size, DIGITS[name], (1 << 31) - 1)
 
 
 def real(opened: object, exact: bool) -> NDArray[np.float64]:

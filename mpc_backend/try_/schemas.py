@@ -14,12 +14,14 @@ from pydantic import BaseModel
 
 from mpc_backend.try_.compare import CompareOutput
 from mpc_backend.try_.competing_risks import CompetingOutput
+from mpc_backend.try_.correlation import CorrelationOutput
 from mpc_backend.try_.regression import LinearOutput, LogisticOutput
 from mpc_backend.try_.survival_output import SurvivalOutput
 
 VERBS: Mapping[str, type[BaseModel]] = {
     "compare": CompareOutput,
     "competing-risks": CompetingOutput,
+    "correlation": CorrelationOutput,
     "linear": LinearOutput,
     "logistic": LogisticOutput,
     "survival": SurvivalOutput,

@@ -1,4 +1,4 @@
-"""The verbs of `tessera try` that describe and model columns: linear and logistic regression."""
+"""The verbs of `tessera try` that describe and model columns: correlation, linear and logistic regression."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mpc_backend.try_ import correlation as correlations
 from mpc_backend.try_ import regression as models
 from mpc_backend.try_.data import listed, read_csv
 from mpc_backend.try_.options import AsJson, File, ProtocolName, Release, Site, say
@@ -17,8 +18,22 @@ Covariates = Annotated[str, typer.Option(help="Columns it is modelled by: age,se
 
 def add_statistics(app: typer.Typer) -> None:
     """Give the commands of this file to the application."""
-    for command in (linear, logistic):
+    for command in (correlation, linear, logistic):
         app.command()(command)
+
+
+def correlation(
+    file: File,
+    columns: Annotated[str, typer.Option(help="Columns of numbers: age,weight")],
+    site: Site = None,
+    release: Release = "k=10",
+    protocol: ProtocolName = "rep4",
+    as_json: AsJson = False,
+) -> None:
+    """Means, variances and correlations of columns of numbers."""
+    choice = correlations.CorrelationChoice(listed(columns), site)
+    done = correlations.correlation(read_csv(file), choice, Setting(protocol, release))
+    say(done, correlations, as_json)
 
 
 def linear(

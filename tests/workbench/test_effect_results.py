@@ -121,3 +121,22 @@ def test_regressions_are_said_and_delivered(capsys: pytest.CaptureFixture[str], 
     few = answered("linear", linear, rows.head(30))
     (shown,) = [name for name in tables_of(few) if name == "model"]
     assert "at some level" in tables_of(few)[shown].loc[0, "not_shown"]
+
+
+def test_correlations_are_said_and_delivered(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    numbers = {"age": (23, 5), "lwt": (130, 31)}
+    asked = {
+        "variables": [{"variable": name, "centre": at, "scale": by} for name, (at, by) in numbers.items()]
+    }
+    assert said_of("correlation", asked) == (
+        "**one**: means, variances and correlations of age and lwt in “adults”."
+    )
+    rows = pd.read_csv(GOLDEN / "birthwt.csv")
+    said = delivered(answered("correlation", asked, rows), capsys, tmp_path)
+    tables = saved(tmp_path)
+    assert set(tables) == {"table", "variables"}
+    assert (
+        tables["table"].loc[0, "pearson"] == pytest.approx(0.18)
+        and tables["variables"].loc[0, "persons"] == 190
+    )
+    assert "Means and standard deviations" in said and "nan" not in said.lower() and "None" not in said

@@ -33,6 +33,7 @@ COMPARE = (
     "--year", "year", "--balance", "chemo", "--tau", "60", "--grid", "month",
 )  # fmt: skip
 CALLS = {
+    "correlation": ("correlation", BIRTHS, "--columns", "age,lwt,bwt", "--protocol", "rep3"),
     "linear": ("linear", BIRTHS, "--outcome", "bwt", "--covariates", "age,race", "--protocol", "rep3"),
     "logistic": ("logistic", BIRTHS, "--outcome", "low", "--covariates", "age", "--protocol", "rep3"),
     "compare": (*COMPARE, "--protocol", "rep3", "--negative-control", "recur_days,recur"),

@@ -1,0 +1,89 @@
+"""Means, variances and correlations over all hospitals, from sums of products that each makes of its own rows.
+
+See docs/analyses/correlation.md.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
+from mpc_backend.analyses.correlation_parameters import CorrelationParameters
+from mpc_backend.analyses.correlation_result import CorrelationResult, correlation_result
+from mpc_backend.analyses.correlation_secret import moments
+from mpc_backend.analyses.disclosure import require_sites, sum_of
+from mpc_backend.analyses.errors import LocalDataError
+from mpc_backend.analyses.grid import numbers
+from mpc_backend.analyses.regression_release import outputs
+from mpc_backend.analyses.regression_tables import COUNT_BITS, LARGEST, MOST_ROWS, SUM_BITS, SUM_SCALE
+from mpc_backend.session import Session
+from mpc_backend.tables import Arrays, Column, TableSpec
+from mpc_backend.values import SecretFixed, SecretInt
+
+
+class Correlation(Analysis[CorrelationParameters]):
+    """See the module's docstring."""
+
+    kind: ClassVar[str] = "correlation"
+    parameters = CorrelationParameters
+
+    def tables(self, parameters: CorrelationParameters) -> tuple[TableSpec, ...]:
+        width = (len(parameters.variables) + 1) ** 2
+        products = Column(name="products", kind="fixed", bits=SUM_BITS, ring=64, scale=SUM_SCALE, width=width)
+        persons = Column(name="persons", kind="int", bits=COUNT_BITS, ring=64)
+        return (TableSpec(name="sums", level="aggregate", columns=(products, persons), rows=1),)
+
+    def local(self, parameters: CorrelationParameters, site: SiteData) -> dict[str, Arrays]:
+        frame = site.frame.reset_index(drop=True)
+        scaled = np.column_stack(
+            [(numbers(frame, each.variable) - each.centre) / each.scale for each in parameters.variables]
+        )
+        rows = scaled[~np.isnan(scaled).any(axis=1)]
+        names = [
+            each.variable
+            for each, values in zip(parameters.variables, rows.T, strict=True)
+            if (np.abs(values) >= LARGEST).any()
+        ]
+        if names:
+            raise LocalDataError(
+                f"{', '.join(names)} holds numbers {LARGEST:g} or more scales from the declared centre; declare centre and "
+                "scale near mean and standard deviation, or correct the outliers"
+            )
+        if len(rows) > MOST_ROWS:
+            raise LocalDataError(f"at most {MOST_ROWS} persons from one hospital, found {len(rows)}")
+        both = np.column_stack([np.ones(len(rows)), rows])
+        columns = {"products": (both.T @ both).reshape(1, -1), "persons": np.array([[len(rows)]])}
+        (spec,) = self.tables(parameters)
+        return {"sums": shaped(spec, columns)}
+
+    def compute(
+        self, session: Session, parameters: CorrelationParameters, released: Released, inputs: Inputs
+    ) -> Outputs:
+        require_sites(released)
+        q = len(parameters.variables) + 1
+        sums: SecretFixed | None = None
+        persons: dict[str, SecretInt] = {}
+        for site, columns in inputs["sums"].items():
+            part, counts = columns["products"], columns["persons"]
+            assert isinstance(part, SecretFixed) and isinstance(counts, SecretInt)
+            sums = part if sums is None else sums + part
+            persons[site] = counts.reshape(-1)
+        assert sums is not None
+        everybody = sum_of(list(persons.values()))
+        found, varies = moments(sums.reshape(q, q), everybody)
+        shown = outputs(released, persons, 1, 0, found)
+        return {**shown, "varies": varies & (shown_state(shown) == 0)}
+
+    def finish(
+        self, parameters: CorrelationParameters, released: Released, opened: Opened
+    ) -> CorrelationResult:
+        return correlation_result(parameters, released, opened)
+
+
+def shown_state(shown: Outputs) -> SecretInt:
+    """The state (1,) among the outputs."""
+    state = shown["state"]
+    assert isinstance(state, SecretInt)
+    return state.reshape(1)

@@ -1,0 +1,140 @@
+"""Means, variances and correlations against R, and what may be shown of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
+from mpc_backend.analyses.plain import opened_outputs, shared_inputs
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.testing import World
+
+GOLDEN = Path(__file__).with_name("golden")
+EXACT = DisclosurePolicy(release="exact", minimum_sites=1, rounding=1)
+BIRTHS = {"age": (20, 5), "lwt": (130, 30), "bwt": (2900, 700), "ftv": (1, 1)}
+TWO = {"x": (0, 1), "y": (0, 1)}
+
+
+def study(numbers):
+    return {
+        "variables": [{"variable": name, "centre": at, "scale": by} for name, (at, by) in numbers.items()]
+    }
+
+
+def generated(n, seed=1):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({"x": rng.normal(size=n), "y": rng.normal(size=n)})
+
+
+@pytest.mark.parametrize("protocol", ["plain", "rep3", "rep4"])
+def test_answers_are_those_of_r(run, protocol):
+    frame = pd.read_csv(GOLDEN / "birthwt.csv")
+    parts = {site: frame.iloc[place::3] for place, site in enumerate("abc")}
+    result = run("correlation", study(BIRTHS), parts, policy=EXACT, protocol=protocol)
+    table = pd.read_csv(GOLDEN / "regression.csv", keep_default_na=False)
+    expected = table[table.model == "correlation"].set_index(["term", "what"]).value.astype(float)
+    for each in result.variables:
+        assert each.mean == pytest.approx(expected[each.name, "mean"], rel=1e-6)
+        assert each.variance == pytest.approx(expected[each.name, "variance"], rel=1e-6)
+        assert each.sd == pytest.approx(np.sqrt(each.variance))
+    seen = 0
+    for pair in result.pairs:
+        for name in (f"{pair.first} {pair.second}", f"{pair.second} {pair.first}"):
+            if (name, "pearson") in expected.index:
+                seen += 1
+                for what in ("covariance", "pearson", "lower", "upper", "p"):
+                    assert getattr(pair, what) == pytest.approx(expected[name, what], rel=2e-6, abs=5e-7)
+    assert seen == len(result.pairs) == 6
+
+
+def test_missing_values_and_a_variable_that_does_not_vary(run):
+    frame = generated(40).assign(z=7.0)
+    extra = pd.DataFrame({"x": [50.0, None], "y": [None, 50.0], "z": [7.0, 7.0]})
+    both = pd.concat([frame, extra], ignore_index=True)
+    result = run("correlation", study({**TWO, "z": (6, 2)}), {"a": both}, policy=EXACT)
+    assert result.n.value == 40
+    assert result.variables[2].mean == pytest.approx(7) and result.variables[2].variance == pytest.approx(
+        0, abs=1e-6
+    )
+    first, second, _ = result.pairs
+    assert first.pearson == pytest.approx(np.corrcoef(frame.x, frame.y)[0, 1], abs=1e-6)
+    assert second.pearson is None and second.p is None
+
+
+@pytest.mark.parametrize(("n", "said"), [(0, False), (1, False), (2, True), (3, True), (4, True)])
+def test_few_persons_in_exact_release(run, n, said):
+    frame = generated(4).head(n)
+    result = run("correlation", study(TWO), {"a": frame}, policy=EXACT)
+    (pair,) = result.pairs
+    assert (result.why_not is None) == said and (pair.pearson is None) != said
+    assert (pair.lower is not None) == (n > 3)
+    if said:
+        assert result.variables[0].mean == pytest.approx(frame.x.mean(), abs=1e-6)
+        assert pair.pearson == pytest.approx(np.corrcoef(frame.x, frame.y)[0, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize(("n", "shown"), [(9, False), (10, True), (11, True)])
+def test_k_persons_are_needed(run, n, shown):
+    result = run("correlation", study(TWO), {"a": generated(n)})
+    assert (result.why_not is None) == shown and (result.pairs[0].pearson is not None) == shown
+    assert {each.what for each in result.suppressed} == (
+        set() if shown else {"persons", "means and correlations"}
+    )
+    parts = {"a": generated(30), "b": generated(n, 2)}
+    assert (run("correlation", study(TWO), parts, receiving=("a",)).why_not is None) == shown
+
+
+def test_numbers_are_rounded(run):
+    frame = generated(200)
+    shown, exact = (run("correlation", study(TWO), {"a": frame}, policy=each) for each in (None, EXACT))
+    assert shown.variables[0].mean == pytest.approx(round(exact.variables[0].mean, 3), abs=1e-9)
+    assert shown.variables[0].variance == pytest.approx(float(f"{exact.variables[0].variance:.4g}"), abs=1e-9)
+    assert shown.pairs[0].pearson == pytest.approx(float(f"{exact.pairs[0].pearson:.3g}"), abs=1e-4)
+
+
+def prepared(n, seed):
+    chosen, typed = analysis("correlation"), parse_parameters("correlation", study(TWO))
+    return chosen, typed, {"a": chosen.local(typed, SiteData(generated(n, seed)))}
+
+
+def test_what_is_hidden_opens_to_constants():
+    found = []
+    for seed in (1, 2):
+        chosen, typed, tables = prepared(9, seed)
+        with World("plain") as world:
+            released = Released(DisclosurePolicy(minimum_sites=1), ("a",))
+            opened = opened_outputs(world, chosen, typed, released, tables)
+        found.append({name: np.asarray(value).tolist() for name, value in opened.items()})
+    assert found[0] == found[1] and not any(found[0]["varies"])
+
+
+def test_messages_are_the_same_whatever_the_data():
+    traces = []
+    for seed in (1, 2):
+        chosen, typed, tables = prepared(9 * seed, seed)
+        with World("rep3", trace=True) as world:
+            inputs = shared_inputs(world, chosen, typed, tables, None)
+            released = Released(DisclosurePolicy(minimum_sites=1), ("a",), ("a",))
+            world.run(
+                lambda session, given, c=chosen, t=typed, r=released: c.compute(session, t, r, given), inputs
+            )
+            traces.append([traffic.trace for traffic in world.traffic])
+    assert all(traces[0]) and traces[0] == traces[1]
+
+
+@pytest.mark.parametrize("declared", [(30, 1), (0, 0.1)])
+def test_a_wrong_declaration_gives_no_number_instead_of_a_wrong_one(run, declared):
+    result = run("correlation", study({**TWO, "y": declared}), {"a": generated(50)}, policy=EXACT)
+    assert result.why_not.startswith("not estimable") and result.variables[0].mean is None
+
+
+def test_refusals(run):
+    with pytest.raises(LocalDataError, match="y holds numbers 64 or more scales"):
+        run("correlation", study({**TWO, "y": (900, 1)}), {"a": generated(50)})
+    twice = {"variables": study(TWO)["variables"] * 2}
+    with pytest.raises(ParametersRefused, match="each may be named once"):
+        parse_parameters("correlation", twice)
