@@ -129,11 +129,13 @@ def _exact(
     arms = []
     for row, arm in enumerate(parameters.arms):
         at_risk = int(np.asarray(opened["at_risk"])[row, place])
-        why = NO_SCORE if not usable else None if at_risk else "follow-up too short"
+        finished = at_risk > 0 or float(found.risk[row]) > 1 - 1e-9
+        why = NO_SCORE if not usable else None if finished else "follow-up too short"
         mean = wald(float(found.mean[row]), float(np.sqrt(found.mean_variance[row])), parameters.confidence)
         risk = _risk(float(found.risk[row]), float(np.sqrt(found.risk_variance[row])), parameters.confidence)
         size = round(float(found.effective[row]))
-        extreme = exact_cell(int(np.asarray(opened["extreme"])[row]), policy) if "extreme" in opened else None
+        scored = usable and "extreme" in opened
+        extreme = exact_cell(int(np.asarray(opened["extreme"])[row]), policy) if scored else None
         arms.append(
             WeightedArm(
                 arm=arm,

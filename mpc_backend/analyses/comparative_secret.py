@@ -128,8 +128,9 @@ def released_outputs(
 
 @dataclass(frozen=True)
 class _Arms:
-    """By arm (2,): a usable score, k persons, an effective size of k; each includes those before it."""
+    """By arm (2,): k persons; and a usable score, a usable score with k persons, with an effective size of k as well."""
 
+    large: SecretBits
     usable: SecretBits
     enough: SecretBits
     supported: SecretBits
@@ -152,7 +153,8 @@ def _arms(released: Released, shared: Shared, found: Weighted, sizes: SecretFixe
     usable = persons[0] >= 0
     if found.usable is not None:
         usable = found.usable.reshape(1).broadcast_to(usable.shape)
-    return _Arms(usable, usable & large[0], usable & large[0] & large[1])
+    enough = usable & large[0]
+    return _Arms(large[0], usable, enough, enough & large[1])
 
 
 def _sizes_shown(
@@ -226,7 +228,7 @@ def _balance_shown(
     policy, places = released.policy, list(parameters.level_places)
     moments = balance(found.weights, shared.people.covariates, shared.moments)
     before, after = rounded_numbers([(moments.before, 1000), (moments.after, 1000)])
-    shown = moments.varies & arms.enough.all().reshape(1).broadcast_to(before.shape)
+    shown = moments.varies & arms.large.all().reshape(1).broadcast_to(before.shape)
     if places:
         having = views(released, shared.counts["levels"])
         without = views(released, shared.counts["persons"])[:, :, None] - having

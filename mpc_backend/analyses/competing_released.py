@@ -23,7 +23,7 @@ from mpc_backend.analyses.competing_secret import FEW, RARE, RISK_DECIMALS, SHOR
 from mpc_backend.analyses.curve_display import CURVE_DECIMALS, DISPLAY, table_cells
 from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.life_table import log_log_interval
-from mpc_backend.analyses.log_rank import chi_square_test
+from mpc_backend.analyses.log_rank_scores import chi_square_test
 from mpc_backend.analyses.secret_curves import error_of, mean_decimals
 from mpc_backend.analyses.secret_tests import CHI2_DECIMALS
 from mpc_backend.analyses.survival_exact import exact_cell
@@ -152,7 +152,8 @@ def _points(
 def _interval(height: Floats, error: Floats, confidence: float) -> tuple[Floats, Floats]:
     """F^exp(+-z SE / (F |log F|)), as R's ``conf.type = "log-log"``."""
     safe = np.where(height > 0, height, 1.0)
-    return log_log_interval(height, (error / safe) ** 2, confidence)
+    ended = np.where(height > 1 - 1e-12, 1.0, height)  # a sum of jumps may miss 1 by a rounding error
+    return log_log_interval(ended, (error / safe) ** 2, confidence)
 
 
 def _risk(parameters: CompetingParameters, estimate: float, se: float) -> Risk:

@@ -273,6 +273,7 @@ def test_treatments_that_the_score_separates_are_not_compared(run):
             result = run(KIND, {**SMALL, "weights": weights}, {"a": frame}, policy=policy)
             assert result.primary.contrast is None
             assert all("cannot be estimated" in arm.why_not for arm in result.primary.arms)
+            assert all(share is None for share in result.positivity.share.values())
             assert all(each.after is None for each in result.balance)
 
 
@@ -284,6 +285,14 @@ def test_covariates_that_say_the_same_give_no_score(run, weights):
         KIND, {**SMALL, "weights": weights, "score": twice}, {"a": frame.assign(y=frame.x)}, policy=HIDING
     )
     assert all("cannot be estimated" in arm.why_not for arm in result.primary.arms)
+    assert [each.before for each in result.balance] == pytest.approx([0.5] * 2, abs=0.4), "needs no score"
+
+
+def test_an_arm_that_fails_completely_needs_no_follow_up(run):
+    frame = people(60, 20).assign(death_time=5, death_event=1)
+    result = run(KIND, {**SMALL, "weights": "none"}, {"a": frame}, policy=EXACT)
+    assert [(arm.rmst.estimate, arm.risk.estimate) for arm in result.primary.arms] == [(5, 1), (5, 1)]
+    assert result.primary.contrast.e_value == result.primary.contrast.e_value_limit == 1
 
 
 @pytest.mark.parametrize("having", [9, 10, 50, 51])

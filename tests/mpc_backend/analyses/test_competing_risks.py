@@ -202,6 +202,17 @@ def test_ties_take_the_cause_declared_first_and_the_shortest_follow_up_ends_it()
     assert found[2, 4] == 2 and found.sum() == 4
 
 
+def test_everybody_failing_at_once_leaves_no_interval(run, mgus):
+    once = mgus.assign(pcm_time=240, death_time=240, pcm_event=1 - mgus.death_event)
+    result = run(
+        "competing_risks", {**STUDY, "causes": ["pcm"]}, {"a": once.assign(pcm_event=1)}, policy=EXACT
+    )
+    risk, lost = result.arms[0].causes[0].at_tau, result.arms[0].causes[0].time_lost
+    assert (risk.estimate, risk.se, lost.estimate) == pytest.approx((1, 0, 0)) and risk.lower is None
+    both = run("competing_risks", STUDY, {"a": once}, policy=EXACT)
+    assert sum(each.at_tau.estimate for each in both.arms[0].causes) == pytest.approx(1)
+
+
 def test_parameters_that_make_no_sense_are_refused():
     for change in (
         {"causes": []},
