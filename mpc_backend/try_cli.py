@@ -150,6 +150,10 @@ def ranking(
     caliper: Annotated[str | None, typer.Option(help="Age column and years: age=5")] = None,
     markers: Annotated[str | None, typer.Option(help="Columns of 0/1 markers: m1,m2")] = None,
     max_distance: Annotated[int, typer.Option(min=0, help="Markers that may differ.")] = 0,
+    harm: Annotated[
+        str | None, typer.Option(help="Column of 0 and 1: a harm shown beside the outcome.")
+    ] = None,
+    harm_time: Annotated[str | None, typer.Option(help="Its times; without it those of --time.")] = None,
     strata: StrataColumns = None,
     mode: Annotated[str, typer.Option(help="How similar patients are found.")] = "neighbours",
     unit: FileUnit = "day",
@@ -165,6 +169,7 @@ def ranking(
     choice = ranks.RankingChoice(
         treatment, time, event, listed(match), ranks.caliper_of(caliper), listed(markers), max_distance,
         ranks.patient_of(patient), tau, listed(strata), unit, grid or unit, site,
+        ranks.harm_of(harm, harm_time, time),
     )  # fmt: skip
     say(ranks.ranking(read_csv(file), choice, Setting(protocol, release)), ranks, as_json)
 

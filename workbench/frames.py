@@ -13,7 +13,7 @@ from mpc_backend.analyses.cohort_count import CountResult
 from mpc_backend.analyses.comparative_result import ComparativeResult
 from mpc_backend.analyses.competing_result import CompetingResult
 from mpc_backend.analyses.correlation_result import CorrelationResult
-from mpc_backend.analyses.ranking_result import RankingResult
+from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
 from mpc_backend.analyses.regression_result import RegressionResult
 from mpc_backend.analyses.survival_result import ArmSurvival, Curve, Median, SurvivalResult
 from workbench import comparative_frames, competing_frames, correlation_frames, cox_frames, regression_frames
@@ -38,10 +38,16 @@ def table_of(result: Result) -> pd.DataFrame:
         case RegressionResult():
             found = regression_frames.coefficients(result)
         case RankingResult():
-            found = pd.DataFrame([arm.model_dump() for arm in result.arms])
+            found = pd.DataFrame([_ranked_arm(arm) for arm in result.arms])
         case _:
             found = pd.DataFrame([result.model_dump()])
     return found
+
+
+def _ranked_arm(arm: ArmEstimate) -> dict[str, Any]:
+    """One row of a ranking; numbers of the harm outcome begin with ``harm_``."""
+    harm = {} if arm.harm is None else arm.harm.model_dump()
+    return {**arm.model_dump(exclude={"harm"}), **{f"harm_{name}": value for name, value in harm.items()}}
 
 
 def tables_of(result: Result) -> dict[str, pd.DataFrame]:

@@ -151,6 +151,7 @@ def _about(entry: StudyAnalysis, on: str) -> str:
                 f"{said.outcome.replace('_', ' ')} over {said.tau} {said.unit}s on {len(said.treatments)} "
                 f"treatments, among similar patients{on}, matched from "
                 f"“{literal(said.tiers[0].name)}” to “{literal(said.tiers[-1].name)}”"
+                f"{f', and beside it the mean time without {_readable(said.harm)}' if said.harm else ''}"
                 f"{_adjusted(said.all_strata, True)}."
             )
         case _:

@@ -1,8 +1,9 @@
-"""A ranking from the full table of similar patients, in the clear: exact release, and the oracle of the secret one."""
+"""A ranking from the full table of similar patients, in the clear: the exact release."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from mpc_backend.analyses.ranking_result import (
     NO_OVERLAP,
     SHORT,
     SHOWN,
+    OpenedNumbers,
     OpenedRanking,
 )
 
@@ -24,13 +26,19 @@ from mpc_backend.analyses.ranking_result import (
 def opened_exactly(parameters: RankingParameters, opened: Mapping[str, NDArray[np.generic]]) -> OpenedRanking:
     """The numbers of an exact release: no rounding, no minimum cell; the statistical minimum of patients stays."""
     cells = np.asarray(opened["cells"], dtype=np.int64)
-    return from_cells(parameters, int(opened["tier"]), cells, minimum_cell=0, band=1)
+    benefit = numbers_of(parameters, cells[0])
+    harm = None
+    if parameters.harm is not None:
+        found = numbers_of(parameters, cells[1])
+        harm = replace(found, state=np.where(benefit.state == SHOWN, found.state, SHOWN))
+    size = cells[0, ..., 2 * parameters.tau].sum(axis=1)
+    shown = np.where(benefit.state == SHOWN, size, 0)
+    return OpenedRanking(int(opened["tier"]), benefit, shown, int(size.sum()), 1, harm)
 
 
-def from_cells(
-    parameters: RankingParameters, tier: int, cells: Ints, minimum_cell: int, band: int
-) -> OpenedRanking:
-    """Unrounded numbers from counts (treatments, strata, 2 tau + 1): events and exits before tau by time, then all."""
+def numbers_of(parameters: RankingParameters, cells: Ints) -> OpenedNumbers:
+    """Unrounded numbers of one outcome from counts (treatments, strata, 2 tau + 1): events and exits before tau by time,
+    then all."""
     tau = parameters.tau
     events, exits, everyone = cells[..., :tau], cells[..., tau : 2 * tau], cells[..., 2 * tau]
     followed = everyone - exits.sum(axis=2)
@@ -41,23 +49,15 @@ def from_cells(
     complete = followed + events.sum(axis=2)
     with np.errstate(divide="ignore", invalid="ignore"):
         information = 1 / np.where(share > 0, share**2 / complete, 0.0).sum(axis=1)
-    state = _states(parameters, minimum_cell, everyone, followed, table.survival[..., tau - 1] == 0)
+    state = _states(parameters, everyone, followed, table.survival[..., tau - 1] == 0)
     state = np.where((state == SHOWN) & (information < LEAST_INFORMATION), FEW, state)
     shown = state == SHOWN
-    size = everyone.sum(axis=1)
-    total = int(size.sum())
-    return OpenedRanking(
-        tier=tier,
+    return OpenedNumbers(
         state=state,
         estimate=np.where(shown, mixed.mean, 0.0),
         standard_error=np.where(shown, np.sqrt(mixed.mean_variance), 0.0),
         information=np.where(shown, information, 0.0).astype(np.int64),
         few=shown & (events.sum(axis=(1, 2)) < FEW_FAILURES),
-        size=np.where(shown, size // band * band, 0),
-        total=None
-        if minimum_cell and ((~shown).sum() == 1 or total < minimum_cell)
-        else total // band * band,
-        band=band,
     )
 
 
@@ -69,11 +69,9 @@ def _table(events: Ints, exits: Ints, followed: Ints) -> km.LifeTable:
     )
 
 
-def _states(
-    parameters: RankingParameters, minimum_cell: int, everyone: Ints, followed: Ints, ended: NDArray[np.bool_]
-) -> Ints:
+def _states(parameters: RankingParameters, everyone: Ints, followed: Ints, ended: NDArray[np.bool_]) -> Ints:
     needed = everyone.sum(axis=0) > 0
-    few = everyone.sum(axis=1) < max(minimum_cell, parameters.minimum_support)
+    few = everyone.sum(axis=1) < parameters.minimum_support
     lacks = (needed & (everyone == 0)).any(axis=1)
-    short = (followed.sum(axis=1) < minimum_cell) | (needed & (followed == 0) & ~ended).any(axis=1)
+    short = (needed & (followed == 0) & ~ended).any(axis=1)
     return np.select([few, lacks, short], [FEW, NO_OVERLAP, SHORT], SHOWN).astype(np.int64)

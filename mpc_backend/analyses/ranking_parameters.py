@@ -43,8 +43,9 @@ class RankingParameters(Parameters):
     """Parameters of ``treatment_ranking``.
 
     ``outcome``: a time-to-event variable whose event is the failure to be delayed; its times are in ``time_unit``
-    and are taken by ceiling to ``unit``; ``tau`` counts ``unit``s. ``period``: bands of the index year, always
-    adjusted for, unless the study says that the data hold no index date; ``strata``: further declared
+    and are taken by ceiling to ``unit``; ``tau`` counts ``unit``s. ``harm``: a second time-to-event variable in the same
+    units, whose event is harm; its restricted mean is shown beside that of the outcome. ``period``: bands of the index
+    year, always adjusted for, unless the study says that the data hold no index date; ``strata``: further declared
     covariates. ``capacity``: most rows over all hospitals, padding included; up to 65,535 the counts travel in 16-bit words.
     """
 
@@ -52,6 +53,7 @@ class RankingParameters(Parameters):
     treatment: ColumnName
     treatments: Annotated[tuple[Level, ...], Field(min_length=2, max_length=2_000)]
     outcome: ColumnName
+    harm: ColumnName | None = None
     time_unit: Unit = "day"
     unit: Unit = "month"
     tau: Annotated[int, Field(ge=1, le=4_000)]
@@ -74,10 +76,12 @@ class RankingParameters(Parameters):
             raise ValueError("period: give cuts of the index year; it is always adjusted for")
         if self.strata_count > 64:
             raise ValueError(f"strata: {self.strata_count} cells; at most 64 can carry any comparison")
-        cells = len(self.treatments) * self.strata_count * self.tau
+        if self.harm == self.outcome:
+            raise ValueError(f"harm: {self.harm} is the outcome already; name another variable or none")
+        cells = len(self.treatments) * self.strata_count * self.tau * len(self.outcomes)
         if cells > LARGEST_TABLE:
             raise ValueError(
-                f"tau: {cells} cells of treatment x stratum x time; at most {LARGEST_TABLE}: take a coarser unit"
+                f"tau: {cells} cells of treatment x stratum x time x outcome; at most {LARGEST_TABLE}: take a coarser unit"
             )
         self._check_tiers()
         return self
@@ -97,8 +101,9 @@ class RankingParameters(Parameters):
 
     @property
     def outcomes(self) -> Mapping[str, str]:
-        """The outcome, in ``time_unit``."""
-        return {self.outcome: self.time_unit}
+        """The outcome, then the harm if there is one, in ``time_unit``."""
+        names = (self.outcome,) if self.harm is None else (self.outcome, self.harm)
+        return dict.fromkeys(names, self.time_unit)
 
     @property
     def covariates(self) -> tuple[str, ...]:

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from mpc_backend.analyses.base import Opened, Outputs, Released
 from mpc_backend.analyses.ranking_parameters import RankingParameters
-from mpc_backend.analyses.ranking_result import FEW_FAILURES, LEAST_INFORMATION, OpenedRanking
+from mpc_backend.analyses.ranking_result import (
+    FEW_FAILURES,
+    LEAST_INFORMATION,
+    OpenedNumbers,
+    OpenedRanking,
+)
 from mpc_backend.analyses.secret_curves import (
     SCALE,
     Hazards,
@@ -26,7 +31,6 @@ from mpc_backend.analyses.secret_curves import (
     rounded_numbers,
     variance_decimals,
     weighted_variance,
-    whole,
 )
 from mpc_backend.analyses.significant import significant, thresholds
 from mpc_backend.operations import concatenate, floor_divide, stack
@@ -39,6 +43,8 @@ COARSE_DIGITS = 2
 INFORMATION_STEP = 5
 NUMBER_BITS = 32
 """Signed width of a variance or an inverse effective size as it is opened."""
+HARM = "harm_"
+"""What the names of the harm outcome's numbers begin with."""
 UNFINISHED = 2.0**-16
 """A stratum's curve above this at tau, with nobody left to follow, is unfinished."""
 
@@ -60,11 +66,11 @@ def minimum(parameters: RankingParameters, released: Released) -> int:
 
 @dataclass(frozen=True)
 class Similar:
-    """Counts of similar patients by treatment and stratum: ``everyone``, ``followed`` to tau, ``complete`` to tau or to
-    their event before (treatments, strata).
+    """Counts of groups of similar patients: ``everyone`` (groups, treatments, strata); ``followed`` to tau and ``complete``
+    to tau or to their event before (groups, outcomes, treatments, strata).
 
-    Views (1 + receiving hospitals, treatments), the total and then the total without each hospital that receives the
-    answer: ``sizes``, ``remaining`` at tau, ``failures``.
+    Views (1 + receiving hospitals, groups, ...), the total and then the total without each hospital that receives the
+    answer: ``sizes`` by treatment, ``remaining`` at tau and ``failures`` by outcome and treatment.
     """
 
     everyone: SecretInt
@@ -78,15 +84,15 @@ class Similar:
 def _similar(parameters: RankingParameters, cells: SecretInt, own: SecretInt) -> Similar:
     tau, bits = parameters.tau, cells.bits
     everyone = cells[..., 2 * tau]
-    followed = (everyone - cells[..., tau : 2 * tau].sum(2)).with_bits(bits)
-    failed = cells[..., :tau].sum(2).with_bits(bits)
-    wholes = stack([failed.sum(1), everyone.sum(1) - followed.sum(1), everyone.sum(1)], axis=1)
+    followed = (everyone - cells[..., tau : 2 * tau].sum(4)).with_bits(bits)
+    failed = cells[..., :tau].sum(4).with_bits(bits)
+    wholes = stack([failed.sum(3), everyone.sum(3) - followed.sum(3), everyone.sum(3)], axis=3)
     views = concatenate([wholes[None], wholes[None] - own], axis=0).with_bits(bits)
     return Similar(
-        everyone,
+        everyone[:, 0],
         followed,
         (followed + failed).with_bits(bits),
-        views[..., 2],
+        views[:, :, 0, :, 2],
         (views[..., 2] - views[..., 1]).with_bits(bits),
         views[..., 0],
     )
@@ -95,24 +101,27 @@ def _similar(parameters: RankingParameters, cells: SecretInt, own: SecretInt) ->
 def released_outputs(
     parameters: RankingParameters, released: Released, cells: SecretInt, own: SecretInt
 ) -> Outputs:
-    """States and, for supported treatments only, numbers; everything else opens to zero.
+    """States and, for supported treatments only, numbers, for each of several groups of patients: (groups, treatments),
+    the total (groups,); everything else opens to zero. Those of the harm outcome are called ``harm_...``.
 
-    ``cells`` (treatments, strata, 2 tau + 1): events before tau by time, exits before tau by time, everybody. ``own``
-    (receiving hospitals, treatments, 3): each one's own patients' events before tau, exits before tau, everybody.
+    ``cells`` (groups, outcomes, treatments, strata, 2 tau + 1): events before tau by time, exits before tau by time,
+    everybody. ``own`` (receiving hospitals, groups, outcomes, treatments, 3): each one's own patients' events before tau,
+    exits before tau, everybody.
     """
     tau, bits = parameters.tau, cells.bits
-    events, exits, everyone = cells[..., :tau], cells[..., tau : 2 * tau], cells[..., 2 * tau]
-    at_risk = (everyone[:, :, None] - (exits.cumsum(2) - exits)).with_bits(bits)
+    events, exits = cells[..., :tau], cells[..., tau : 2 * tau]
+    at_risk = (cells[..., 2 * tau :] - (exits.cumsum(4) - exits)).with_bits(bits)
     groups = _similar(parameters, cells, own)
-    pooled = everyone.sum(0).with_bits(bits)
+    pooled = groups.everyone.sum(1).with_bits(bits)
+    of = pooled.sum(1).reshape(-1, 1).broadcast_to(pooled.shape).with_bits(bits)
     rest = (at_risk - events).with_bits(bits)
     hazard, inverse, share, weight = fractions(
-        [(events, at_risk), (None, rest), (pooled, whole(pooled)), (None, groups.complete)]
+        [(events, at_risk), (None, rest), (pooled, of), (None, groups.complete)]
     )
     found = hazards(hazard, inverse)
-    means = restricted_means(found, share, tau)
-    spread = weighted_variance(weight, share)
-    return _masked(parameters, released, groups, found, means, spread)
+    mix = share.reshape(len(share), 1, 1, -1)
+    means = restricted_means(found, mix, tau)
+    return _masked(parameters, released, groups, found, means, weighted_variance(weight, mix))
 
 
 def _masked(
@@ -124,51 +133,69 @@ def _masked(
     spread: SecretFixed,
 ) -> Outputs:
     places, tau = decimals(parameters), parameters.tau
-    estimate, variance, inverse = rounded_numbers(
-        [
-            (means.mean, tau * 10**places),
-            (means.variance, tau**2 * 10 ** variance_decimals(places)),
-            (spread, SPREAD),
-        ]
+    estimate, variance, inverse = (
+        numbers.ravel()
+        for numbers in rounded_numbers(
+            [
+                (means.mean, tau * 10**places),
+                (means.variance, tau**2 * 10 ** variance_decimals(places)),
+                (spread, SPREAD),
+            ]
+        )
     )
     fine = concatenate([variance, inverse]).with_bits(NUMBER_BITS)
     found_states = _states(parameters, released, groups, found, fine)
-    size = groups.sizes[0]
-    flags = concatenate([found_states.states, found_states.coarse[None]]).to_int()
+    marks = _beside(found_states.marks)
+    flags = marks[:5].to_int()
     shown, coarse = flags[3], flags[4]
-    banded = floor_divide(concatenate([size, size.sum(0).reshape(1)]), band(released)) * band(released)
-    visible = ((shown.sum(0).reshape(1) - len(size)) != -1) & found_states.large
+    size, first = groups.sizes[0], shown[:, 0]
+    people = concatenate([size.ravel(), size.sum(1)])
+    banded = floor_divide(people, band(released)) * band(released)
+    visible = ((first.sum(1) - size.shape[1]) != -1) & found_states.large
     cut = significant(fine, found_states.below, COARSE_DIGITS)
-    few, many = concatenate([coarse, coarse]), concatenate([shown - coarse, shown - coarse])
-    mask = concatenate([few, many, shown, shown, visible.to_int()])
+    few, many, seen = coarse.ravel(), (shown - coarse).ravel(), shown.ravel()
+    mask = concatenate([few, few, many, many, seen, first.ravel(), visible.to_int()])
     values = concatenate([cut, fine, estimate, banded]) * mask
-    arms = len(size)
-    spreads = values[: 2 * arms] + values[2 * arms : 4 * arms]
-    return {
+    count, shape = shown.size, shown.shape
+    spreads = values[: 2 * count] + values[2 * count : 4 * count]
+    by_outcome: Outputs = {
         "state": flags[0] + flags[1] * 2 + flags[2] * 3,
-        "few": found_states.few_failed,
-        "coarse": found_states.coarse,
-        "estimate": values[4 * arms : 5 * arms],
-        "variance": spreads[:arms],
-        "spread": spreads[arms:],
-        "size": values[5 * arms : 6 * arms],
-        "total": values[-1],
-        "total_shown": visible[0],
+        "few": marks[5],
+        "coarse": marks[4],
+        "estimate": values[4 * count : 5 * count].reshape(shape),
+        "variance": spreads[:count].reshape(shape),
+        "spread": spreads[count:].reshape(shape),
+    }
+    return {
+        **{name: value[:, 0] for name, value in by_outcome.items()},
+        **{f"{HARM}{name}": value[:, 1] for name, value in by_outcome.items() if shape[1] > 1},
+        "size": values[5 * count : 5 * count + size.size].reshape(size.shape),
+        "total": values[5 * count + size.size :],
+        "total_shown": visible,
     }
 
 
 @dataclass(frozen=True)
 class States:
-    """``states`` (4, treatments): too few (also by effective size, which means something only with overlap and
-    follow-up), no overlap, too short, shown. Of the shown ones (treatments,): ``few_failed``, fewer than ten failures;
-    ``coarse``, fewer than k in some view. ``below`` (powers, numbers): whether each number is below each threshold of
-    significant digits. ``large`` (1,): whether all similar patients may be told."""
+    """``marks`` (6, groups, outcomes, treatments): too few (also by effective size, which means something only with
+    overlap and follow-up), no overlap, too short, shown; of the shown ones, whether fewer than k fail in some view, and
+    whether fewer than ten do. ``below`` (powers, numbers): whether each number is below each threshold of significant
+    digits. ``large`` (groups,): whether all similar patients may be told."""
 
-    states: SecretBits
-    few_failed: SecretBits
-    coarse: SecretBits
+    marks: SecretBits
     below: SecretBits
     large: SecretBits
+
+
+def _beside(marks: SecretBits) -> SecretBits:
+    """Nothing about harm where the treatment itself is not shown: (6, groups, outcomes, treatments)."""
+    if marks.shape[2] == 1:
+        return marks
+    harm = marks[:, :, 1:]
+    shown: SecretBits = concatenate(
+        [marks[:, :, :1], harm & marks[3:4, :, :1].broadcast_to(harm.shape)], axis=2
+    )
+    return shown
 
 
 def _states(
@@ -176,8 +203,9 @@ def _states(
 ) -> States:
     """All comparisons, in the same rounds. Every view must hold k patients, k of them followed to tau: a hospital that
     receives the answer could subtract its own."""
-    k, arms, strata = released.policy.minimum_cell, *groups.everyone.shape
-    pooled = groups.everyone.sum(0)
+    k, by_stratum = released.policy.minimum_cell, groups.followed.shape
+    shape = by_stratum[:3]
+    pooled = groups.everyone.sum(1)
     curve = raw(found.survival[..., parameters.tau - 1])
     powers = thresholds(COARSE_DIGITS, _largest(parameters))
     small = _below(
@@ -191,24 +219,26 @@ def _states(
             (groups.remaining, k),
             (groups.failures[0], FEW_FAILURES),
             (groups.failures, k),
-            (groups.sizes.sum(1), k),
+            (groups.sizes.sum(2), k),
             (numbers[len(numbers) // 2 :], SPREAD // LEAST_INFORMATION + 1),
             *((numbers, power) for power in powers),
         ]
     )
-    empty, unfollowed, unfinished, needless, thin, few, late, few_failed, rare, little, broad = small[:11]
-    alone = stack([few.any(axis=0), late.any(axis=0), rare.any(axis=0)])
-    needed = ~needless.reshape(1, strata).broadcast_to((arms, strata))
-    gaps = stack([empty, unfollowed & unfinished]) & stack([needed, needed])
-    lacks, broken = gaps.any(axis=2)[0], gaps.any(axis=2)[1]
-    kept = ~stack([thin, alone[1]]) & ~stack([alone[0], broken])
+    empty, unfollowed, unfinished, needless, thin, few, late, few_failed, rare, little, narrow = small[:11]
+    views = [few[:, :, None].broadcast_to(late.shape), late, rare]
+    alone = stack(views, axis=1).any(axis=0)
+    needed = (~needless)[:, None, None].broadcast_to(by_stratum)
+    gaps = stack([empty[:, None].broadcast_to(by_stratum), unfollowed & unfinished])
+    lacking = (gaps & stack([needed, needed])).any(axis=4)
+    lacks, broken = lacking[0], lacking[1]
+    kept = ~stack([thin[:, None].broadcast_to(shape), alone[1]]) & ~stack([alone[0], broken])
     supported, long = kept[0], kept[1]
     enough = supported & ~lacks
     outcome = stack([supported, enough, enough]) & stack([lacks, ~long, long])
-    shown = outcome[2] & broad
-    marked = stack([shown, shown]) & stack([few_failed, alone[2]])
-    states = stack([~supported ^ outcome[2] ^ shown, outcome[0], outcome[1], shown])
-    return States(states, marked[0], marked[1], stack(small[11:]), ~little.any(axis=0).reshape(1))
+    shown = outcome[2] & narrow.reshape(shape)
+    marked = stack([shown, shown]) & stack([alone[2], few_failed])
+    states = [~supported ^ outcome[2] ^ shown, outcome[0], outcome[1], shown, marked[0], marked[1]]
+    return States(stack(states), stack(small[11:]), ~little.any(axis=0))
 
 
 def _largest(parameters: RankingParameters) -> int:
@@ -235,18 +265,25 @@ def _upper_end(numbers: NDArray[np.int64], coarse: NDArray[np.bool_]) -> NDArray
 
 def opened_ranking(parameters: RankingParameters, released: Released, opened: Opened) -> OpenedRanking:
     """Opened outputs in the units of the study, in the clear."""
-    places = decimals(parameters)
-    spread = _upper_end(np.asarray(opened["spread"], np.int64), np.asarray(opened["coarse"], bool)) / SPREAD
-    persons = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
-    error = error_of(opened["variance"], places)
     return OpenedRanking(
         tier=int(opened["tier"]),
-        state=np.asarray(opened["state"], dtype=np.int64),
-        estimate=np.asarray(opened["estimate"], dtype=np.float64) / 10.0**places,
-        standard_error=error,
-        information=(persons // INFORMATION_STEP * INFORMATION_STEP).astype(np.int64),
-        few=np.asarray(opened["few"], dtype=bool),
+        benefit=_numbers(parameters, opened, ""),
         size=np.asarray(opened["size"], dtype=np.int64),
         total=int(opened["total"]) if opened["total_shown"] else None,
         band=band(released),
+        harm=None if parameters.harm is None else _numbers(parameters, opened, HARM),
+    )
+
+
+def _numbers(parameters: RankingParameters, opened: Opened, of: str) -> OpenedNumbers:
+    places = decimals(parameters)
+    coarse = np.asarray(opened[f"{of}coarse"], bool)
+    spread = _upper_end(np.asarray(opened[f"{of}spread"], np.int64), coarse) / SPREAD
+    persons = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+    return OpenedNumbers(
+        state=np.asarray(opened[f"{of}state"], dtype=np.int64),
+        estimate=np.asarray(opened[f"{of}estimate"], dtype=np.float64) / 10.0**places,
+        standard_error=error_of(opened[f"{of}variance"], places),
+        information=(persons // INFORMATION_STEP * INFORMATION_STEP).astype(np.int64),
+        few=np.asarray(opened[f"{of}few"], dtype=bool),
     )

@@ -16,6 +16,8 @@ from mpc_backend.analyses.ranking_intervals import Arms, not_ruled_out, shrunken
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 
 SHOWN, FEW, NO_OVERLAP, SHORT = 0, 1, 2, 3
+NINETY_FIVE = 1.959963984540054
+"""The normal quantile of a 95 % interval."""
 FEW_FAILURES = 10
 LEAST_INFORMATION = 20
 """Effective size below which a treatment has too few comparable patients."""
@@ -29,10 +31,28 @@ WARNING = "Research use only. Not a medical device; not for choosing treatment."
 OBSERVATIONAL = "Observational; not a trial."
 
 
+class HarmEstimate(BaseModel):
+    """The harm outcome on one treatment: standardised restricted mean time without harm, in the study's unit.
+
+    ``why_not``: why there is no number; all are then None.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    estimate: float | None = None
+    standard_error: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    effective_size: int | None = None
+    fewer_than_ten_events: bool | None = None
+    why_not: str | None = None
+
+
 class ArmEstimate(BaseModel):
     """One supported treatment. Times in the study's unit; ``size`` a band of comparable patients.
 
-    ``shrunken`` orders the list; ``estimate`` is the standardised restricted mean itself.
+    ``shrunken`` orders the list; ``estimate`` is the standardised restricted mean itself. ``harm``: None where the study
+    names no harm outcome.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,6 +67,7 @@ class ArmEstimate(BaseModel):
     effective_size: int
     fewer_than_ten_failures: bool
     cannot_be_ruled_out: bool
+    harm: HarmEstimate | None = None
 
 
 class HiddenArm(BaseModel):
@@ -59,10 +80,12 @@ class HiddenArm(BaseModel):
 
 
 class RankingResult(Result):
-    """The ranking for one patient. ``total``: a band of comparable patients over all treatments, or None."""
+    """The ranking for one patient. ``total``: a band of comparable patients over all treatments, or None. What can be
+    ruled out is judged by ``measure`` alone; ``harm_measure`` is shown beside it, None where the study names no harm."""
 
     kind: Literal["treatment_ranking"] = "treatment_ranking"
     measure: str
+    harm_measure: str | None = None
     unit: str
     tau: int
     alpha: float
@@ -98,32 +121,63 @@ class RankingResult(Result):
 
 
 @dataclass(frozen=True)
-class OpenedRanking:
-    """Released numbers (arms,): ``state`` as the constants above, times in units of the grid, ``size`` and ``total``
-    the lower ends of bands of ``band`` persons; ``total`` None where it is withheld; ``tier`` past the last: none."""
+class OpenedNumbers:
+    """Released numbers of one outcome (arms,): ``state`` as the constants above, times in units of the grid, the effective
+    number of patients followed completely, and whether fewer than ten failed."""
 
-    tier: int
     state: NDArray[np.int64]
     estimate: NDArray[np.float64]
     standard_error: NDArray[np.float64]
     information: NDArray[np.int64]
     few: NDArray[np.bool_]
+
+    def harm(self, index: int, tau: int) -> HarmEstimate:
+        """What is told of harm on one shown treatment."""
+        if self.state[index] != SHOWN:
+            return HarmEstimate(why_not=REASONS[int(self.state[index])])
+        here = slice(index, index + 1)
+        lower, upper = Arms(
+            self.estimate[here] / tau,
+            self.standard_error[here] / tau,
+            self.information[here].astype(np.float64),
+            self.few[here],
+        ).interval(NINETY_FIVE)
+        return HarmEstimate(
+            estimate=float(self.estimate[index]),
+            standard_error=float(self.standard_error[index]),
+            lower=float(lower[0] * tau),
+            upper=float(upper[0] * tau),
+            effective_size=int(self.information[index]),
+            fewer_than_ten_events=bool(self.few[index]),
+        )
+
+
+@dataclass(frozen=True)
+class OpenedRanking:
+    """Everything released: ``size`` (arms,) and ``total`` are the lower ends of bands of ``band`` persons; ``total`` None
+    where it is withheld; ``tier`` past the last: none. ``harm`` means something where ``benefit`` is shown."""
+
+    tier: int
+    benefit: OpenedNumbers
     size: NDArray[np.int64]
     total: int | None
     band: int
+    harm: OpenedNumbers | None = None
 
 
 def ranking_result(parameters: RankingParameters, opened: OpenedRanking, release: str) -> RankingResult:
     """The result a physician reads, from released numbers."""
-    shown = np.flatnonzero(opened.state == SHOWN)
+    state = opened.benefit.state
+    shown = np.flatnonzero(state == SHOWN)
     arms = ranked([_arm(parameters, opened, int(index)) for index in shown], parameters.tau, parameters.alpha)
     hidden = [
-        HiddenArm(treatment=parameters.treatments[index], reason=REASONS[int(opened.state[index])])
-        for index in np.flatnonzero(opened.state != SHOWN)
+        HiddenArm(treatment=parameters.treatments[index], reason=REASONS[int(state[index])])
+        for index in np.flatnonzero(state != SHOWN)
     ]
     found = opened.tier < len(parameters.tiers)
     return RankingResult(
-        measure=f"standardised restricted mean time to {parameters.outcome}, {parameters.tau} {parameters.unit}s",
+        measure=_measure(parameters, parameters.outcome),
+        harm_measure=None if parameters.harm is None else _measure(parameters, parameters.harm),
         unit=parameters.unit,
         tau=parameters.tau,
         alpha=parameters.alpha,
@@ -134,26 +188,31 @@ def ranking_result(parameters: RankingParameters, opened: OpenedRanking, release
         hidden_count=len(hidden),
         total=None if opened.total is None else (opened.total, opened.total + opened.band - 1),
         adjusted_for=list(strata_labels(parameters.all_strata)),
-        suppressed=_suppressed(hidden, opened.total),
+        suppressed=_suppressed(arms, hidden, opened.total),
         notes=[WARNING, OBSERVATIONAL, *_notes(parameters, arms, found)],
         release=release,
         **conclusion(arms),
     )
 
 
+def _measure(parameters: RankingParameters, outcome: str) -> str:
+    return f"standardised restricted mean time to {outcome}, {parameters.tau} {parameters.unit}s"
+
+
 def _arm(parameters: RankingParameters, opened: OpenedRanking, index: int) -> ArmEstimate:
-    size = int(opened.size[index])
+    size, numbers = int(opened.size[index]), opened.benefit
     return ArmEstimate(
         treatment=parameters.treatments[index],
-        estimate=float(opened.estimate[index]),
-        standard_error=float(opened.standard_error[index]),
+        estimate=float(numbers.estimate[index]),
+        standard_error=float(numbers.standard_error[index]),
         lower=0.0,
         upper=0.0,
         shrunken=0.0,
         size=(size, size + opened.band - 1),
-        effective_size=int(opened.information[index]),
-        fewer_than_ten_failures=bool(opened.few[index]),
+        effective_size=int(numbers.information[index]),
+        fewer_than_ten_failures=bool(numbers.few[index]),
         cannot_be_ruled_out=True,
+        harm=None if opened.harm is None else opened.harm.harm(index, parameters.tau),
     )
 
 
@@ -167,7 +226,7 @@ def ranked(arms: Sequence[ArmEstimate], tau: int, alpha: float) -> list[ArmEstim
         np.array([arm.effective_size for arm in arms], dtype=np.float64),
         np.array([arm.fewer_than_ten_failures for arm in arms]),
     )
-    lower, upper = numbers.interval(1.959963984540054)
+    lower, upper = numbers.interval(NINETY_FIVE)
     best, drawn = not_ruled_out(numbers, alpha), shrunken(numbers)
     complete = [
         arm.model_copy(
@@ -208,8 +267,15 @@ def relaxations(parameters: RankingParameters, tier: int) -> list[str]:
     return words
 
 
-def _suppressed(hidden: Sequence[HiddenArm], total: int | None) -> list[Suppressed]:
+def _suppressed(
+    arms: Sequence[ArmEstimate], hidden: Sequence[HiddenArm], total: int | None
+) -> list[Suppressed]:
     withheld = [Suppressed(what=arm.treatment, why=arm.reason) for arm in hidden]
+    withheld += [
+        Suppressed(what=f"harm on {arm.treatment}", why=arm.harm.why_not)
+        for arm in arms
+        if arm.harm is not None and arm.harm.why_not is not None
+    ]
     if total is None:
         why = (
             "exactly one treatment is withheld; the total would disclose it"
@@ -228,4 +294,8 @@ def _notes(parameters: RankingParameters, arms: Sequence[ArmEstimate], found: bo
         notes.append("Not adjusted for calendar period: the data hold no index date.")
     if any(arm.fewer_than_ten_failures for arm in arms):
         notes.append("Fewer than 10 failures on some treatments: their intervals are exact and wide.")
+    if parameters.harm is not None:
+        notes.append(
+            "Harm is shown beside the outcome; which treatments cannot be ruled out is judged without it."
+        )
     return notes

@@ -34,7 +34,8 @@ def people_table(parameters: RankingParameters) -> TableSpec:
     """One row per person: traits to match on, age, and one-hot words for arm x stratum and for the times.
 
     ``traits``: markers as 0/1, then the one-hot levels of each equality variable. ``cell``: arm x stratum, stratum
-    fastest. ``event`` and ``exit``: the bin of the event, and of the event or censoring, before tau.
+    fastest. ``event`` and ``exit``: the bin of the event, and of the event or censoring, before tau; with a harm outcome
+    also ``harm_event`` and ``harm_exit``.
     """
     ring = parameters.ring
     traits = len(parameters.markers) + parameters.levels_width
@@ -46,9 +47,15 @@ def people_table(parameters: RankingParameters) -> TableSpec:
     cells = len(parameters.treatments) * parameters.strata_count
     columns.append(Column(name="cell", kind="int", bits=2, ring=ring, width=cells))
     columns += [
-        Column(name=name, kind="int", bits=2, ring=ring, width=parameters.tau) for name in ("event", "exit")
+        Column(name=name, kind="int", bits=2, ring=ring, width=parameters.tau)
+        for name in times_of(parameters)
     ]
     return TableSpec(name="people", level="rows", columns=tuple(columns))
+
+
+def times_of(parameters: RankingParameters) -> tuple[str, ...]:
+    """The columns of times: event and exit of the outcome, then of the harm."""
+    return ("event", "exit") if parameters.harm is None else ("event", "exit", "harm_event", "harm_exit")
 
 
 def query_table(parameters: RankingParameters) -> TableSpec:
@@ -77,9 +84,7 @@ def people(parameters: RankingParameters, site: SiteData) -> Arrays:
     strata = parameters.strata_count
     arms = level_codes(frame, parameters.treatment, parameters.treatments)
     cells = strata_codes(frame, parameters.all_strata)
-    bins, events, complete = times_and_events(
-        frame, parameters.outcome, parameters.time_unit, parameters.unit, parameters.tau
-    )
+    times, complete = _times(parameters, frame)
     traits, known = _traits(parameters, frame)
     complete &= known & (arms >= 0) & (cells >= 0)
     columns: Arrays = {"valid": np.ones(len(frame), dtype=np.int64)}
@@ -89,9 +94,20 @@ def people(parameters: RankingParameters, site: SiteData) -> Arrays:
         columns["age"], aged = _ages(frame, parameters.age)
         complete &= aged
     columns["cell"] = one_hot(arms * strata + cells, len(parameters.treatments) * strata)
-    columns["event"] = one_hot(np.where(events == 1, bins, -1), parameters.tau)
-    columns["exit"] = one_hot(bins, parameters.tau)
+    columns.update(times)
     return {name: values[complete] for name, values in columns.items()}
+
+
+def _times(parameters: RankingParameters, frame: pd.DataFrame) -> tuple[Arrays, Known]:
+    """The columns of `times_of`, and which rows know all of them."""
+    known, found = np.ones(len(frame), dtype=bool), []
+    for outcome in parameters.outcomes:
+        bins, events, complete = times_and_events(
+            frame, outcome, parameters.time_unit, parameters.unit, parameters.tau
+        )
+        known &= complete
+        found += [one_hot(np.where(events == 1, bins, -1), parameters.tau), one_hot(bins, parameters.tau)]
+    return dict(zip(times_of(parameters), found, strict=True)), known
 
 
 def _ages(frame: pd.DataFrame, name: str) -> tuple[Ints, Known]:

@@ -24,7 +24,7 @@ from mpc_backend.analyses.ranking_result import (
     RankingResult,
     ranking_result,
 )
-from mpc_backend.analyses.ranking_tables import patient, people, people_table, query_table
+from mpc_backend.analyses.ranking_tables import patient, people, people_table, query_table, times_of
 from mpc_backend.analyses.similarity import Columns, first_supported, joined, similar
 from mpc_backend.operations import concatenate, stack
 from mpc_backend.session import Session
@@ -66,7 +66,8 @@ class TreatmentRanking(Analysis[RankingParameters]):
         session.progress("patients counted by treatment, stratum and time", 0.8)
         if released.policy.release == "exact":
             return {"tier": tier, "cells": cells}
-        return {"tier": tier, **released_outputs(parameters, released, cells, own)}
+        outputs = released_outputs(parameters, released, cells[None], own[:, None])
+        return {"tier": tier, **{name: value[0] for name, value in outputs.items()}}
 
     def finish(self, parameters: RankingParameters, released: Released, opened: Opened) -> RankingResult:
         if released.policy.release == "exact":
@@ -138,9 +139,10 @@ def _counted_rows(parameters: RankingParameters, names: tuple[str, ...], _: Sess
     """Of some rows: their part of the counts that `_cells` reads, by treatment and stratum."""
     people, slices, (near, chosen) = _parted(names, given, 2)
     tau, weight = parameters.tau, near @ chosen
-    times = concatenate([_matrix(people[name]) for name in ("event", "exit")], axis=1)
+    times = concatenate([_matrix(people[name]) for name in times_of(parameters)], axis=1)
     counted = concatenate([times * weight[:, None], weight[:, None]], axis=1)
-    sums = stack([counted[:, :tau].sum(1), counted[:, tau : 2 * tau].sum(1), weight], axis=1)
+    spans = [counted[:, start : start + tau].sum(1) for start in range(0, times.shape[1], tau)]
+    sums = stack([*spans, weight], axis=1)
     columns = concatenate([counted, *(sums * here for here in slices)], axis=1)
     return Total(_matrix(people["cell"]).T @ columns)
 
@@ -148,19 +150,33 @@ def _counted_rows(parameters: RankingParameters, names: tuple[str, ...], _: Sess
 def _cells(
     parameters: RankingParameters, released: Released, counted: SecretInt
 ) -> tuple[SecretInt, SecretInt]:
-    """Similar patients by treatment and stratum (treatments, strata, 2 tau + 1), and those of each hospital that
-    receives the answer (receiving, treatments, 3); ring 64.
+    """Similar patients by outcome, treatment and stratum (outcomes, treatments, strata, 2 tau + 1), and those of each
+    hospital that receives the answer (receiving, outcomes, treatments, 3); ring 64.
 
     The first: events before tau by time, then events and censorings before tau by time, then all. The second: events
     before tau, events and censorings before tau, all. A hospital's rows are a known slice, so that its own patients are
-    three more columns of the same matrix product.
+    a few more columns of the same matrix product, and so is the harm outcome: its rounds are those of the benefit.
     """
-    tau = parameters.tau
-    found = counted.reshape(len(parameters.treatments), parameters.strata_count, -1)
-    whole, own = found[..., : 2 * tau + 1], found[..., 2 * tau + 1 :].sum(1)
+    arms, outcomes = len(parameters.treatments), len(parameters.outcomes)
+    width, places = 2 * parameters.tau * outcomes, len(released.receiving_sites)
+    found = counted.reshape(arms, parameters.strata_count, -1)
+    whole, own = found[..., : width + 1], found[..., width + 1 :].sum(1)
     wide = _wide(parameters, concatenate([whole.ravel(), own.ravel()], axis=0))
-    apart = wide[whole.size :].reshape(len(parameters.treatments), len(released.receiving_sites), 3)
-    return wide[: whole.size].reshape(whole.shape), apart.rearranged(lambda words: np.moveaxis(words, 1, 0))
+    apart = wide[whole.size :].reshape(arms, places, 2 * outcomes + 1)
+    return _by_outcome(wide[: whole.size].reshape(whole.shape), outcomes), _by_outcome(
+        apart.rearranged(lambda words: np.moveaxis(words, 1, 0)), outcomes, axis=1
+    )
+
+
+def _by_outcome(counts: SecretInt, outcomes: int, axis: int = 0) -> SecretInt:
+    """Counts (..., outcomes x n + 1), those of the outcomes one after the other and everybody last, with an axis of
+    outcomes (..., n + 1)."""
+    size = (counts.shape[-1] - 1) // outcomes
+    parts = [
+        concatenate([counts[..., at * size : (at + 1) * size], counts[..., -1:]], axis=counts.ndim - 1)
+        for at in range(outcomes)
+    ]
+    return stack(parts, axis=axis)
 
 
 def _slices(released: Released, rows: Mapping[str, Columns]) -> list[NDArray[np.int64]]:

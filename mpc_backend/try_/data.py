@@ -57,14 +57,16 @@ def _order(value: object) -> tuple[int, float, str]:
     return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
 
 
-def outcome_columns(frame: pd.DataFrame, time: str, event: str) -> dict[str, pd.Series]:
+def outcome_columns(
+    frame: pd.DataFrame, time: str, event: str, name: str = "outcome"
+) -> dict[str, pd.Series]:
     """``outcome_time`` and ``outcome_event`` from the user's columns, missing as NA; refuses any other value."""
     times, timed = whole_numbers(frame, time, 0, LONGEST_TIME)
     events, judged = whole_numbers(frame, event, 0, 1)
     known = timed & judged
     return {
-        "outcome_time": pd.Series(np.where(known, times, 0), dtype="Int64").mask(~known),
-        "outcome_event": pd.Series(np.where(known, events, 0), dtype="Int64").mask(~known),
+        f"{name}_time": pd.Series(np.where(known, times, 0), dtype="Int64").mask(~known),
+        f"{name}_event": pd.Series(np.where(known, events, 0), dtype="Int64").mask(~known),
     }
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, column, level_text
-from mpc_backend.analyses.ranking_result import RankingResult
+from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
 from mpc_backend.analyses.ranking_tables import missing_facts
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.tables import bucket
@@ -25,7 +25,8 @@ SMALL_RING = 65_535
 
 @dataclass(frozen=True)
 class RankingChoice:
-    """The options of the command; ``tau`` counts units of ``grid``, ``caliper`` is column and years."""
+    """The options of the command; ``tau`` counts units of ``grid``, ``caliper`` is column and years, ``harm`` the columns of
+    time and event of the harm outcome."""
 
     treatment: str
     time: str
@@ -40,6 +41,14 @@ class RankingChoice:
     unit: Unit
     grid: Unit
     site: str | None
+    harm: tuple[str, str] | None = None
+
+
+def harm_of(event: str | None, time: str | None, default: str) -> tuple[str, str] | None:
+    """The columns of time and event of the harm outcome; without a time of its own it is read from ``default``."""
+    if event is None and time is not None:
+        raise ParametersRefused(f"--harm-time {time} needs --harm, the column of harm events")
+    return None if event is None else (time or default, event)
 
 
 def caliper_of(text: str | None) -> tuple[str, int] | None:
@@ -71,6 +80,8 @@ def ranking(frame: pd.DataFrame, choice: RankingChoice, setting: Setting) -> Ans
     ready["treatment"] = column(frame, choice.treatment)
     for name, values in outcome_columns(frame, choice.time, choice.event).items():
         ready[name] = values
+    if choice.harm is not None:
+        ready = ready.assign(**outcome_columns(frame, *choice.harm, "harm"))
     strata = [f"stratum{number}" for number in range(len(choice.strata))]
     for name, source in zip(strata, choice.strata, strict=True):
         ready[name] = column(frame, source)
@@ -105,6 +116,7 @@ def _parameters(
         "treatment": "treatment",
         "treatments": list(levels(frame, choice.treatment, MOST_TREATMENTS)),
         "outcome": "outcome",
+        "harm": None if choice.harm is None else "harm",
         "time_unit": choice.unit,
         "unit": choice.grid,
         "tau": choice.tau,
@@ -151,12 +163,20 @@ def as_json(result: RankingResult) -> dict[str, Any]:
     return result.model_dump(exclude={"kind", "suppressed", "notes", "release", "adjusted_for"})
 
 
+def _harm(arm: ArmEstimate) -> str:
+    if arm.harm is None:
+        return ""
+    if arm.harm.estimate is None:
+        return f"; without harm: withheld, {arm.harm.why_not}"
+    return f"; without harm {arm.harm.estimate:.4g} ({arm.harm.lower:.4g} to {arm.harm.upper:.4g})"
+
+
 def in_words(result: RankingResult) -> list[str]:
     """One line per supported treatment."""
     lines = [result.verdict, f"similar patients: {result.tier}" if result.tier else "no tier is supported"]
     lines += [
         f"{arm.treatment:<24} {arm.estimate:.4g} ({arm.lower:.4g} to {arm.upper:.4g}) {result.unit}s, "
-        f"{arm.size[0]} to {arm.size[1]} patients{'' if arm.cannot_be_ruled_out else ', ruled out as best'}"
+        f"{arm.size[0]} to {arm.size[1]} patients{'' if arm.cannot_be_ruled_out else ', ruled out as best'}{_harm(arm)}"
         for arm in result.arms
     ]
     return [*lines, f"{result.hidden_count} treatment{'' if result.hidden_count == 1 else 's'} withheld"]

@@ -10,6 +10,7 @@ import pytest
 from mpc_backend.analyses.cells import ReleasedCount
 from mpc_backend.analyses.cohort_count import CountResult, Step
 from mpc_backend.analyses.ranking_parameters import Category, RankingParameters, Tier
+from mpc_backend.analyses.ranking_result import HarmEstimate
 from mpc_backend.analyses.survival_result import Median
 from tests.workbench.samples import HIDDEN, MERGED, estimate, shown
 from tests.workbench.samples import ranking as ranking_sample
@@ -171,6 +172,23 @@ def test_the_arm_table_shows_intervals_bands_and_few_failures() -> None:
     assert table.loc["regimen 052", "Failures seen"] == "fewer than 10"
     assert table.loc["regimen 014", "Comparable patients"] == "40 to 49"
     assert table.loc["regimen 014"].iloc[2] == "21.4 (19.4 to 23.4)"
+
+
+def test_harm_stands_beside_the_benefit_or_says_why_not() -> None:
+    known = HarmEstimate(estimate=18.2, standard_error=1.0, lower=16.1, upper=20.0)
+    arms = [estimate("a", 20, best=True), estimate("b", 9, best=False)]
+    harms = [known, HarmEstimate(why_not="follow-up too short")]
+    both = [arm.model_copy(update={"harm": harm}) for arm, harm in zip(arms, harms, strict=True)]
+    result = ranking_sample(*both).model_copy(update={"harm_measure": "restricted mean time to stopped"})
+    column = "Mean months without harm (95% interval)"
+    assert list(ranking.arm_table(result)[column]) == ["18.2 (16.1 to 20.0)", "withheld: follow-up too short"]
+    assert column not in ranking.arm_table(ranking_sample(*arms))
+    assert "Harm: restricted mean time to stopped, among the same patients." in ranking.caveats(result)
+    table = table_of(result)
+    assert (
+        table["harm_estimate"].tolist()[0] == 18.2
+        and table["harm_why_not"].tolist()[1] == "follow-up too short"
+    )
 
 
 # ---- the physician's form

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
+from mpc_backend.analyses.ranking_result import ArmEstimate, HarmEstimate, RankingResult
 from workbench.parts.patient_form import readable
 
 WARNING = "Research use only. Not a medical device; not for choosing treatment."
@@ -64,6 +64,7 @@ def arm_table(result: RankingResult) -> pd.DataFrame:
             "Comparable patients": band(arm.size),
             "Effective size": f"{arm.effective_size:,}",
             f"Mean {unit} without failure (95% interval)": interval(arm),
+            **({f"Mean {unit} without harm (95% interval)": harm(arm.harm)} if arm.harm else {}),
             f"Drawn to the average ({unit})": f"{arm.shrunken:.1f}",
             f"Difference to the first ({unit})": "reference"
             if place == 0
@@ -79,6 +80,13 @@ def arm_table(result: RankingResult) -> pd.DataFrame:
 def interval(arm: ArmEstimate) -> str:
     """Estimate with its interval."""
     return f"{arm.estimate:.1f} ({arm.lower:.1f} to {arm.upper:.1f})"
+
+
+def harm(found: HarmEstimate) -> str:
+    """The same of the harm outcome, or why there is no number."""
+    if found.estimate is None:
+        return f"withheld: {found.why_not}"
+    return f"{found.estimate:.1f} ({found.lower:.1f} to {found.upper:.1f})"
 
 
 def hidden_sentence(result: RankingResult) -> str:
@@ -144,6 +152,8 @@ def arm_chart(result: RankingResult) -> alt.LayerChart:
 def caveats(result: RankingResult) -> list[str]:
     """What the reader must know beside the numbers; the warning itself heads the page."""
     said = [note for note in result.notes if note != WARNING]
+    if result.harm_measure is not None:
+        said.append(f"Harm: {result.harm_measure.replace('_', ' ')}, among the same patients.")
     if result.adjusted_for and any(result.adjusted_for):
         said.append(
             f"Treatments are compared within {len(result.adjusted_for)} strata of {stratum_names(result)}."

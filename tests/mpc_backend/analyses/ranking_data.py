@@ -33,6 +33,16 @@ def patients(count: int, treatments: int, seed: int = 7, *, equal: bool = False)
     return frame
 
 
+def harmed(frame: pd.DataFrame, seed: int = 3) -> pd.DataFrame:
+    """With a harm ``h`` that later treatments bring sooner, its follow-up ending with that of the outcome or before."""
+    rng = np.random.default_rng(seed)
+    rate = 0.01 + 0.01 * frame.drug.str[1:].astype(int) + 0.02 * frame.severe
+    harm, leaving = rng.exponential(1 / rate), np.minimum(rng.uniform(6, 60, len(frame)), frame.o_time)
+    return frame.assign(
+        h_time=np.ceil(np.minimum(harm, leaving)).astype(int), h_event=(harm <= leaving).astype(int)
+    )
+
+
 def parameters(treatments: int, **changes: Any) -> dict[str, Any]:
     return {
         "treatment": "drug",

@@ -25,7 +25,7 @@ def lung_file(lung, tmp_path):
 @pytest.fixture
 def patients_file(tmp_path):
     path = tmp_path / "patients.csv"
-    frame = data.patients(1200, 3)
+    frame = data.harmed(data.patients(1200, 3))
     frame.assign(hospital=frame.index % 3).to_csv(path, index=False)
     return str(path)
 
@@ -108,12 +108,19 @@ def test_ranking_by_hospital(patients_file):
     found = answered(*arguments, *more, *last)
     assert found["tier"] == "as asked" and found["not_matched_on"] == ["stage"]
     assert [arm["treatment"] for arm in found["arms"]] and found["hidden_count"] == 3 - len(found["arms"])
-    words = said(*arguments, *more, *last).splitlines()
-    assert words[: len(found["notes"])] == found["notes"] and words[0] == WARNING, "before any number"
-    exact = answered(*arguments, *more, *last, "--release", "exact")
+    assert all(arm["harm"] is None for arm in found["arms"]) and found["harm_measure"] is None
+    harm = ("--harm", "h_event", "--harm-time", "h_time", "--release", "exact")
+    exact = answered(*arguments, *more, *last, *harm)
     values = {arm["treatment"]: arm["estimate"] for arm in exact["arms"]}
     for arm in found["arms"]:
         assert arm["estimate"] == pytest.approx(values[arm["treatment"]], abs=0.051)
+    harms = [arm["harm"] for arm in exact["arms"]]
+    assert all((one["estimate"] is None) != (one["why_not"] is None) for one in harms)
+    assert any(one["lower"] < one["estimate"] < one["upper"] for one in harms if one["estimate"] is not None)
+    words = said(*arguments, *more, *last, *harm).splitlines()
+    assert words[: len(exact["notes"])] == exact["notes"] and words[0] == WARNING, "before any number"
+    assert sum("; without harm " in line for line in words) == sum(one["why_not"] is None for one in harms)
+    assert refusal(*arguments, *more, *last, "--harm-time", "h_time").endswith("the column of harm events")
 
 
 def test_count_applies_conditions_in_order(patients_file):
