@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mpc_backend.analyses import log_rank
+from mpc_backend.analyses import log_rank_scores as log_rank
 from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.competing_parameters import CompetingParameters
 from mpc_backend.analyses.grid import LONGEST_TIME, Ints, coarsen, level_codes, whole_numbers

@@ -67,7 +67,7 @@ def _whole(value: SecretValue) -> SecretInt:
 
 
 @dataclass(frozen=True)
-class _Numbers:
+class SecretNumbers:
     """Coefficients and errors (p,) per scale; chi-squares (tests,) of Wald, score, LR, and of proportional hazards if asked
     for; and which of these systems could not be inverted."""
 
@@ -91,11 +91,11 @@ def released_outputs(
     time: TimeTest | None,
 ) -> Outputs:
     """Every output under thresholds; what is hidden opens to zero."""
-    numbers = _numbers(cox, sums, fit, likelihood, middle, time)
+    numbers = secret_numbers(cox, sums, fit, likelihood, middle, time)
     k = released.policy.minimum_cell
     enough = (found.whole >= k).reshape(-1).all()
-    sound = _sound(fit) & ~numbers.deficient
-    shown = enough & sound
+    kept = sound(fit) & ~numbers.deficient
+    shown = enough & kept
     large = _levels(cox, found, k)
     settled = _settled(numbers)
     terms = settled & shown.reshape(1)
@@ -116,7 +116,7 @@ def released_outputs(
     return {PREFIX + name: value for name, value in outputs.items()}
 
 
-def _rounded(cox: CoxParameters, numbers: _Numbers, terms: SecretBits, every: SecretBits) -> Outputs:
+def _rounded(cox: CoxParameters, numbers: SecretNumbers, terms: SecretBits, every: SecretBits) -> Outputs:
     coef, errors, chi2 = rounded_numbers(
         [
             (numbers.coef, 10**COEF_DECIMALS),
@@ -142,14 +142,14 @@ def _rounded(cox: CoxParameters, numbers: _Numbers, terms: SecretBits, every: Se
     }
 
 
-def _sound(fit: CoxFit) -> SecretBits:
+def sound(fit: CoxFit) -> SecretBits:
     """Whether every number kept its range."""
     beyond = (fit.sets.predictor > LARGEST_PREDICTOR).any()
     far = (stack([fit.excess, -fit.excess]).with_bits(62) > LARGEST_EXCESS).any()
     return ~beyond & ~far
 
 
-def _settled(numbers: _Numbers) -> SecretBits:
+def _settled(numbers: SecretNumbers) -> SecretBits:
     """Which coefficients (p,) are within bounds, no longer move, and have an error worth showing."""
     wide = stack([numbers.coef, -numbers.coef]).with_bits(BETA_SCALE + 12) < LARGEST_SHOWN
     still = stack([numbers.step, -numbers.step]).with_bits(BETA_SCALE + 20) < LARGEST_STEP
@@ -174,14 +174,14 @@ def _levels(cox: CoxParameters, found: Counts, k: int) -> SecretBits | None:
     return concatenate(parts)
 
 
-def _numbers(
+def secret_numbers(
     cox: CoxParameters,
     sums: CoxSums,
     fit: CoxFit,
     likelihood: SecretFixed,
     middle: SecretFixed,
     time: TimeTest | None,
-) -> _Numbers:
+) -> SecretNumbers:
     width = fit.information.bits
     null = sums.null_information.rescaled(RESULT_SCALE).with_bits(width)
     inverses = positive_inverse(stack([fit.information, null, middle.with_bits(width)]))
@@ -198,7 +198,7 @@ def _numbers(
     if time is not None:
         statistic, ph = _time_statistic(covariance, time, width)
         chi2.append(statistic)
-    return _Numbers(
+    return SecretNumbers(
         coef, step, own.errors(INVERSE_SCALE), _robust(covariance, middle), stack(chi2), deficient, ph
     )
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses import life_table as km
-from mpc_backend.analyses import log_rank
+from mpc_backend.analyses import log_rank_scores as log_rank
 from mpc_backend.analyses.cells import RELEASED, ReleasedCount, cell
 from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.survival_parameters import SurvivalParameters

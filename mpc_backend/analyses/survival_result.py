@@ -12,7 +12,7 @@ from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cells import Cell
 from mpc_backend.analyses.cox_result import CoxResult
 from mpc_backend.analyses.distributions import chi_square_tail, normal_reach, two_sided
-from mpc_backend.analyses.log_rank import LogRank
+from mpc_backend.analyses.log_rank_scores import LogRank
 
 
 class _Frozen(BaseModel):

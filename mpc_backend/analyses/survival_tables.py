@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc_backend.analyses import log_rank
+from mpc_backend.analyses import log_rank_scores as log_rank
 from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.grid import Ints, level_codes, strata_codes, times_and_events
 from mpc_backend.analyses.survival_parameters import SurvivalParameters

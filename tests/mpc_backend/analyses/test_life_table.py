@@ -8,8 +8,9 @@ from lifelines.datasets import load_waltons
 from lifelines.statistics import multivariate_logrank_test
 from scipy.stats import norm
 
-from mpc_backend.analyses import grid, log_rank
+from mpc_backend.analyses import grid
 from mpc_backend.analyses import life_table as km
+from mpc_backend.analyses import log_rank_scores as log_rank
 
 LAST = 1022
 

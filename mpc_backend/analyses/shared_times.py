@@ -1,0 +1,132 @@
+"""Survival statistics of shared rows, whose order and owner do not matter: linked persons, or data published once.
+
+Session first, then values: a time and an event for each row, on an integer grid. The formulae are those of the survival
+analysis, where hospitals bring tables of their own; nothing is opened, and nothing is withheld here either.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpc_backend.analyses.base import Outputs
+from mpc_backend.analyses.secret_curves import (
+    Hazards,
+    curve_variance,
+    fractions,
+    hazards,
+    restricted_means,
+    unit,
+)
+from mpc_backend.analyses.secret_tests import SCORE_SCALE, chi_square
+from mpc_backend.operations import minimum, stack, sums_by_code
+from mpc_backend.operations.categories import MOST_GROUPS
+from mpc_backend.session import Session
+from mpc_backend.values import SecretBits, SecretFixed, SecretInt
+from mpc_backend.values.products import dotted
+
+COUNT_BITS = 29
+SHARE_SCALE = 30
+MOST_TIME = MOST_GROUPS - 1
+
+
+def kaplan_meier(session: Session, time: SecretInt, event: SecretInt | SecretBits, horizon: int) -> Outputs:
+    """The curve of rows (n,) at times 0 .. horizon: ``at_risk``, ``events``, ``survival``, and ``variance`` (Greenwood).
+
+    Later times are censored at the horizon, which is at most 255. Events come before censorings of the same time.
+
+    Raises:
+        ValueError: a horizon out of range, or other lengths.
+    """
+    events, at_risk = _table(time, event, horizon)
+    found = _curve(events, at_risk)
+    share = unit(found.survival[:, :1] * 0 + 1.0)
+    variance = curve_variance(_stratum(found), share)
+    session.progress("curve computed", 1.0)
+    return {
+        "at_risk": at_risk[0],
+        "events": events[0],
+        "survival": found.survival[0],
+        "variance": variance[0],
+    }
+
+
+def rmst(session: Session, time: SecretInt, event: SecretInt | SecretBits, tau: int) -> Outputs:
+    """Restricted ``mean`` time up to tau <= 255, in units of the grid, and its ``variance``, of rows (n,)."""
+    found = _curve(*_table(time, event, tau))
+    means = restricted_means(_stratum(found), unit(found.survival[:, :1] * 0 + 1.0), tau)
+    session.progress("restricted mean computed", 1.0)
+    return {"mean": means.mean[0] * tau, "variance": means.variance[0] * tau**2}
+
+
+def log_rank(
+    session: Session, time: SecretInt, event: SecretInt | SecretBits, arm: SecretInt, arms: int, horizon: int
+) -> Outputs:
+    """The log-rank test of rows (n,) with arms coded 0 .. arms - 1: ``chi2`` and ``df``, ``score`` (arms,), ``variance``."""
+    member = stack([(arm == code).to_int(64) for code in range(arms)])
+    exits, events = _counts(time, event, horizon, member)
+    at_risk = exits[:, ::-1].cumsum(1)[:, ::-1].with_bits(COUNT_BITS)
+    failed, total = events.sum(0).with_bits(COUNT_BITS), at_risk.sum(0).with_bits(COUNT_BITS)
+    whole = total[None].broadcast_to(at_risk.shape)
+    below = (total - 1 + (total == 0)).with_bits(COUNT_BITS)
+    share, spread = fractions([(at_risk, whole), ((total - failed).with_bits(COUNT_BITS), below)])
+    score = events.sum(1).to_fixed(SCORE_SCALE) - _weighted(share, failed)
+    # Row by row, the covariance of who fails: d (N - d) / (N - 1) (share on the diagonal - share share').
+    weight = (spread * failed).with_bits(SHARE_SCALE + COUNT_BITS)
+    shared = (share * weight.rescaled(SCORE_SCALE)[None]).rescaled(SCORE_SCALE)
+    both = SecretFixed(
+        share.protocol, dotted(shared[:, None], share.rescaled(SCORE_SCALE)[None]), 2 * SCORE_SCALE
+    )
+    diagonal = shared.sum(1)[:, None] * np.eye(arms, dtype=np.int64)
+    variance = diagonal - both.rescaled(SCORE_SCALE)
+    chi2, df = chi_square(score[None], variance.reshape(1, arms * arms), arms)
+    session.progress("log-rank test computed", 1.0)
+    return {"chi2": chi2[0], "df": df[0], "score": score, "variance": variance}
+
+
+def _weighted(share: SecretFixed, failed: SecretInt) -> SecretFixed:
+    words = dotted(share, failed[None].broadcast_to(share.shape))
+    return SecretFixed(share.protocol, words, share.scale).rescaled(SCORE_SCALE)
+
+
+def _table(time: SecretInt, event: SecretInt | SecretBits, horizon: int) -> tuple[SecretInt, SecretInt]:
+    """Events and persons at risk at each time, (1, bins) each."""
+    exits, events = _counts(time, event, horizon, None)
+    return events, exits[:, ::-1].cumsum(1)[:, ::-1].with_bits(COUNT_BITS)
+
+
+def _counts(
+    time: SecretInt, event: SecretInt | SecretBits, horizon: int, member: SecretInt | None
+) -> tuple[SecretInt, SecretInt]:
+    """Exits and events by group and time, (groups, bins) each; one group without ``member`` (groups, n)."""
+    if not 1 <= horizon <= MOST_TIME:
+        raise ValueError(f"a horizon lies between 1 and {MOST_TIME}, found {horizon}: take a coarser grid")
+    failed = event.to_int(64) if isinstance(event, SecretBits) else event.widened(64)
+    held = minimum(time, horizon).with_bits((horizon + 1).bit_length() + 1)
+    failed = (failed * (time <= horizon)).with_bits(2)
+    if member is None:
+        exits, (events,) = sums_by_code(held, horizon + 1, [failed])
+        return exits.widened(64)[None], _whole(events)[None].with_bits(COUNT_BITS)
+    groups = member.shape[0]
+    columns = [
+        *(member[group] for group in range(groups)),
+        *(member[group] * failed for group in range(groups)),
+    ]
+    _, sums = sums_by_code(held, horizon + 1, columns)
+    found = stack([_whole(each) for each in sums]).with_bits(COUNT_BITS)
+    return found[:groups], found[groups:]
+
+
+def _whole(value: object) -> SecretInt:
+    assert isinstance(value, SecretInt)
+    return value
+
+
+def _curve(events: SecretInt, at_risk: SecretInt) -> Hazards:
+    """Hazards (1, bins)."""
+    left = (at_risk - events).with_bits(COUNT_BITS)
+    return hazards(*fractions([(events.with_bits(COUNT_BITS), at_risk), (None, left)]))
+
+
+def _stratum(found: Hazards) -> Hazards:
+    """The same with an axis of one stratum before the bins: (1, 1, bins)."""
+    return Hazards(found.survival[:, None], found.hazard[:, None], found.rest[:, None])
