@@ -68,7 +68,7 @@ class Sums:
 
 
 def squared(parameters: ComparativeParameters, found: Weighted) -> Sums:
-    """The weights with their squares: an arm's rows are disjoint from the other's, so one product a row squares both."""
+    """The weights with their squares, which are cut to 36 bits."""
     scale = weight_scale(parameters)
     both = raw(found.weights)
     square = real(both * both, 2 * scale).rescaled(2 * scale - 24)

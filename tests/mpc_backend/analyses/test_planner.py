@@ -75,6 +75,16 @@ RANKING = {"treatment": "drug", "treatments": ["a", "b"], "outcome": "failure", 
            "markers": ["m1"], "equal": [{"variable": "stage", "levels": ["x", "y"]}],
            "tiers": [{"name": "all", "max_distance": 1}], "period": {"variable": "year", "cuts": [2018]},
            "strata": [{"variable": "cd4", "cuts": [200]}]}  # fmt: skip
+COMPETING = {
+    "causes": ["failure", "failure_of_another_kind"],
+    "arm": "drug",
+    "arms": ["a", "b"],
+    "horizon": 24,
+}
+COMPARED = {"outcome": "failure", "arm": "drug", "arms": ["a", "b"], "tau": 24,
+            "negative_control": "failure_of_another_kind", "period": {"variable": "year", "centre": 2018, "scale": 3},
+            "score": [{"variable": "stage", "levels": ["x", "y"]}],
+            "balance": [{"variable": "years", "centre": 60, "scale": 10}]}  # fmt: skip
 DEATH = {"kind": "time_to_event", "events": ["death"], "horizon_days": 700}
 AGE = {"kind": "age"}
 
@@ -82,13 +92,16 @@ AGE = {"kind": "age"}
 @pytest.mark.parametrize(
     ("kind", "parameters", "names"),
     [
+        ("comparative_effectiveness", COMPARED,
+         ["drug", "failure", "failure_of_another_kind", "stage", "year", "years"]),
+        ("competing_risks", COMPETING, ["drug", "failure", "failure_of_another_kind"]),
         ("survival", SURVIVAL, ["drug", "failure", "stage"]),
         ("treatment_ranking", RANKING, ["cd4", "drug", "failure", "m1", "stage", "year", "years"]),
     ],
-)
+)  # fmt: skip
 def test_every_variable_an_analysis_names_must_be_declared(kind, parameters, names):
     entry = {"id": "a", "kind": kind, "cohort": "adults", "parameters": parameters}
-    declared = {name: DEATH if name == "failure" else AGE for name in names}
+    declared = {name: DEATH if name.startswith("failure") else AGE for name in names}
     assert planned_tables(study(analyses=[entry], variables=declared))
     for missing in names:
         rest = {name: one for name, one in declared.items() if name != missing}
