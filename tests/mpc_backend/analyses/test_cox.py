@@ -14,6 +14,7 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.cox_clear import likelihood, ordered, own_fit
 from mpc_backend.analyses.cox_result import ALIASED, CONSTANT, NO_EVENTS, NOT_ESTIMABLE, CoxResult
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
+from mpc_backend.try_ import cox as try_cox
 from mpc_backend.try_cli import try_app
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -224,3 +225,24 @@ def test_the_command_prints_the_golden_numbers():
     assert (cox.tests.score, cox.tests.wald, cox.tests.lr) == pytest.approx(
         (13.72232, 13.47325, 14.12311), abs=1e-4
     )
+
+
+def test_columns_of_a_file_become_covariates():
+    frame = pd.DataFrame({"age": [41, 62, 77.5], "arm": ["b", "a", "b"], "id": [1, 1, 2], "same": ["x"] * 3})
+    columns, parameters = try_cox.prepared(frame, ("age", "arm"), "breslow", "id")
+    assert parameters == {
+        "covariates": [
+            {"variable": "covariate0", "scale": 10.0}, {"variable": "covariate1", "levels": ["a", "b"]}
+        ],
+        "ties": "breslow", "shared_ids": True, "cluster": "cluster_id",
+    }  # fmt: skip
+    assert list(columns) == ["covariate0", "covariate1", "cluster_id"]
+    assert [try_cox.one_digit(spread) for spread in (0, 0.0349, 14.9, 95)] == [1, 0.03, 10, 100]
+    assert try_cox.prepared(frame, (), "efron", None) == ({}, None)
+    for covariates, cluster, words in (
+        ((), "id", "--covariates"),
+        (("same",), None, "one level"),
+        (("no",), None, "no"),
+    ):
+        with pytest.raises(LocalDataError, match=words):
+            try_cox.prepared(frame, covariates, "efron", cluster)

@@ -84,6 +84,17 @@ def test_each_level_needs_k_events(run, events, shown):
     assert shown or "at one of its levels" in level.why
 
 
+def test_numbers_of_a_small_level_are_not_even_opened():
+    parameters = given([{"variable": "x", "scale": 1}, {"variable": "g", "levels": ["u", "v"]}], ph=False)
+    chosen, typed = analysis("survival"), parse_parameters("survival", parameters)
+    tables = {"a": chosen.local(typed, SiteData(few(19)))}
+    with World("plain") as world:
+        opened = opened_outputs(world, chosen, typed, Released(HIDING, ("a",)), tables)
+    coef, errors = opened["cox_coef"], np.reshape(opened["cox_errors"], (2, 2))
+    assert coef[0] != 0 and coef[1] == 0 and (errors[:, 0] > 0).all() and not errors[:, 1].any()
+    assert not np.any(opened["cox_chi2"])
+
+
 def test_what_cannot_be_estimated_is_said(run):
     same = lung(same=1.0)
     constant = run(
