@@ -268,13 +268,12 @@ def test_a_receiving_hospital_cannot_subtract_its_own(run):
 def test_treatments_that_the_score_separates_are_not_compared(run):
     frame = people(60, 20)
     frame["x"] = frame.hormon * 4.0 - 2
-    for weights in ("overlap", "iptw", "strata"):
-        for policy in (EXACT, HIDING):
-            result = run(KIND, {**SMALL, "weights": weights}, {"a": frame}, policy=policy)
-            assert result.primary.contrast is None
-            assert all("cannot be estimated" in arm.why_not for arm in result.primary.arms)
-            assert all(share is None for share in result.positivity.share.values())
-            assert all(each.after is None for each in result.balance)
+    for weights, policy in (("overlap", EXACT), ("iptw", HIDING), ("strata", HIDING)):
+        result = run(KIND, {**SMALL, "weights": weights}, {"a": frame}, policy=policy)
+        assert result.primary.contrast is None
+        assert all("cannot be estimated" in arm.why_not for arm in result.primary.arms)
+        assert all(share is None for share in result.positivity.share.values())
+        assert all(each.after is None for each in result.balance)
 
 
 @pytest.mark.parametrize("weights", ["overlap", "strata"])
