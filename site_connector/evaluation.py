@@ -57,7 +57,9 @@ def site_data(connection: Backend, name: str, text: str, variables: Mapping[str,
         frame = evaluate_variables(connection, cohort, result.entries, _usable(cohort, variables))
     except CohortError as error:
         raise CannotEvaluate(f"cohort {name}: {error}") from error
-    return SiteData(frame=frame, attrition=result.attrition, population=result.population)
+    # Rows follow persons and dates, as `evaluate_variables` gives them.
+    persons = result.entries["person_id"].sort_values(kind="stable").to_numpy(dtype="int64")
+    return SiteData(frame, result.attrition, result.population, persons)
 
 
 def check_vocabulary(connection: Backend, concept_sets: str) -> None:

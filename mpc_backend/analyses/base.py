@@ -58,11 +58,13 @@ class SiteData:
     ``frame``: one row per cohort entry (by default per person), columns as the study's variables name them; a
     time-to-event variable ``v`` gives columns ``v_time`` and ``v_event``; missing is NA. ``attrition``: (label, distinct
     persons left) for the entry event and then each criterion. ``population``: distinct persons in the hospital's data.
+    ``persons``: the hospital's own number of the person of each row; None: every row is a person.
     """
 
     frame: pd.DataFrame
     attrition: tuple[tuple[str, int], ...] = ()
     population: int = 0
+    persons: NDArray[np.int64] | None = None
 
 
 def shaped(spec: TableSpec, columns: Arrays) -> Arrays:

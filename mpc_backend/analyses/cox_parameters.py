@@ -11,6 +11,8 @@ from mpc_backend.analyses.grid import ColumnName, Level
 
 MOST_TERMS = 20
 MOST_STRATA = 64
+PERSON = "person_id"
+"""As a cluster: the person of each row, by the hospital's own number."""
 Ties = Literal["efron", "breslow"]
 
 
@@ -51,9 +53,9 @@ class CoxCovariate(BaseModel):
 class CoxParameters(BaseModel):
     """Parameters of a Cox regression, stratified by hospital and by the strata of the survival analysis.
 
-    ``cluster``: a variable that is the same for all rows of one person; standard errors, intervals and p values are then
-    robust. ``shared_ids``: equal values at two hospitals mean one person. ``ph``: test proportional hazards, with time
-    as 1 - KM. ``iterations``: Newton steps on shares, the same number whatever the data.
+    ``cluster``: a variable that is the same for all rows of one person, or ``person_id`` for the hospital's own number of
+    the person; standard errors, intervals and p values are then robust. ``shared_ids``: equal values at two hospitals mean
+    one person. ``ph``: test proportional hazards, with time as 1 - KM. ``iterations``: Newton steps on shares, the same number whatever the data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +72,10 @@ class CoxParameters(BaseModel):
         names = [covariate.variable for covariate in self.covariates]
         if len(set(names)) != len(names):
             raise ValueError("covariates: each may be named once")
+        if self.cluster == PERSON and self.shared_ids:
+            raise ValueError(
+                f"shared_ids: {PERSON} is a hospital's own number; it means another person elsewhere"
+            )
         if len(self.terms) > MOST_TERMS:
             raise ValueError(f"covariates: {len(self.terms)} coefficients; at most {MOST_TERMS}")
         return self
@@ -77,10 +83,8 @@ class CoxParameters(BaseModel):
     @property
     def variables(self) -> tuple[str, ...]:
         """Every variable it reads beside outcome and strata."""
-        return (
-            *(covariate.variable for covariate in self.covariates),
-            *((self.cluster,) if self.cluster else ()),
-        )
+        named = [covariate.variable for covariate in self.covariates]
+        return (*named, self.cluster) if self.cluster not in (None, PERSON) else tuple(named)
 
     @property
     def level_count(self) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mpc_backend.analyses import life_table as km
 from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.cox_clear import Rows, centred, likelihood, ordered, own_fit
-from mpc_backend.analyses.cox_parameters import CoxCovariate, CoxParameters
+from mpc_backend.analyses.cox_parameters import PERSON, CoxCovariate, CoxParameters
 from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.grid import (
     Ints,
@@ -121,7 +121,7 @@ def local_tables(parameters: SurvivalParameters, cox: CoxParameters, site: SiteD
     complete &= known & (strata >= 0)
     keys = None
     if cox.cluster is not None:
-        keys, identified = _keys(frame, cox.cluster)
+        keys, identified = _keys(_identifiers(frame, cox.cluster, site))
         complete &= identified
     kept = np.flatnonzero(complete)
     rows = ordered(_scaled(x[kept], strata[kept], cox), bins[kept], events[kept], strata[kept])
@@ -170,9 +170,15 @@ def _scaled(x: Floats, strata: Ints, cox: CoxParameters) -> Floats:
     return np.asarray(np.rint(scaled * 2.0**X_SCALE) / 2.0**X_SCALE)
 
 
-def _keys(frame: pd.DataFrame, name: str) -> tuple[Ints, NDArray[np.bool_]]:
+def _identifiers(frame: pd.DataFrame, name: str, site: SiteData) -> pd.Series:
+    if name != PERSON or name in frame.columns:
+        return column(frame, name)
+    persons = np.arange(len(frame)) if site.persons is None else site.persons
+    return frame.assign(**{PERSON: persons})[PERSON]
+
+
+def _keys(given: pd.Series) -> tuple[Ints, NDArray[np.bool_]]:
     """A number for each identifier (a digest of its text, so that equal texts agree everywhere), and which are known."""
-    given = column(frame, name)
     texts = [level_text(value) for value in given]
     digests = [hashlib.sha256(text.encode()).digest()[:8] for text in texts]
     largest = (1 << (KEY_BITS - 2)) - 1

@@ -11,6 +11,7 @@ from lifelines.datasets import load_rossi
 from typer.testing import CliRunner
 
 from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.cox_clear import likelihood, ordered, own_fit
 from mpc_backend.analyses.cox_result import ALIASED, CONSTANT, NO_EVENTS, NOT_ESTIMABLE, CoxResult
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
@@ -246,3 +247,27 @@ def test_columns_of_a_file_become_covariates():
     ):
         with pytest.raises(LocalDataError, match=words):
             try_cox.prepared(frame, covariates, "efron", cluster)
+
+
+def test_a_study_clusters_by_the_hospitals_own_number_of_the_person(run):
+    """A number means another person at another hospital, unless the study says that both mean the same."""
+    frame = prepared(data("lung")).assign(person=lambda rows: np.arange(len(rows)) // 2 % 60)
+    halves = {"a": frame.iloc[:114], "b": frame.iloc[114:]}
+
+    def robust(shared: dict, **cox: object) -> float:
+        return (
+            run("survival", parameters({"age": 10}, frame, ph=False, **cox), shared, policy=EXACT)
+            .cox.terms[0]
+            .robust_se
+        )
+
+    own = {
+        name: SiteData(rows.reset_index(drop=True), persons=rows.person.to_numpy())
+        for name, rows in halves.items()
+    }
+    by_column = robust(halves, cluster="person")
+    assert robust(own, cluster="person_id") == pytest.approx(by_column, rel=1e-6)
+    assert robust(halves, cluster="person", shared_ids=True) != pytest.approx(by_column, rel=1e-3)
+    assert robust(halves, cluster="person_id") == pytest.approx(robust(halves), rel=1e-6)
+    with pytest.raises(ParametersRefused, match="another person elsewhere"):
+        robust(halves, cluster="person_id", shared_ids=True)
