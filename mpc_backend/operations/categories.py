@@ -16,6 +16,7 @@ from mpc_backend.values import SecretInt
 from mpc_backend.values.numbers import SecretNumber, sum_bits
 
 MOST_GROUPS = 256
+BLOCK_ROWS = 1 << 19
 
 
 def sums_by_code(
@@ -27,7 +28,8 @@ def sums_by_code(
     fixed linear function of the products of bits. Reveals nothing. Rounds: 9 for 16 groups. Four nodes send 16 bytes a bit
     of the code, and 12 a product: 5 for 16 groups and one column.
 
-    Codes are below 2^ceil(log2 groups); rows with a code from ``groups`` on are left out.
+    More than `BLOCK_ROWS` rows are taken in blocks, one after the other, each in as many rounds: what is made of a row takes
+    some forty times its own memory. Codes are below 2^ceil(log2 groups); rows with a code from ``groups`` on are left out.
 
     Raises:
         ValueError: no group or more than 256, or other lengths.
@@ -39,21 +41,29 @@ def sums_by_code(
         raise ValueError(
             f"codes and columns have one axis of one length, found {code.shape} and {[c.shape for c in columns]}"
         )
+    protocol, blocks = code.protocol, -(-n // BLOCK_ROWS) or 1
+    cuts = [slice(n * block // blocks, n * (block + 1) // blocks) for block in range(blocks)]
+    tables = [_sums(code[cut], groups, [column[cut] for column in columns]) for cut in cuts]
+    table = np.add.reduce(tables, axis=0, dtype=tables[0].dtype)
+    counts = SecretInt(protocol, np.ascontiguousarray(table[:, 0]), row_ring(n))
+    totals = [
+        column.like(np.ascontiguousarray(table[:, 1 + k]), sum_bits(column.bits, n))
+        for k, column in enumerate(columns)
+    ]
+    return counts, totals
+
+
+def _sums(code: SecretInt, groups: int, columns: Sequence[SecretNumber]) -> Words:
+    """Counts, then sums of each column, by code (c, 1 + columns, groups)."""
     protocol, width = code.protocol, max(1, (groups - 1).bit_length())
     low = _low_bits(width, len(columns))
     wide = [column.widened(64) for column in columns]
-    bits = _ring_bits(protocol, bit_planes(protocol, code.flat, width), n)
+    bits = _ring_bits(protocol, bit_planes(protocol, code.flat, width), len(code))
     upper, lower = _monomials(protocol, bits, low, width), _monomials(protocol, bits, 0, low)
     del bits  # as large as what is made of it
     lower = _weighted(protocol, lower, wide)
     sums = protocol.matmul(upper, lower.transpose(0, 2, 1))
-    table = _indicators(sums, width - low, low)[..., :groups]
-    counts = SecretInt(protocol, np.ascontiguousarray(table[:, 0]), row_ring(n))
-    totals = [
-        column.like(np.ascontiguousarray(table[:, 1 + k]), sum_bits(column.bits, n))
-        for k, column in enumerate(wide)
-    ]
-    return counts, totals
+    return _indicators(sums, width - low, low)[..., :groups]
 
 
 def _low_bits(width: int, columns: int) -> int:

@@ -46,6 +46,7 @@ def group_by(keys: Sequence[SecretNumber], columns: Sequence[SecretNumber] = ())
     place = public_column(rows.protocol, np.arange(1, n + 1), row_ring(n))
     running = [place, *(column.cumsum() for column in values[len(keys) :])]
     valid, front = _groups_first(rows.same_as_previous(), [*values[: len(keys)], *running])
+    del rows, moved, values, running  # as large as what is made of them
     found, totals = front[: len(keys)], [_differences(total) for total in front[len(keys) :]]
     kept = kept_where(valid, [*found, *totals])
     counts, *sums = kept[len(keys) :]

@@ -40,13 +40,19 @@ def join(
     if len(keys) != len(other_keys) or not keys:
         raise ValueError(f"a join needs the same keys on both sides, found {len(keys)} and {len(other_keys)}")
     n, m, protocol = len(keys[0]), len(other_keys[0]), keys[0].protocol
-    both = [_stacked(other, own) for own, other in zip(keys, other_keys, strict=True)]
-    carried = [_padded(column, n) for column in [_ones(protocol, m, other_columns), *other_columns]]
-    place = public_column(protocol, np.arange(n + m), row_ring(n + m))
-    rows, moved = sorted_rows(both, [place, *carried], [False] * len(keys))
+    rows, moved = sorted_rows(
+        [_stacked(other, own) for own, other in zip(keys, other_keys, strict=True)],
+        [
+            public_column(protocol, np.arange(n + m), row_ring(n + m)),
+            *(_padded(column, n) for column in [_ones(protocol, m, other_columns), *other_columns]),
+        ],
+        [False] * len(keys),
+    )
     place, *values = cast("list[Any]", moved)
-    if len(rows) > 1:
-        values = _run_down(values, rows.same_as_previous())
+    same = rows.same_as_previous()
+    del rows, moved  # as large as the tables
+    if n + m > 1:
+        values = _run_down(values, same)
     matches, *found = _back(protocol, place, values, m)
     bit = SecretBits(protocol, bit_planes(protocol, matches.flat, 1)[:, 0], (n,))
     return bit, [v.with_bits(column.bits) for v, column in zip(found, other_columns, strict=True)]

@@ -65,16 +65,18 @@ def sorted_rows(
     protocol, n, width = keys[0].protocol, len(keys[0]), sum(key_bits(key) for key in keys)
     if any(column.shape[0] != n for column in columns):
         raise ValueError(f"columns to be sorted have the length of their keys, {n}")
+    quick = n > 1 and (method or ("radix" if width <= RADIX_BITS else "quicksort")) == "quicksort"
+    rows, held = [rows_of(protocol, key_planes(keys, descending), n, with_places=quick)], list(columns)
+    del keys, columns  # what nobody else holds goes as soon as it has been used
     if n <= 1:
-        return rows_of(protocol, key_planes(keys, descending), n), list(columns)
-    if (method or ("radix" if width <= RADIX_BITS else "quicksort")) == "radix":
-        return radix_sorted(rows_of(protocol, key_planes(keys, descending), n), columns)
-    return _quicksorted(rows_of(protocol, key_planes(keys, descending), n, with_places=True), columns)
+        return rows.pop(), held
+    return _quicksorted(rows.pop(), held) if quick else radix_sorted(rows.pop(), held)
 
 
-def _quicksorted(rows: KeyRows, columns: Sequence[SecretValue]) -> tuple[KeyRows, list[SecretValue]]:
-    """Shuffle rows with their places, find their order by opened comparisons, put them there."""
+def _quicksorted(rows: KeyRows, columns: list[SecretValue]) -> tuple[KeyRows, list[SecretValue]]:
+    """Shuffle rows with their places, find their order by opened comparisons, put them there. Empties ``columns``."""
     moved, limbs = shuffle_beside(rows.protocol, columns, rows.limbs)
+    columns.clear()
     compared = _Compared(rows.with_limbs(limbs))
     del rows, limbs  # no longer needed, and as large as the table
     arrange(len(compared.order), compared)

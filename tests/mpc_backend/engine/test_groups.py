@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc_backend import operations as op
+from mpc_backend.operations import categories
 from mpc_backend.testing import World
 
 PROTOCOLS = ("plain", "rep3", "rep4")
@@ -122,8 +123,12 @@ def test_scans_stay_within_their_segments(protocol: str, n: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("groups", [1, 2, 5, 16, 37])
-def test_sums_by_public_codes(protocol: str, groups: int) -> None:
+@pytest.mark.parametrize(("groups", "block"), [(1, 90), (2, 90), (5, 40), (16, 90), (37, 30)])
+def test_sums_by_public_codes(
+    protocol: str, groups: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 90 rows at once or in blocks of at most 40 or 30."""
+    monkeypatch.setattr(categories, "BLOCK_ROWS", block)
     rng = np.random.default_rng(groups)
     code, x, y = rng.integers(0, groups, 90), rng.integers(-9, 9, 90), rng.integers(-64, 64, 90) / 8
     with World(protocol) as world:
