@@ -55,7 +55,8 @@ class CoxParameters(BaseModel):
 
     ``cluster``: a variable that is the same for all rows of one person, or ``person_id`` for the hospital's own number of
     the person; standard errors, intervals and p values are then robust. ``shared_ids``: equal values at two hospitals mean
-    one person. ``ph``: test proportional hazards, with time as 1 - KM. ``iterations``: Newton steps on shares, the same number whatever the data.
+    one person. ``ph``: test proportional hazards, with time as 1 - KM. ``iterations``: Newton steps on shares, the same
+    number whatever the data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
