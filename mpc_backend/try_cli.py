@@ -155,7 +155,9 @@ def ranking(
     ] = None,
     harm_time: Annotated[str | None, typer.Option(help="Its times; without it those of --time.")] = None,
     strata: StrataColumns = None,
-    mode: Annotated[str, typer.Option(help="How similar patients are found.")] = "neighbours",
+    mode: Annotated[
+        str, typer.Option(help="neighbours; or cells: bands of --caliper and --max-distance, --match.")
+    ] = "neighbours",
     unit: FileUnit = "day",
     grid: Grid = None,
     site: Site = None,
@@ -164,12 +166,10 @@ def ranking(
     as_json: AsJson = False,
 ) -> None:
     """Treatments of patients like this one, by standardised restricted mean time to failure."""
-    if mode != "neighbours":
-        raise ParametersRefused(f"--mode takes neighbours, found {mode}")
     choice = ranks.RankingChoice(
         treatment, time, event, listed(match), ranks.caliper_of(caliper), listed(markers), max_distance,
         ranks.patient_of(patient), tau, listed(strata), unit, grid or unit, site,
-        ranks.harm_of(harm, harm_time, time),
+        ranks.harm_of(harm, harm_time, time), mode,
     )  # fmt: skip
     say(ranks.ranking(read_csv(file), choice, Setting(protocol, release)), ranks, as_json)
 

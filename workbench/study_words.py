@@ -18,6 +18,7 @@ from mpc_backend.tables import TableSpec
 from site_connector.plain import literal, outline, paragraphs
 from site_connector.review import PURPOSES
 from site_connector.words import day, variable_words
+from workbench.ranking_words import ranking_words
 
 LEVELS = {
     "aggregate": "sums over the hospital's patients",
@@ -146,14 +147,7 @@ def _about(entry: StudyAnalysis, on: str) -> str:
                 "equal; coefficients, intervals and tests."
             )
         case "treatment_ranking":
-            words = (
-                f"for one patient whose facts stay secret, the mean time without "
-                f"{said.outcome.replace('_', ' ')} over {said.tau} {said.unit}s on {len(said.treatments)} "
-                f"treatments, among similar patients{on}, matched from "
-                f"“{literal(said.tiers[0].name)}” to “{literal(said.tiers[-1].name)}”"
-                f"{f', and beside it the mean time without {_readable(said.harm)}' if said.harm else ''}"
-                f"{_adjusted(said.all_strata, True)}."
-            )
+            words = f"{ranking_words(said, on)}{_adjusted(said.all_strata, True)}."
         case _:
             words = f"{entry.kind.replace('_', ' ')}{on}."
     return words

@@ -117,6 +117,20 @@ class Analysis(ABC, Generic[P]):
             mpc_backend.analyses.errors.LocalDataError: the site's data cannot give a column (names the column, never a value).
         """
 
+    def published(self, parameters: P, released: Released) -> TableSpec | None:
+        """The table that `publish` makes, which nodes keep as shares between runs; None: there is none."""
+        return None
+
+    def publish(
+        self, session: Session, parameters: P, released: Released, inputs: Inputs
+    ) -> dict[str, SecretValue]:
+        """At every node, on shares: what follows from the hospitals' tables alone, once for each set of uploads.
+
+        `compute` finds it among its inputs as ``inputs[table]["nodes"]``, or makes it itself where it is not there.
+        Opens nothing.
+        """
+        raise TypeError(f"analysis {self.kind} publishes no table")
+
     @abstractmethod
     def compute(self, session: Session, parameters: P, released: Released, inputs: Inputs) -> Outputs:
         """At every node, on shares. Opens nothing; disclosure control happens here."""

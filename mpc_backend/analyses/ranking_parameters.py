@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mpc_backend.analyses.base import Parameters
 from mpc_backend.analyses.grid import ColumnName, Level, Stratum, Unit, strata_count
+from mpc_backend.analyses.ranking_cells import CellPlan, CellTier, check_plan
 
 LARGEST_TABLE = 1_000_000
 Count = Annotated[int, Field(ge=0, le=1_000)]
@@ -42,6 +43,8 @@ class Tier(BaseModel):
 class RankingParameters(Parameters):
     """Parameters of ``treatment_ranking``.
 
+    ``mode``: ``neighbours`` compares each patient with those near by ``tiers``; ``cells`` looks the answer up in a table of
+    declared ``cells``, which have tiers of their own.
     ``outcome``: a time-to-event variable whose event is the failure to be delayed; its times are in ``time_unit``
     and are taken by ceiling to ``unit``; ``tau`` counts ``unit``s. ``harm``: a second time-to-event variable in the same
     units, whose event is harm; its restricted mean is shown beside that of the outcome. ``period``: bands of the index
@@ -49,7 +52,7 @@ class RankingParameters(Parameters):
     covariates. ``capacity``: most rows over all hospitals, padding included; up to 65,535 the counts travel in 16-bit words.
     """
 
-    mode: Literal["neighbours"] = "neighbours"
+    mode: Literal["neighbours", "cells"] = "neighbours"
     treatment: ColumnName
     treatments: Annotated[tuple[Level, ...], Field(min_length=2, max_length=2_000)]
     outcome: ColumnName
@@ -60,7 +63,8 @@ class RankingParameters(Parameters):
     markers: Annotated[tuple[ColumnName, ...], Field(max_length=512)] = ()
     age: ColumnName | None = None
     equal: Annotated[tuple[Category, ...], Field(max_length=16)] = ()
-    tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=8)]
+    tiers: Annotated[tuple[Tier, ...], Field(max_length=8)] = ()
+    cells: CellPlan | None = None
     period: Stratum | Literal["not available"]
     strata: Annotated[tuple[Stratum, ...], Field(max_length=4)] = ()
     minimum_support: Annotated[int, Field(ge=20, le=10_000)] = 20
@@ -83,6 +87,12 @@ class RankingParameters(Parameters):
             raise ValueError(
                 f"tau: {cells} cells of treatment x stratum x time x outcome; at most {LARGEST_TABLE}: take a coarser unit"
             )
+        if self.mode == "cells":
+            if self.cells is None or self.tiers:
+                raise ValueError("mode cells: give cells, with tiers of their own, and no tiers beside them")
+            check_plan(self)
+        elif self.cells is not None or not self.tiers:
+            raise ValueError("mode neighbours: give tiers, at least one, and no cells")
         self._check_tiers()
         return self
 
@@ -98,6 +108,11 @@ class RankingParameters(Parameters):
         for strict, loose in itertools.pairwise(self.tiers):
             if not _relaxes(strict, loose):
                 raise ValueError(f"tier {loose.name!r} must relax {strict.name!r} in every criterion")
+
+    @property
+    def ladder(self) -> tuple[Tier | CellTier, ...]:
+        """The tiers of either mode, strict to loose."""
+        return self.tiers if self.cells is None else self.cells.tiers
 
     @property
     def outcomes(self) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mpc_backend.analyses.base import Result, Suppressed
 from mpc_backend.analyses.grid import strata_labels
+from mpc_backend.analyses.ranking_cells import united
 from mpc_backend.analyses.ranking_intervals import Arms, not_ruled_out, shrunken
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 
@@ -174,14 +175,14 @@ def ranking_result(parameters: RankingParameters, opened: OpenedRanking, release
         HiddenArm(treatment=parameters.treatments[index], reason=REASONS[int(state[index])])
         for index in np.flatnonzero(state != SHOWN)
     ]
-    found = opened.tier < len(parameters.tiers)
+    found = opened.tier < len(parameters.ladder)
     return RankingResult(
         measure=_measure(parameters, parameters.outcome),
         harm_measure=None if parameters.harm is None else _measure(parameters, parameters.harm),
         unit=parameters.unit,
         tau=parameters.tau,
         alpha=parameters.alpha,
-        tier=parameters.tiers[opened.tier].name if found else None,
+        tier=parameters.ladder[opened.tier].name if found else None,
         relaxed=relaxations(parameters, opened.tier) if found else [],
         arms=arms,
         hidden=hidden,
@@ -256,6 +257,8 @@ def conclusion(arms: Sequence[ArmEstimate]) -> dict[str, Any]:
 
 def relaxations(parameters: RankingParameters, tier: int) -> list[str]:
     """What the tier relaxes against the strictest one, in words."""
+    if parameters.cells is not None:
+        return united(parameters.cells, tier)
     strict, used = parameters.tiers[0], parameters.tiers[tier]
     words = []
     if used.max_distance != strict.max_distance:

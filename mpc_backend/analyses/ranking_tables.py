@@ -91,7 +91,7 @@ def people(parameters: RankingParameters, site: SiteData) -> Arrays:
     if traits.shape[1]:
         columns["traits"] = traits
     if parameters.age is not None:
-        columns["age"], aged = _ages(frame, parameters.age)
+        columns["age"], aged = ages(frame, parameters.age)
         complete &= aged
     columns["cell"] = one_hot(arms * strata + cells, len(parameters.treatments) * strata)
     columns.update(times)
@@ -110,7 +110,7 @@ def _times(parameters: RankingParameters, frame: pd.DataFrame) -> tuple[Arrays, 
     return dict(zip(times_of(parameters), found, strict=True)), known
 
 
-def _ages(frame: pd.DataFrame, name: str) -> tuple[Ints, Known]:
+def ages(frame: pd.DataFrame, name: str) -> tuple[Ints, Known]:
     """Ages in whole years; an impossible age counts as missing."""
     ages = np.floor(numbers(frame, name))
     possible = (ages >= 0) & (ages <= OLDEST)
@@ -141,14 +141,14 @@ def patient(parameters: RankingParameters, facts: Mapping[str, object]) -> Array
     check_fact_names(parameters, facts)
     columns: Arrays = {}
     if parameters.markers:
-        marks = [_bit(facts, name) for name in parameters.markers]
+        marks = [bit_of(facts, name) for name in parameters.markers]
         columns["marker"] = np.array([[mark or 0 for mark in marks]], dtype=np.int64)
         columns["marker_known"] = np.array([[int(mark is not None) for mark in marks]], dtype=np.int64)
     if parameters.equal:
         rows = [_level_row(facts, each.variable, each.levels) for each in parameters.equal]
         columns["level"] = np.concatenate(rows)[None, :]
     if parameters.age is not None:
-        age = _age(facts, parameters.age)
+        age = age_of(facts, parameters.age)
         columns["age"] = np.array([age or 0], dtype=np.int64)
         columns["age_known"] = np.array([int(age is not None)], dtype=np.int64)
     return columns or {"unused": np.zeros(1, dtype=np.int64)}
@@ -162,7 +162,11 @@ def fact_names(parameters: RankingParameters) -> tuple[str, ...]:
 
 def missing_facts(parameters: RankingParameters, facts: Mapping[str, object]) -> tuple[str, ...]:
     """The variables dropped from matching because the patient's fact is missing, for the answer to say so."""
-    return tuple(name for name in fact_names(parameters) if facts.get(name) is None)
+    missing = {name for name in fact_names(parameters) if facts.get(name) is None}
+    for group in () if parameters.cells is None else parameters.cells.marker_groups:
+        if missing & set(group.markers):  # how many are present is not known then
+            missing |= set(group.markers)
+    return tuple(name for name in fact_names(parameters) if name in missing)
 
 
 def check_fact_names(parameters: RankingParameters, facts: Mapping[str, object]) -> None:
@@ -173,7 +177,8 @@ def check_fact_names(parameters: RankingParameters, facts: Mapping[str, object])
         raise InputsRefused(f"the study does not match on {', '.join(foreign)}; it matches on: {known}")
 
 
-def _bit(facts: Mapping[str, object], name: str) -> int | None:
+def bit_of(facts: Mapping[str, object], name: str) -> int | None:
+    """A patient\'s marker, None where it is missing."""
     value = facts.get(name)
     if value is None:
         return None
@@ -182,17 +187,25 @@ def _bit(facts: Mapping[str, object], name: str) -> int | None:
     return int(bool(value))
 
 
-def _level_row(facts: Mapping[str, object], name: str, levels: tuple[str, ...]) -> Ints:
+def level_of(facts: Mapping[str, object], name: str, levels: tuple[str, ...]) -> int | None:
+    """The place of a patient's level, None where it is missing."""
     value = facts.get(name)
     if value is None:
-        return np.ones(len(levels), dtype=np.int64)
+        return None
     if str(value) not in levels:
         raise InputsRefused(f"{name}: not a declared level; levels: {', '.join(levels)}")
-    row: Ints = one_hot(np.array([levels.index(str(value))]), len(levels))[0]
-    return row
+    return levels.index(str(value))
 
 
-def _age(facts: Mapping[str, object], name: str) -> int | None:
+def _level_row(facts: Mapping[str, object], name: str, levels: tuple[str, ...]) -> Ints:
+    """One-hot; all ones where the level is missing."""
+    place = level_of(facts, name, levels)
+    row: Ints = np.ones(len(levels), dtype=np.int64)
+    return row if place is None else one_hot(np.array([place]), len(levels))[0]
+
+
+def age_of(facts: Mapping[str, object], name: str) -> int | None:
+    """A patient\'s age in years, None where it is missing."""
     value = facts.get(name)
     if value is None:
         return None

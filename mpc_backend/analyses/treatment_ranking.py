@@ -17,13 +17,23 @@ from numpy.typing import NDArray
 from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
 from mpc_backend.analyses.disclosure import require_sites
 from mpc_backend.analyses.errors import InputsRefused
+from mpc_backend.analyses.ranking_cell_tables import (
+    PUBLISHED,
+    counts,
+    counts_table,
+    published_table,
+    question,
+    question_table,
+)
 from mpc_backend.analyses.ranking_exact import opened_exactly
 from mpc_backend.analyses.ranking_parameters import RankingParameters
-from mpc_backend.analyses.ranking_release import minimum, opened_ranking, released_outputs
+from mpc_backend.analyses.ranking_published import looked_up, published, width
+from mpc_backend.analyses.ranking_release import opened_ranking, released_outputs
 from mpc_backend.analyses.ranking_result import (
     RankingResult,
     ranking_result,
 )
+from mpc_backend.analyses.ranking_support import by_outcome, enough
 from mpc_backend.analyses.ranking_tables import patient, people, people_table, query_table, times_of
 from mpc_backend.analyses.similarity import Columns, first_supported, joined, similar
 from mpc_backend.operations import concatenate, stack
@@ -40,34 +50,48 @@ class TreatmentRanking(Analysis[RankingParameters]):
     parameters = RankingParameters
 
     def tables(self, parameters: RankingParameters) -> tuple[TableSpec, ...]:
+        if parameters.cells is not None:
+            return counts_table(parameters), question_table(parameters)
         return people_table(parameters), query_table(parameters)
 
     def local(self, parameters: RankingParameters, site: SiteData) -> dict[str, Arrays]:
+        if parameters.cells is not None:
+            return {"counts": counts(parameters, site)}
         return {"people": shaped(people_table(parameters), people(parameters, site))}
 
     def query(self, parameters: RankingParameters, facts: Mapping[str, object]) -> dict[str, Arrays]:
+        if parameters.cells is not None:
+            return {"patient": shaped(question_table(parameters), question(parameters, facts))}
         return {"patient": shaped(query_table(parameters), patient(parameters, facts))}
+
+    def published(self, parameters: RankingParameters, released: Released) -> TableSpec | None:
+        if parameters.cells is None:
+            return None
+        return published_table(parameters, width(parameters, released))
+
+    def publish(
+        self, session: Session, parameters: RankingParameters, released: Released, inputs: Inputs
+    ) -> dict[str, SecretValue]:
+        require_sites(released)
+        return {"numbers": published(session, parameters, released, inputs["counts"])}
 
     def compute(
         self, session: Session, parameters: RankingParameters, released: Released, inputs: Inputs
     ) -> Outputs:
         require_sites(released)
-        rows, query = inputs["people"], inputs["patient"]["query"]
-        _check_capacity(parameters, rows)
-        people = {name: joined(rows, name) for name in next(iter(rows.values()))}
-        table = [*people.values(), *_slices(released, rows)]
-        find, count = (partial(work, parameters, tuple(people)) for work in (_similar_rows, _counted_rows))
-        near, found = over_shards(session, find, table, query)
-        session.progress("similar patients found", 0.4)
-        chosen, none = first_supported(_enough(parameters, released, found))
-        tier = concatenate([chosen, none], axis=0).to_int() @ np.arange(len(parameters.tiers) + 1)
-        counted = over_shards(session, count, [*table, near], chosen.to_int(parameters.ring))
-        cells, own = _cells(parameters, released, counted)
-        session.progress("patients counted by treatment, stratum and time", 0.8)
-        if released.policy.release == "exact":
-            return {"tier": tier, "cells": cells}
-        outputs = released_outputs(parameters, released, cells[None], own[:, None])
-        return {"tier": tier, **{name: value[0] for name, value in outputs.items()}}
+        if parameters.cells is not None:
+            return self._looked_up(session, parameters, released, inputs)
+        return _neighbours(session, parameters, released, inputs)
+
+    def _looked_up(
+        self, session: Session, parameters: RankingParameters, released: Released, inputs: Inputs
+    ) -> Outputs:
+        """From the table that nodes keep, or made now where there is none."""
+        kept = inputs.get(PUBLISHED)
+        columns = kept["nodes"] if kept else self.publish(session, parameters, released, inputs)
+        table, asked = columns["numbers"], inputs["patient"]["query"]["question"]
+        assert isinstance(table, SecretInt) and isinstance(asked, SecretBits)
+        return looked_up(parameters, released, table, asked)
 
     def finish(self, parameters: RankingParameters, released: Released, opened: Opened) -> RankingResult:
         if released.policy.release == "exact":
@@ -75,6 +99,27 @@ class TreatmentRanking(Analysis[RankingParameters]):
         return ranking_result(
             parameters, opened_ranking(parameters, released, opened), released.policy.footnote()
         )
+
+
+def _neighbours(
+    session: Session, parameters: RankingParameters, released: Released, inputs: Inputs
+) -> Outputs:
+    rows, query = inputs["people"], inputs["patient"]["query"]
+    _check_capacity(parameters, rows)
+    people = {name: joined(rows, name) for name in next(iter(rows.values()))}
+    table = [*people.values(), *_slices(released, rows)]
+    find, count = (partial(work, parameters, tuple(people)) for work in (_similar_rows, _counted_rows))
+    near, found = over_shards(session, find, table, query)
+    session.progress("similar patients found", 0.4)
+    chosen, none = first_supported(enough(parameters, released, _supports(parameters, released, found)))
+    tier = concatenate([chosen, none], axis=0).to_int() @ np.arange(len(parameters.tiers) + 1)
+    counted = over_shards(session, count, [*table, near], chosen.to_int(parameters.ring))
+    cells, own = _cells(parameters, released, counted)
+    session.progress("patients counted by treatment, stratum and time", 0.8)
+    if released.policy.release == "exact":
+        return {"tier": tier, "cells": cells}
+    outputs = released_outputs(parameters, released, cells[None], own[:, None])
+    return {"tier": tier, **{name: value[0] for name, value in outputs.items()}}
 
 
 def _check_capacity(parameters: RankingParameters, rows: Mapping[str, Columns]) -> None:
@@ -111,22 +156,11 @@ def _parted(names: tuple[str, ...], given: tuple[Any, ...], others: int) -> tupl
     return dict(zip(names, given, strict=False)), given[len(names) : last], given[last:]
 
 
-def _enough(parameters: RankingParameters, released: Released, found: SecretInt) -> SecretBits:
-    """Whether each tier (tiers,) has at least two supported treatments, from the counts of `_similar_rows`.
-
-    Supported: enough similar patients, k of them outside every hospital that receives the answer, and k followed to tau,
-    in all and outside those hospitals. A tier whose treatments would be withheld for short follow-up is passed over.
-    """
+def _supports(parameters: RankingParameters, released: Released, found: SecretInt) -> SecretInt:
+    """The counts of `_similar_rows` by treatment: (treatments, places, 2, tiers), ring 64."""
     tiers, places = len(parameters.tiers), 1 + len(released.receiving_sites)
     by_arm = found.reshape(len(parameters.treatments), parameters.strata_count, -1).sum(1)
-    counts = _wide(parameters, by_arm).reshape(-1, places, 2, tiers)
-    whole, k = counts[:, 0], released.policy.minimum_cell
-    spare = [whole[:, 0] - minimum(parameters, released), whole[:, 1] - k]
-    for place in range(1, places):
-        others = whole - counts[:, place] - k
-        spare += [others[:, 0], others[:, 1]]
-    supported = (stack(spare) >= 0).all(axis=0)
-    return supported.to_int(32).sum(0) >= 2
+    return _wide(parameters, by_arm).reshape(-1, places, 2, tiers)
 
 
 def _wide(parameters: RankingParameters, counts: SecretInt) -> SecretInt:
@@ -163,20 +197,9 @@ def _cells(
     whole, own = found[..., : width + 1], found[..., width + 1 :].sum(1)
     wide = _wide(parameters, concatenate([whole.ravel(), own.ravel()], axis=0))
     apart = wide[whole.size :].reshape(arms, places, 2 * outcomes + 1)
-    return _by_outcome(wide[: whole.size].reshape(whole.shape), outcomes), _by_outcome(
+    return by_outcome(wide[: whole.size].reshape(whole.shape), outcomes), by_outcome(
         apart.rearranged(lambda words: np.moveaxis(words, 1, 0)), outcomes, axis=1
     )
-
-
-def _by_outcome(counts: SecretInt, outcomes: int, axis: int = 0) -> SecretInt:
-    """Counts (..., outcomes x n + 1), those of the outcomes one after the other and everybody last, with an axis of
-    outcomes (..., n + 1)."""
-    size = (counts.shape[-1] - 1) // outcomes
-    parts = [
-        concatenate([counts[..., at * size : (at + 1) * size], counts[..., -1:]], axis=counts.ndim - 1)
-        for at in range(outcomes)
-    ]
-    return stack(parts, axis=axis)
 
 
 def _slices(released: Released, rows: Mapping[str, Columns]) -> list[NDArray[np.int64]]:

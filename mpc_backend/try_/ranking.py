@@ -13,7 +13,7 @@ import pandas as pd
 from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, column, level_text
 from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
-from mpc_backend.analyses.ranking_tables import missing_facts
+from mpc_backend.analyses.ranking_tables import ages, missing_facts
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.tables import bucket
 from mpc_backend.try_.data import by_site, levels, outcome_columns
@@ -42,6 +42,7 @@ class RankingChoice:
     grid: Unit
     site: str | None
     harm: tuple[str, str] | None = None
+    mode: str = "neighbours"
 
 
 def harm_of(event: str | None, time: str | None, default: str) -> tuple[str, str] | None:
@@ -123,7 +124,7 @@ def _parameters(
         "markers": [renamed[old] for old in choice.markers],
         "age": None if choice.caliper is None else "age",
         "equal": equal,
-        "tiers": _ladder(choice, [each["variable"] for each in equal]),
+        **_matching(frame, choice, renamed),
         "period": "not available",
         "strata": [
             {"variable": name, "levels": list(levels(frame, old))}
@@ -131,6 +132,60 @@ def _parameters(
         ],
         "capacity": max(SMALL_RING, rows),
     }
+
+
+def _matching(frame: pd.DataFrame, choice: RankingChoice, renamed: Mapping[str, str]) -> dict[str, Any]:
+    """The tiers of ``neighbours``, or the bands of ``cells``: as asked, then twice as wide."""
+    equal = [renamed[old] for old in choice.match]
+    if choice.mode == "neighbours":
+        return {"tiers": _ladder(choice, equal)}
+    if choice.mode != "cells":
+        raise ParametersRefused(f"--mode takes neighbours or cells, found {choice.mode}")
+    tiers = [
+        {
+            "name": name,
+            "age_cuts": _age_cuts(frame, choice, times),
+            "equal": equal,
+            "marker_cuts": {"markers": _marker_cuts(choice, times)} if choice.markers else {},
+        }
+        for name, times in (("as asked", 1), ("twice as wide", 2))
+    ]
+    group = {
+        "name": "markers",
+        "markers": [renamed[old] for old in choice.markers],
+        "cuts": _marker_cuts(choice, 1),
+    }
+    groups = [group] if choice.markers else []
+    return {
+        "mode": "cells",
+        "cells": {"age_cuts": tiers[0]["age_cuts"], "marker_groups": groups, "tiers": tiers},
+    }
+
+
+def _age_cuts(frame: pd.DataFrame, choice: RankingChoice, times: int) -> list[int]:
+    """Multiples of the caliper between the youngest and the oldest of the file."""
+    if choice.caliper is None:
+        return []
+    name, years = choice.caliper
+    found, known = ages(frame, name)
+    if years < 1 or not known.any():
+        raise ParametersRefused(f"--caliper {name}={years}: bands are at least a year wide, of known ages")
+    return [cut for cut in _multiples(years * times, int(found[known].max())) if cut > found[known].min()]
+
+
+def _marker_cuts(choice: RankingChoice, times: int) -> list[int]:
+    """Bands of how many markers are present; within one, numbers differ by at most the distance asked for."""
+    cuts = _multiples((choice.max_distance + 1) * times, len(choice.markers))
+    if not cuts and times == 1:
+        raise ParametersRefused(
+            f"--max-distance {choice.max_distance} puts any number of {len(choice.markers)} markers in one cell: leave "
+            "--markers out or ask for less"
+        )
+    return cuts
+
+
+def _multiples(step: int, most: int) -> list[int]:
+    return list(range(step, most + 1, step))
 
 
 def _ladder(choice: RankingChoice, equal: list[Any]) -> list[dict[str, Any]]:

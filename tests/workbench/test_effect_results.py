@@ -140,3 +140,60 @@ def test_correlations_are_said_and_delivered(capsys: pytest.CaptureFixture[str],
         and tables["variables"].loc[0, "persons"] == 190
     )
     assert "Means and standard deviations" in said and "nan" not in said.lower() and "None" not in said
+
+
+DESCRIBED = {
+    "by": "smoke", "groups": ["0", "1"], "categories": [{"variable": "race", "levels": ["black", "other", "white"]}],
+    "numbers": [{"variable": "age", "centre": 23, "scale": 5, "low": 10, "high": 50}],
+}  # fmt: skip
+
+
+def test_a_table_one_is_said_and_delivered(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert said_of("table_one", DESCRIBED) == (
+        "**one**: age and race described in “adults” for 0 and 1: means, deviations, quartiles, shares, numbers of missing "
+        "values and standardised differences."
+    )
+    rows = pd.read_csv(GOLDEN / "birthwt.csv")
+    said = delivered(answered("table_one", DESCRIBED, rows), capsys, tmp_path)
+    tables = saved(tmp_path)
+    assert set(tables) == {"table", "groups_described", "levels", "standardised"}
+    assert tables["table"].loc[0, "median"] == 23 and tables["groups_described"].loc[0, "persons"] == 120
+    assert tables["standardised"].set_index("variable").loc["race", "smd"] == pytest.approx(0.757)
+    assert (
+        "Persons at each level" in said
+        and "hidden" in said
+        and "nan" not in said.lower()
+        and "None" not in said
+    )
+
+
+RANKED = {
+    "treatment": "drug", "treatments": ["x", "y"], "outcome": "failure", "harm": "stopped_early", "tau": 24,
+    "markers": ["m1", "m2", "m3"], "age": "age", "equal": [{"variable": "stage", "levels": ["A", "B"]}],
+    "period": {"variable": "index_year", "cuts": [2018]},
+}  # fmt: skip
+
+
+def test_a_ranking_is_said_in_either_mode() -> None:
+    tiers = [
+        {"name": "near", "max_distance": 1, "age_within": 5, "equal": ["stage"]},
+        {"name": "far", "max_distance": 3},
+    ]
+    tail = ", and beside it the mean time without stopped early; adjusted for index year (cut at 2018)."
+    head = (
+        "**one**: for one patient whose facts stay secret, the mean time without failure over 24 months on 2 "
+    )
+    near = said_of("treatment_ranking", {**RANKED, "tiers": tiers})
+    assert near == f"{head}treatments, among similar patients in “adults”, matched from “near” to “far”{tail}"
+    cells = {
+        "age_cuts": [40, 60],
+        "marker_groups": [{"name": "protease", "markers": ["m1", "m2", "m3"], "cuts": [1]}],
+        "tiers": [
+            {"name": "cell", "age_cuts": [40, 60], "equal": ["stage"], "marker_cuts": {"protease": [1]}}, {"name": "all"},
+        ],
+    }  # fmt: skip
+    assert said_of("treatment_ranking", {**RANKED, "mode": "cells", "cells": cells}) == (
+        f"{head}treatments, among patients of the same cell in “adults” (age cut at 40, 60; stage; number of protease "
+        "present of 3, cut at 1; the answers of all cells are computed once for each set of uploads), united from “cell” "
+        f"to “all”{tail}"
+    )

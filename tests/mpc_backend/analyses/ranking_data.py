@@ -65,6 +65,53 @@ def parameters(treatments: int, **changes: Any) -> dict[str, Any]:
     }
 
 
+GROUPS = {"first": (MARKERS[:4], (1,)), "second": (MARKERS[4:], (1, 3))}
+
+
+def cells(treatments: int, *groups: str, **changes: Any) -> dict[str, Any]:
+    """The same in mode ``cells``: three age bands, stages, and marker groups by name."""
+    cuts = {name: list(GROUPS[name][1]) for name in groups}
+    tiers = [
+        {"name": "cell", "age_cuts": [50, 65], "equal": ["stage"], "marker_cuts": cuts},
+        {
+            "name": "wider",
+            "age_cuts": [65],
+            "equal": ["stage"],
+            "marker_cuts": {name: [1] for name in groups},
+        },
+        {"name": "any"},
+    ]
+    plan = {
+        "age_cuts": [50, 65],
+        "marker_groups": [
+            {"name": name, "markers": GROUPS[name][0], "cuts": GROUPS[name][1]} for name in groups
+        ],
+        "tiers": tiers,
+    }
+    markers = [marker for name in groups for marker in GROUPS[name][0]]
+    return parameters(
+        treatments, **{"mode": "cells", "tiers": [], "markers": markers, "cells": plan, **changes}
+    )
+
+
+def united(frame: pd.DataFrame, facts: dict[str, object], tier: dict[str, Any]) -> NDArray[np.bool_]:
+    """Who is in the patient's union of cells."""
+    close = pd.Series(True, index=frame.index)
+    if facts.get("age") is not None:
+        for cut in tier.get("age_cuts", ()):
+            close &= (frame.age >= cut) == (facts["age"] >= cut)
+    for name in tier.get("equal", ()):
+        if facts.get(name) is not None:
+            close &= frame[name] == facts[name]
+    for name, cuts in tier.get("marker_cuts", {}).items():
+        markers = GROUPS[name][0]
+        if all(facts.get(marker) is not None for marker in markers):
+            mine, theirs = sum(int(facts[marker]) for marker in markers), frame[markers].sum(axis=1)
+            for cut in cuts:
+                close &= (theirs >= cut) == (mine >= cut)
+    return close.to_numpy()
+
+
 def thirds(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: frame.iloc[start::3] for start, name in enumerate(("north", "south", "west"))}
 
@@ -100,19 +147,20 @@ def similar(frame: pd.DataFrame, facts: dict[str, object], tier: dict[str, Any])
 def pooled(
     frame: pd.DataFrame, facts: dict[str, object], study: dict[str, Any], k: int = 10
 ) -> tuple[int, dict[str, Truth]]:
-    """The first tier with two treatments that have enough patients, k of them followed to TAU; every treatment's answer."""
+    """The first tier with two treatments that have enough patients, ten of them followed to TAU; every treatment's answer."""
     least = max(k, 20)
-    for number, tier in enumerate(study["tiers"]):
-        rows = frame[similar(frame, facts, tier)]
+    tiers, find = (study["cells"]["tiers"], united) if study.get("cells") else (study["tiers"], similar)
+    for number, tier in enumerate(tiers):
+        rows = frame[find(frame, facts, tier)]
         sizes = rows.drug.value_counts().reindex(study["treatments"], fill_value=0)
         followed = rows[rows.o_time >= TAU].drug.value_counts().reindex(study["treatments"], fill_value=0)
-        if ((sizes >= least) & (followed >= k)).sum() >= 2:
+        if ((sizes >= least) & (followed >= 10)).sum() >= 2:
             strata = rows.severe * 2 + (rows.year >= 2018)
             mix = strata.value_counts(normalize=True)
             return number, {
                 arm: _truth(rows[rows.drug == arm], strata, mix, k, least) for arm in study["treatments"]
             }
-    return len(study["tiers"]), {}
+    return len(tiers), {}
 
 
 def _truth(rows: pd.DataFrame, strata: pd.Series, mix: pd.Series, k: int, least: int) -> Truth:

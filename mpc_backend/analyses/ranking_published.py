@@ -1,0 +1,176 @@
+"""The table of answers of a treatment ranking in mode ``cells``, on shares: what every question would be told, made once of
+all hospitals' counts, and the look-up of one question in it.
+
+The table holds released numbers after disclosure control; nobody sees it, and a question opens one row of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mpc_backend.analyses.base import Outputs, Released
+from mpc_backend.analyses.errors import InputsRefused
+from mpc_backend.analyses.ranking_cells import Unions, cell_count, question_bits, question_count, unions
+from mpc_backend.analyses.ranking_parameters import RankingParameters
+from mpc_backend.analyses.ranking_release import HARM, released_outputs
+from mpc_backend.analyses.ranking_result import FEW
+from mpc_backend.analyses.ranking_support import by_outcome, enough
+from mpc_backend.analyses.ranking_tables import times_of
+from mpc_backend.analyses.similarity import first_supported
+from mpc_backend.operations import concatenate, stack
+from mpc_backend.session import Session
+from mpc_backend.values import SecretBits, SecretInt, SecretValue
+
+AT_ONCE = 400_000
+"""Numbers by treatment, stratum and time that are worked on at once: bounds the memory of a large table."""
+BY_ARM = ("state", "few", "coarse", "estimate", "variance", "spread")
+PRODUCT_BITS = 62
+
+Columns = Mapping[str, SecretValue]
+
+
+def layout(parameters: RankingParameters, released: Released) -> dict[str, tuple[int, ...]]:
+    """The shape of each output in a row of the table, in the order in which they stand there."""
+    arms = len(parameters.treatments)
+    if released.policy.release == "exact":
+        shape = (len(parameters.outcomes), arms, parameters.strata_count, 2 * parameters.tau + 1)
+        return {"tier": (), "cells": shape}
+    harm = () if parameters.harm is None else tuple(f"{HARM}{name}" for name in BY_ARM)
+    return {"tier": (), **dict.fromkeys((*BY_ARM, *harm, "size"), (arms,)), "total": (), "total_shown": ()}
+
+
+def width(parameters: RankingParameters, released: Released) -> int:
+    """Numbers in a row of the table."""
+    return sum(int(np.prod(shape, dtype=np.int64)) for shape in layout(parameters, released).values())
+
+
+def published(
+    session: Session, parameters: RankingParameters, released: Released, counts: Mapping[str, Columns]
+) -> SecretInt:
+    """The whole table (questions, width) from each hospital's counts. Opens nothing."""
+    if (
+        released.policy.release == "exact"
+        and question_count(parameters) * width(parameters, released) > 2**25
+    ):
+        raise InputsRefused(
+            "an exact release keeps all counts of every question; that is too much here: ask with k=10, or for fewer cells"
+        )
+    found = unions(parameters)
+    by_site = {site: _united(parameters, columns, found) for site, columns in counts.items()}
+    everywhere = _added(list(by_site.values())).with_bits(parameters.capacity.bit_length() + 1)
+    own = _own(parameters, [by_site[site] for site in released.receiving_sites], everywhere)
+    places = concatenate([_sizes(parameters, everywhere)[None], own], axis=0)
+    supported = enough(parameters, released, _supports(places))
+    session.progress("cells counted", 0.1)
+    if released.policy.release == "exact":
+        answers = everywhere.reshape(len(everywhere), -1)
+    else:
+        answers = _answers(session, parameters, released, everywhere, own)
+    return _chosen(parameters, released, found, supported, answers)
+
+
+def _united(parameters: RankingParameters, columns: Columns, found: Unions) -> SecretInt:
+    """One hospital's counts by union: (unions, outcomes, treatments, strata, 2 tau + 1). Sums; free."""
+    numbers = []
+    for name in (*times_of(parameters), "everyone"):
+        column = columns[name]
+        assert isinstance(column, SecretInt)
+        numbers.append(column.reshape(len(column), -1))
+    rows = concatenate(numbers, axis=1)
+    cells = rows.reshape(cell_count(parameters), -1)
+    together = (cells.T @ found.members.T).T
+    shape = (len(found.members), len(parameters.treatments), parameters.strata_count, rows.shape[1])
+    return by_outcome(together.reshape(shape), len(parameters.outcomes), axis=1)
+
+
+def _added(parts: list[SecretInt]) -> SecretInt:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _sizes(parameters: RankingParameters, counts: SecretInt) -> SecretInt:
+    """Events before tau, events and censorings before tau, all: (unions, outcomes, treatments, 3)."""
+    tau, arms = parameters.tau, counts.sum(3)
+    spans = [arms[..., :tau].sum(3), arms[..., tau : 2 * tau].sum(3), arms[..., 2 * tau]]
+    return stack(spans, axis=3).with_bits(parameters.capacity.bit_length() + 1)
+
+
+def _own(parameters: RankingParameters, receiving: list[SecretInt], everywhere: SecretInt) -> SecretInt:
+    """`_sizes` of each hospital that receives the answer: (receiving, unions, outcomes, treatments, 3)."""
+    if not receiving:
+        return _sizes(parameters, everywhere)[None][:0]
+    return stack([_sizes(parameters, counts) for counts in receiving])
+
+
+def _supports(places: SecretInt) -> SecretInt:
+    """Of `_sizes` by place: all, and followed to tau, of the outcome (treatments, places, 2, unions)."""
+    benefit = places[:, :, 0]
+    both = stack([benefit[..., 2], benefit[..., 2] - benefit[..., 1]], axis=2)
+    return both.rearranged(lambda words: np.moveaxis(words, (0, 1, 2, 3), (1, 3, 2, 0)))
+
+
+def _answers(
+    session: Session, parameters: RankingParameters, released: Released, counts: SecretInt, own: SecretInt
+) -> SecretInt:
+    """What each union would be told: (unions, width - 1), in blocks of unions of a size that memory bears."""
+    step = max(1, AT_ONCE // (counts[0].size // 2))
+    rows = []
+    for start in range(0, len(counts), step):
+        there = slice(start, min(start + step, len(counts)))
+        rows.append(_row(parameters, released, counts[there], own[:, there]))
+        session.progress("answers of all cells", 0.1 + 0.8 * there.stop / len(counts))
+    return concatenate(rows, axis=0)
+
+
+def _row(parameters: RankingParameters, released: Released, counts: SecretInt, own: SecretInt) -> SecretInt:
+    outputs = released_outputs(parameters, released, counts, own)
+    names = [name for name in layout(parameters, released) if name != "tier"]
+    numbers = []
+    for name in names:
+        value = outputs[name]
+        whole = value.to_int() if isinstance(value, SecretBits) else value
+        assert isinstance(whole, SecretInt)
+        numbers.append(whole.reshape(len(counts), -1))
+    return concatenate(numbers, axis=1).with_bits(PRODUCT_BITS)
+
+
+def _chosen(
+    parameters: RankingParameters,
+    released: Released,
+    found: Unions,
+    supported: SecretBits,
+    answers: SecretInt,
+) -> SecretInt:
+    """Each question's row: of its unions that of the strictest supported tier; without one, no number at all."""
+    tiers, questions = found.asked.shape
+    one, none = first_supported(supported[found.asked])
+    picked, without = one.to_int(), none.to_int()
+    rows = answers[found.asked.ravel()].reshape(tiers, questions, -1)
+    told = (rows * picked[:, :, None]).sum(0).with_bits(PRODUCT_BITS)
+    tier = (picked * np.arange(tiers)[:, None]).sum(0) + without[0] * tiers
+    if released.policy.release != "exact":
+        states = np.zeros(told.shape[1], dtype=np.int64)
+        states[: len(parameters.treatments)] = FEW
+        told = told + without.reshape(-1, 1) * states
+    whole: SecretInt = concatenate([tier.reshape(-1, 1), told], axis=1).with_bits(PRODUCT_BITS)
+    return whole
+
+
+def looked_up(
+    parameters: RankingParameters, released: Released, table: SecretInt, question: SecretBits
+) -> Outputs:
+    """The row of the table (questions, width) whose number is asked for in binary; messages are the same for every one."""
+    numbers = np.arange(question_count(parameters))[:, None] >> np.arange(question_bits(parameters)) & 1
+    place = (question.reshape(1, -1) ^ (numbers == 0)).all(axis=1).to_int()
+    row = place.reshape(1, -1) @ table.reshape(len(numbers), -1)
+    outputs: Outputs = {}
+    start = 0
+    for name, shape in layout(parameters, released).items():
+        size = int(np.prod(shape, dtype=np.int64))
+        outputs[name] = row[0, start : start + size].reshape(shape).with_bits(PRODUCT_BITS)
+        start += size
+    return outputs
