@@ -16,7 +16,15 @@ from mpc_backend.analyses.correlation_result import CorrelationResult
 from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
 from mpc_backend.analyses.regression_result import RegressionResult
 from mpc_backend.analyses.survival_result import ArmSurvival, Curve, Median, SurvivalResult
-from workbench import comparative_frames, competing_frames, correlation_frames, cox_frames, regression_frames
+from mpc_backend.analyses.table_one_result import TableOneResult
+from workbench import (
+    comparative_frames,
+    competing_frames,
+    correlation_frames,
+    cox_frames,
+    regression_frames,
+    table_one_frames,
+)
 
 COUNT = "Int64"
 """Type of a column of counts: missing where hidden."""
@@ -35,6 +43,8 @@ def table_of(result: Result) -> pd.DataFrame:
             found = comparative_frames.arms(result)
         case CorrelationResult():
             found = correlation_frames.pairs(result)
+        case TableOneResult():
+            found = table_one_frames.numbers(result)
         case RegressionResult():
             found = regression_frames.coefficients(result)
         case RankingResult():
@@ -56,18 +66,21 @@ def tables_of(result: Result) -> dict[str, pd.DataFrame]:
 
 
 def _others(result: Result) -> dict[str, pd.DataFrame]:
+    found: dict[str, pd.DataFrame] = {}
     match result:
         case SurvivalResult():
-            return _survival_tables(result)
+            found = _survival_tables(result)
         case CompetingResult():
-            return competing_frames.others(result)
+            found = competing_frames.others(result)
         case ComparativeResult():
-            return comparative_frames.others(result)
+            found = comparative_frames.others(result)
         case CorrelationResult():
-            return correlation_frames.others(result)
+            found = correlation_frames.others(result)
+        case TableOneResult():
+            found = table_one_frames.others(result)
         case RegressionResult():
-            return regression_frames.others(result)
-    return {}
+            found = regression_frames.others(result)
+    return found
 
 
 def worded(frame: pd.DataFrame) -> pd.DataFrame:

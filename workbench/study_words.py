@@ -139,6 +139,12 @@ def _about(entry: StudyAnalysis, on: str) -> str:
         case "correlation":
             names = _listed(tuple(_readable(one.variable) for one in said.variables))
             words = f"means, variances and correlations of {names}{on}."
+        case "table_one":
+            names = _listed(tuple(_readable(name) for name in said.covariates[1:]))
+            words = (
+                f"{names} described{on} for {literal(_listed(said.groups))}: means, deviations, quartiles, shares, numbers of "
+                "missing values and standardised differences."
+            )
         case "linear" | "logistic":
             by = _listed(tuple(_readable(one.variable) for one in said.predictors))
             what = "its mean depends" if entry.kind == "linear" else "its odds depend"

@@ -19,6 +19,7 @@ from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.linear_regression import LinearRegression
 from mpc_backend.analyses.logistic_regression import LogisticRegression
 from mpc_backend.analyses.survival import Survival
+from mpc_backend.analyses.table_one import TableOne
 from mpc_backend.analyses.treatment_ranking import TreatmentRanking
 
 KINDS: dict[str, Analysis[Any]] = {
@@ -31,6 +32,7 @@ KINDS: dict[str, Analysis[Any]] = {
         LinearRegression(),
         LogisticRegression(),
         Survival(),
+        TableOne(),
         TreatmentRanking(),
     )
 }

@@ -162,8 +162,35 @@ def cox_case(n: int, rng: Rng) -> Case:
     return Case("survival", parameters, variables, frame)
 
 
+@line("logistic", 100_000)
+def logistic(world: World, n: int, rng: Rng) -> Prepared:
+    """Logistic regression of n persons on ten covariates, rows of three hospitals, with the likelihood ratio."""
+    return _prepared(world, logistic_case(n, rng))
+
+
+def logistic_case(n: int, rng: Rng) -> Case:
+    """The question of the line ``logistic``."""
+    marks = MARKERS[:8]
+    frame = pd.DataFrame((rng.random((n, len(marks))) < 0.3).astype(np.int64), columns=marks)
+    frame["age"], frame["year"] = rng.integers(30, 85, n), rng.integers(2012, 2022, n)
+    odds = -2 + (frame["age"] - 57) / 20 + frame[marks].to_numpy() @ np.linspace(-0.6, 0.6, 8)
+    frame["relapse"] = (rng.random(n) < 1 / (1 + np.exp(-odds))).astype(np.int64)
+    numbers = {**dict.fromkeys(marks, (0.3, 0.5)), "age": (57, 16), "year": (2017, 3)}
+    predictors = [{"variable": name, "centre": at, "scale": by} for name, (at, by) in numbers.items()]
+    variables = {
+        **{
+            name: {"kind": "presence", "domain": "measurement", "concepts": [3_000_000]}
+            for name in (*marks, "relapse")
+        },
+        "age": {"kind": "age"},
+        "year": {"kind": "index_year"},
+    }
+    return Case("logistic", {"outcome": "relapse", "predictors": predictors}, variables, frame)
+
+
 CASES: Final[Mapping[str, Callable[[int, Rng], Case]]] = {
     "cox": cox_case,
+    "logistic": logistic_case,
     "ranking": ranking_case,
     "survival": survival_case,
 }

@@ -17,6 +17,7 @@ from mpc_backend.try_.competing_risks import CompetingOutput
 from mpc_backend.try_.correlation import CorrelationOutput
 from mpc_backend.try_.regression import LinearOutput, LogisticOutput
 from mpc_backend.try_.survival_output import SurvivalOutput
+from mpc_backend.try_.table_one import TableOneOutput
 
 VERBS: Mapping[str, type[BaseModel]] = {
     "compare": CompareOutput,
@@ -25,6 +26,7 @@ VERBS: Mapping[str, type[BaseModel]] = {
     "linear": LinearOutput,
     "logistic": LogisticOutput,
     "survival": SurvivalOutput,
+    "table-one": TableOneOutput,
 }
 
 

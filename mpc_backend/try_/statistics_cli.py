@@ -1,4 +1,4 @@
-"""The verbs of `tessera try` that describe and model columns: correlation, linear and logistic regression."""
+"""The verbs of `tessera try` that describe and model columns: table one, correlation, linear and logistic regression."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from mpc_backend.try_ import correlation as correlations
 from mpc_backend.try_ import regression as models
+from mpc_backend.try_ import table_one as tables
 from mpc_backend.try_.data import listed, read_csv
 from mpc_backend.try_.options import AsJson, File, ProtocolName, Release, Site, say
 from mpc_backend.try_.running import Setting
@@ -18,8 +19,8 @@ Covariates = Annotated[str, typer.Option(help="Columns it is modelled by: age,se
 
 def add_statistics(app: typer.Typer) -> None:
     """Give the commands of this file to the application."""
-    for command in (correlation, linear, logistic):
-        app.command()(command)
+    for command in (correlation, linear, logistic, table_one):
+        app.command(command.__name__.replace("_", "-"))(command)
 
 
 def correlation(
@@ -34,6 +35,20 @@ def correlation(
     choice = correlations.CorrelationChoice(listed(columns), site)
     done = correlations.correlation(read_csv(file), choice, Setting(protocol, release))
     say(done, correlations, as_json)
+
+
+def table_one(
+    file: File,
+    by: Annotated[str, typer.Option(help="Column whose values are the groups.")],
+    columns: Annotated[str, typer.Option(help="Columns that are described: age,sex")],
+    site: Site = None,
+    release: Release = "k=10",
+    protocol: ProtocolName = "rep4",
+    as_json: AsJson = False,
+) -> None:
+    """Columns by group: means, quartiles, shares, missing values, standardised differences."""
+    choice = tables.TableOneChoice(by, listed(columns), site)
+    say(tables.table_one(read_csv(file), choice, Setting(protocol, release)), tables, as_json)
 
 
 def linear(

@@ -142,6 +142,31 @@ def test_correlations_are_said_and_delivered(capsys: pytest.CaptureFixture[str],
     assert "Means and standard deviations" in said and "nan" not in said.lower() and "None" not in said
 
 
+DESCRIBED = {
+    "by": "smoke", "groups": ["0", "1"], "categories": [{"variable": "race", "levels": ["black", "other", "white"]}],
+    "numbers": [{"variable": "age", "centre": 23, "scale": 5, "low": 10, "high": 50}],
+}  # fmt: skip
+
+
+def test_a_table_one_is_said_and_delivered(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert said_of("table_one", DESCRIBED) == (
+        "**one**: age and race described in “adults” for 0 and 1: means, deviations, quartiles, shares, numbers of missing "
+        "values and standardised differences."
+    )
+    rows = pd.read_csv(GOLDEN / "birthwt.csv")
+    said = delivered(answered("table_one", DESCRIBED, rows), capsys, tmp_path)
+    tables = saved(tmp_path)
+    assert set(tables) == {"table", "groups_described", "levels", "standardised"}
+    assert tables["table"].loc[0, "median"] == 23 and tables["groups_described"].loc[0, "persons"] == 120
+    assert tables["standardised"].set_index("variable").loc["race", "smd"] == pytest.approx(0.757)
+    assert (
+        "Persons at each level" in said
+        and "hidden" in said
+        and "nan" not in said.lower()
+        and "None" not in said
+    )
+
+
 RANKED = {
     "treatment": "drug", "treatments": ["x", "y"], "outcome": "failure", "harm": "stopped_early", "tau": 24,
     "markers": ["m1", "m2", "m3"], "age": "age", "equal": [{"variable": "stage", "levels": ["A", "B"]}],

@@ -34,6 +34,7 @@ COMPARE = (
 )  # fmt: skip
 CALLS = {
     "correlation": ("correlation", BIRTHS, "--columns", "age,lwt,bwt", "--protocol", "rep3"),
+    "table-one": ("table-one", BIRTHS, "--by", "smoke", "--columns", "age,race", "--protocol", "rep3"),
     "linear": ("linear", BIRTHS, "--outcome", "bwt", "--covariates", "age,race", "--protocol", "rep3"),
     "logistic": ("logistic", BIRTHS, "--outcome", "low", "--covariates", "age", "--protocol", "rep3"),
     "compare": (*COMPARE, "--protocol", "rep3", "--negative-control", "recur_days,recur"),

@@ -1,0 +1,47 @@
+"""Complementary suppression of cells that add up to a known number, on shares.
+
+A cell below k is hidden. Where it is the only one, or where the hidden ones hold fewer than k persons together, the number
+of all of them less those shown would give it away: the smallest cell shown is hidden as well.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.disclosure import at_least
+from mpc_backend.operations import argmin
+from mpc_backend.session import Session
+from mpc_backend.values import SecretBits, SecretInt
+
+BEYOND = 1 << 34
+"""More than any count: the place of cells that are hidden already, or do not exist."""
+
+
+def shown_cells(
+    session: Session,
+    counts: SecretInt,
+    exists: NDArray[np.bool_],
+    adding: NDArray[np.bool_],
+    policy: DisclosurePolicy,
+) -> SecretBits:
+    """Which cells may be shown, of counts (views, rows, cells) and public places (rows, cells); false where none is.
+
+    ``adding`` (rows, cells): those that add up to a number that is known. Of them none is hidden in a row, or at least two
+    with k persons or more in every view, or all.
+    """
+    _, rows, cells = counts.shape
+    small = (~at_least(counts, policy)) & exists
+    flags = (small & adding).to_int()
+    hidden = flags.sum(1).with_bits(8)
+    together = (counts * flags[None]).sum(2).with_bits(counts.bits + 5)
+    few = (together < policy.minimum_cell).any(axis=0)
+    needed = (hidden > 0) & ((hidden < 2) | few)
+    beyond = session.public(np.where(adding, 0, BEYOND))
+    order = (counts[0] + flags * BEYOND + beyond).with_bits(37)
+    smallest = argmin(order, axis=1).with_bits(8)
+    places = np.broadcast_to(np.arange(cells), (rows, cells))
+    chosen = smallest.reshape(rows, 1).broadcast_to((rows, cells)) == places
+    extra = chosen & needed.reshape(rows, 1).broadcast_to((rows, cells)) & adding
+    return (~(small | extra)) & exists

@@ -1,0 +1,230 @@
+"""Table one against R, quartiles at every size, and suppression that no sum undoes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
+from mpc_backend.analyses.plain import opened_outputs, shared_inputs
+from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.analyses.suppression import shown_cells
+from mpc_backend.testing import World
+
+GOLDEN = Path(__file__).with_name("golden")
+EXACT = DisclosurePolicy(release="exact", minimum_sites=1, rounding=1)
+FINE = DisclosurePolicy(minimum_cell=10, rounding=1, minimum_sites=1)
+BIRTHS = {
+    "by": "smoke", "groups": ["0", "1"],
+    "numbers": [
+        {"variable": "age", "centre": 23, "scale": 5, "low": 10, "high": 50},
+        {"variable": "lwt", "centre": 130, "scale": 30, "low": 50, "high": 300},
+        {"variable": "bwt", "centre": 3000, "scale": 700, "low": 500, "high": 5500},
+    ],
+    "categories": [
+        {"variable": "race", "levels": ["black", "other", "white"]}, {"variable": "ht", "levels": ["0", "1"]},
+    ],
+}  # fmt: skip
+SMALL = {
+    "by": "g", "groups": ["a", "b"],
+    "numbers": [{"variable": "x", "centre": 0, "scale": 1, "low": -9, "high": 9, "step": 0.5}],
+    "categories": [{"variable": "c", "levels": ["u", "v", "w"]}],
+}  # fmt: skip
+
+
+def made(*cells, group="a", seed=1):
+    """Persons of a group: so many at each level of c, the last number with none."""
+    levels = np.repeat(["u", "v", "w", None], [*cells, *[0] * (4 - len(cells))])
+    values = np.random.default_rng(seed).normal(size=len(levels)).clip(-4, 4)
+    return pd.DataFrame({"g": group, "x": values, "c": levels})
+
+
+@pytest.mark.parametrize("protocol", ["plain", "rep3"])
+def test_answers_are_those_of_r(run, protocol):
+    frame = pd.read_csv(GOLDEN / "birthwt.csv")
+    parts = {site: frame.iloc[place::3] for place, site in enumerate("abc")}
+    result = run("table_one", BIRTHS, parts, policy=EXACT, protocol=protocol)
+    table = pd.read_csv(GOLDEN / "regression.csv", keep_default_na=False)
+    expected = table[table.model == "table"].set_index(["term", "what"]).value.astype(float)
+    for row in result.numbers:
+        for each in row.groups:
+            key = f"{row.variable} {each.group}"
+            assert (each.mean, each.sd) == pytest.approx(
+                (expected[key, "mean"], expected[key, "sd"]), rel=1e-6
+            )
+            assert [each.q1, each.median, each.q3] == [expected[key, name] for name in ("q25", "q50", "q75")]
+    for row in (*result.numbers, *result.categories):
+        assert row.differences[0].smd == pytest.approx(expected[row.variable, "smd"], rel=2e-4, abs=2e-6)
+    counts = [[level.count.value for level in each.levels] for each in result.categories[0].groups]
+    assert counts == pd.crosstab(frame.smoke, frame.race).to_numpy().tolist()
+    assert sum(level.share for level in result.categories[0].groups[0].levels) == pytest.approx(1)
+    assert result.suppressed == []
+
+
+@pytest.mark.parametrize("n", range(1, 14))
+def test_quartiles_are_those_of_numpy_at_every_size(run, n):
+    rng = np.random.default_rng(n)
+    values = rng.integers(-18, 19, n) / 2
+    frame = pd.DataFrame({"g": "a", "x": values, "c": "u"})
+    wide = {**SMALL, "numbers": [{**SMALL["numbers"][0], "scale": 5}]}
+    (row,) = run(
+        "table_one", wide, {"s": frame.iloc[: n // 2], "t": frame.iloc[n // 2 :]}, policy=EXACT
+    ).numbers
+    found = row.groups[0]
+    assert [found.q1, found.median, found.q3] == pytest.approx(
+        np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    )
+    assert (found.mean is None) == (n == 1) and row.groups[1].median is None
+
+
+def test_missing_values_and_groups_that_nobody_is_in(run):
+    frame = made(5, 3, 0, 4)
+    frame.loc[:2, "x"] = np.nan
+    other = pd.DataFrame({"g": ["z", None], "x": [1.0, 1.0], "c": ["u", "u"]})
+    result = run("table_one", SMALL, {"s": pd.concat([frame, other])}, policy=EXACT)
+    assert [each.n.value for each in result.groups] == [12, 0]
+    assert result.numbers[0].groups[0].missing.value == 3
+    kinds = result.categories[0]
+    assert [level.count.value for level in kinds.groups[0].levels] == [5, 3, 0] and kinds.groups[
+        0
+    ].missing.value == 4
+    assert [level.share for level in kinds.groups[0].levels] == [5 / 8, 3 / 8, 0]
+    assert kinds.groups[1].levels[0].share is None and kinds.differences[0].smd is None
+
+
+def test_levels_that_nobody_has_do_not_matter(run):
+    parts = [made(0, 30, 20), made(0, 10, 40, group="b")]
+    (kinds,) = run("table_one", SMALL, {"s": pd.concat(parts)}, policy=EXACT).categories
+    p, q = 0.4, 0.8
+    expected = (q - p) / np.sqrt((p * (1 - p) + q * (1 - q)) / 2)
+    assert kinds.differences[0].smd == pytest.approx(expected, rel=1e-5)
+    parts = [made(0, 50, 0), made(0, 0, 50, group="b")]
+    (kinds,) = run("table_one", SMALL, {"s": pd.concat(parts)}, policy=EXACT).categories
+    assert kinds.differences[0].smd is None and kinds.differences[0].why_not.startswith("not estimable")
+
+
+def shown_of(counts, adding=None, policy=FINE):
+    counts = np.asarray(counts)
+    exists = np.ones(counts.shape[1:], dtype=bool)
+    with World("plain") as world:
+        shared = world.share(counts, bits=30)
+        return world.run(
+            lambda session, given: shown_cells(
+                session, given, exists, exists if adding is None else adding, policy
+            ),
+            shared,
+        )
+
+
+def test_what_is_shown_never_gives_a_hidden_cell_away():
+    rng = np.random.default_rng(1)
+    rows = rng.choice([0, 3, 9, 10, 11, 40, 200], size=(3_000, 4))
+    shown = shown_of(rows[None])
+    assert not shown[rows < 10].any()
+    for row, seen in zip(rows, shown, strict=True):
+        hidden = row[~seen]
+        assert len(hidden) == 0 or len(hidden) == 4 or (len(hidden) >= 2 and hidden.sum() >= 10), row
+        if (row >= 10).all():
+            assert seen.all()
+        extra = row[~seen & (row >= 10)]
+        assert len(extra) <= 1 and (len(extra) == 0 or extra[0] == row[row >= 10].min())
+
+
+def test_every_view_counts_and_cells_that_do_not_add_up_stand_for_themselves():
+    whole = np.array([[30, 30, 30], [30, 30, 30]])
+    without = np.array([[30, 30, 30], [9, 30, 25]])
+    assert shown_of(np.stack([whole, without])).tolist() == [[True] * 3, [False, False, True]]
+    # two hidden cells, 18 persons together, but 6 without those of a hospital that receives the result
+    assert shown_of([[[9, 9, 30, 40]], [[3, 3, 30, 40]]]).tolist() == [[False, False, False, True]]
+    adding = np.array([[True, True, False]] * 2)
+    assert shown_of(np.array([[[30, 40, 3], [3, 40, 30]]]), adding).tolist() == [
+        [True, True, False],
+        [False, False, True],
+    ]
+
+
+@pytest.mark.parametrize(("persons", "shown"), [(9, False), (10, True), (11, True)])
+def test_a_group_needs_k_persons(run, persons, shown):
+    parts = pd.concat([made(persons), made(30, 30, 30, group="b")])
+    result = run("table_one", SMALL, {"s": parts})
+    first, second = result.numbers[0].groups
+    assert (
+        (result.groups[0].n.value is not None)
+        == shown
+        == (first.mean is not None)
+        == (first.median is not None)
+    )
+    assert second.mean is not None and (result.numbers[0].differences[0].smd is not None) == shown
+    assert (result.categories[0].groups[0].levels[0].count.value is not None) is False or shown
+    both = run("table_one", SMALL, {"s": parts, "t": made(40, 40, 40)}, receiving=("t",))
+    assert (both.groups[0].n.value is not None) == shown
+
+
+def test_released_numbers_are_rounded_and_small_cells_hidden(run):
+    parts = pd.concat([made(40, 33, 27), made(50, 45, 5, group="b")])
+    result = run("table_one", SMALL, {"s": parts})
+    first, second = result.categories[0].groups
+    assert [level.count.value for level in first.levels] == [40, 30, 30]
+    assert [level.count.value for level in second.levels] == [50, None, None]
+    assert result.categories[0].differences[0].smd is None
+    each, values = result.numbers[0].groups[0], parts[parts.g == "a"].x
+    assert each.mean == pytest.approx(round(values.mean(), 3), abs=1e-9)
+    assert each.sd == pytest.approx(values.std(), rel=1e-3) and each.median % 0.5 == 0
+    whats = [withheld.what for withheld in result.suppressed]
+    assert "b: c v" in whats and "b against a: c" in whats and "numbers of missing values of x, c" in whats
+
+
+def test_without_rounding_the_missing_are_a_cell_like_others(run):
+    (kinds,) = run("table_one", SMALL, {"s": made(40, 30, 20, 4)}, policy=FINE).categories
+    assert [level.count.value for level in kinds.groups[0].levels] == [40, 30, None]
+    zeros = FINE.model_copy(update={"allow_true_zero": True})
+    (kinds,) = run("table_one", SMALL, {"s": made(40, 30, 20)}, policy=zeros).categories
+    assert [level.count.value for level in kinds.groups[0].levels] == [40, 30, 20]
+    assert kinds.groups[0].missing.value == 0
+
+
+def prepared(frame):
+    chosen, typed = analysis("table_one"), parse_parameters("table_one", SMALL)
+    return chosen, typed, {"a": chosen.local(typed, SiteData(frame))}
+
+
+def test_what_is_hidden_opens_to_constants():
+    found = []
+    for seed, cells in ((1, (3, 2, 1)), (2, (1, 4, 3))):
+        chosen, typed, tables = prepared(made(*cells, seed=seed))
+        with World("plain") as world:
+            released = Released(DisclosurePolicy(minimum_sites=1), ("a",))
+            opened = opened_outputs(world, chosen, typed, released, tables)
+        found.append(json.dumps({name: np.asarray(value).tolist() for name, value in opened.items()}))
+    assert found[0] == found[1]
+
+
+def test_messages_are_the_same_whatever_the_data():
+    traces = []
+    for seed, cells in ((1, (30, 20, 10)), (2, (3, 40, 3, 8))):
+        chosen, typed, tables = prepared(made(*cells, seed=seed))
+        with World("rep3", trace=True) as world:
+            inputs = shared_inputs(world, chosen, typed, tables, None)
+            released = Released(DisclosurePolicy(minimum_sites=1), ("a",), ("a",))
+            world.run(
+                lambda session, given, c=chosen, t=typed, r=released: c.compute(session, t, r, given), inputs
+            )
+            traces.append([traffic.trace for traffic in world.traffic])
+    assert all(traces[0]) and traces[0] == traces[1]
+
+
+def test_refusals(run):
+    with pytest.raises(LocalDataError, match="x holds numbers outside -9 to 9"):
+        run("table_one", SMALL, {"s": made(5).assign(x=10.0)})
+    for change, words in (
+        ({"numbers": [], "categories": []}, "name at least one variable"),
+        ({"groups": ["a", "a"]}, "labels must be distinct"),
+        ({"numbers": [{**SMALL["numbers"][0], "low": 9}]}, "low must lie below high"),
+        ({"numbers": [{**SMALL["numbers"][0], "step": 1e-4}]}, "take a larger step"),
+    ):
+        with pytest.raises(ParametersRefused, match=words):
+            parse_parameters("table_one", {**SMALL, **change})
