@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from governance.canonical import canonical_json
 from governance.envelope import Envelope, open_document, sign_document
@@ -16,13 +17,14 @@ from governance.files import write_new
 from governance.receipt import SHARED_CLAIMS, LogPosition, RunAttestation
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
-from mpc_backend.analyses.base import Inputs, Released
+from mpc_backend.analyses.base import Analysis, Inputs, Parameters, Released
 from mpc_backend.analyses.registry import resolve
 from mpc_backend.errors import ProtocolAbort
 from mpc_backend.keys import JobBinding, agree_keys
 from mpc_backend.node.core import NodeCore
 from mpc_backend.node.database import ResultRow, UploadRow, utc_now
 from mpc_backend.node.loading import load_inputs, open_query
+from mpc_backend.node.published import PublishedTable, with_table
 from mpc_backend.node.rendezvous import RunTerms
 from mpc_backend.node.runs import charge_run, uploads_for
 from mpc_backend.node.studies import standing_of
@@ -79,11 +81,7 @@ class Execution:
             self._core.index, self._job.study.protocol, self._transport, keys, self._computing, self._shards
         )
         self._progress("loading shares", 0.02)
-        inputs = load_inputs(
-            self._core, self._job.study, self._job.request, self._job.uploads, session, query
-        )
-        sealed = self._compute(session, inputs)
-        self._release(sealed)
+        self._release(self._compute(session, query))
 
     def _binding(self) -> JobBinding:
         terms, federation = self._job.terms, self._core.federation
@@ -118,7 +116,7 @@ class Execution:
     def _computing(self, label: str, fraction: float) -> None:
         self._progress(label, 0.05 + (COMPUTE_SHARE - 0.05) * min(1.0, max(0.0, fraction)))
 
-    def _compute(self, session: Session, inputs: Inputs) -> bytes:
+    def _compute(self, session: Session, query: Package | None) -> bytes:
         """The analysis on shares; returns this node's output shares, sealed to the recipient."""
         study, request = self._job.study, self._job.request
         analysis, parameters = resolve(study, request.analysis, request.parameters)
@@ -128,11 +126,35 @@ class Execution:
             sites=tuple(self._job.terms.sites),
             receiving_sites=(site,) if site in self._job.terms.sites else (),
         )
+        inputs = self._inputs(session, query, analysis, parameters, released)
         self._computing("computing", 0.0)
         outputs = analysis.compute(session, parameters, released, inputs)
         data = encode_outputs(session.export_shares(outputs))
         context = SealContext(study.digest, self._core.entry.id, request.recipient, request.run_id)
         return seal_chunks(data, self._recipient.sealing_key, context)
+
+    def _inputs(
+        self,
+        session: Session,
+        query: Package | None,
+        analysis: Analysis[Any],
+        parameters: Parameters,
+        released: Released,
+    ) -> Inputs:
+        """The sites' tables and the query; where the nodes keep a table made of those, that one in their place."""
+        core, job, spec = self._core, self._job, analysis.published(parameters, released)
+        if spec is None:
+            return load_inputs(core, job.study, job.request, job.uploads, session, query)
+        table = PublishedTable(core, job.study, job.request, job.uploads, released, spec)
+        kept = table.kept(self._transport)
+        uploads = job.uploads if kept is None else {}
+        inputs = load_inputs(core, job.study, job.request, uploads, session, query)
+        if kept is not None:
+            assert spec.rows is not None  # by the validator of TableSpec
+            return with_table(inputs, spec, session.input_shares(spec, spec.rows, kept))
+        columns = analysis.publish(session, parameters, released, inputs)
+        table.keep(session, columns)
+        return with_table(inputs, spec, columns)
 
     # Release
 

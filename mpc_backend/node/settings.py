@@ -114,6 +114,7 @@ class NodeDirectory:
         self.shares = path / "shares"
         self.queries = path / "queries"
         self.results = path / "results"
+        self.published = path / "published"
         self.lock = path / "lock"
 
     def settings(self) -> NodeSettings:
@@ -127,5 +128,5 @@ class NodeDirectory:
 
     def make_folders(self) -> None:
         """Create what a running node writes to, readable by its owner alone."""
-        for folder in (self.incoming, self.shares, self.queries, self.results):
+        for folder in (self.incoming, self.shares, self.queries, self.results, self.published):
             folder.mkdir(mode=0o700, exist_ok=True)

@@ -123,6 +123,16 @@ def ranking(**changes: Any) -> dict[str, Any]:
     return {"id": "rank", "kind": "treatment_ranking", "cohort": "diabetes", "parameters": parameters}
 
 
+def by_cells(**changes: Any) -> dict[str, Any]:
+    """The same by cells: two age bands, and none or any of the markers."""
+    plan = {
+        "age_cuts": [50],
+        "marker_groups": [{"name": "any", "markers": MARKERS, "cuts": [4]}],
+        "tiers": [{"name": "cell", "age_cuts": [50], "marker_cuts": {"any": [4]}}, {"name": "all"}],
+    }
+    return ranking(mode="cells", tiers=[], cells=plan, tau=6, **changes)
+
+
 def feasibility(party: Party, **changes: Any) -> StudyProtocol:
     """A standing study that lets the researcher count within one concept set."""
     return study(

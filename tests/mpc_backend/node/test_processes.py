@@ -39,6 +39,7 @@ from .studying import (
     COHORT,
     PEOPLE,
     approvals,
+    by_cells,
     feasibility,
     now,
     ranking,
@@ -155,6 +156,40 @@ def test_a_secret_patient_is_ranked_for(cluster: Cluster) -> None:
     found = {arm.treatment: arm.estimate for arm in answer.result.arms}
     assert found == pytest.approx({arm.treatment: arm.estimate for arm in expected.arms}, abs=0.11)
     assert len(found) >= 2
+
+
+def asked_by_cells(cluster: Cluster, one: StudyProtocol, facts: dict[str, object]) -> Any:
+    keys = {"signing_key": PEOPLE.physician, "sealing_key": PEOPLE.sealing}
+    return run(cluster.client, one, "rank", facts=facts, **keys).result
+
+
+def kept_tables(cluster: Cluster) -> list[list[Path]]:
+    """The files of kept tables at each node."""
+    folders = [cluster.party.directory(index).published for index in range(4)]
+    return [sorted(folder.iterdir()) for folder in folders]
+
+
+def test_a_table_of_answers_is_made_once_kept_and_gone_with_any_sites_shares(cluster: Cluster) -> None:
+    one = cluster.publish(study(cluster.party, analyses=[by_cells()]))
+    other = {**FACTS, "age": 40}
+    first = asked_by_cells(cluster, one, FACTS)
+    made = kept_tables(cluster)
+    assert [len(files) for files in made] == [1] * 4
+    assert len({file.name for files in made for file in files}) == 4, "each under a name of its own"
+    for facts, result in ((FACTS, first), (other, asked_by_cells(cluster, one, other))):
+        assert result.arms == cleartext(one, "rank", "physician", facts).arms and len(result.arms) >= 2
+        assert result.tier == "cell"
+    assert kept_tables(cluster) == made, "used, not made anew"
+
+    damaged = made[2][0]
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    assert asked_by_cells(cluster, one, FACTS) == first
+    again = kept_tables(cluster)
+    assert [len(files) for files in again] == [1] * 4
+    assert all(old != new for old, new in zip(made, again, strict=True)), "made anew by all"
+
+    cluster.client.post_envelope(one.digest, withdrawal(cluster.party, one, "south"))
+    assert kept_tables(cluster) == [[]] * 4
 
 
 def test_a_withheld_upload_keeps_the_run_waiting_and_names_the_site(cluster: Cluster) -> None:
