@@ -13,8 +13,12 @@ from governance.study import StudyAnalysis
 from mpc_backend.analyses.base import Released, Result, SiteData
 from mpc_backend.analyses.plain import run_here
 from mpc_backend.analyses.registry import analysis, parse_parameters
+from tests.workbench.conftest import Benches
 from tests.workbench.test_delivery import delivered, saved
+from tests.workbench.test_pages import view, wait, words
 from workbench.frames import tables_of
+from workbench.jobs import Outcome, Request
+from workbench.parts.result_tables import as_text, named_tables, result_of
 from workbench.study_words import analysis_words
 
 GOLDEN = Path(__file__).parents[1] / "mpc_backend" / "analyses" / "golden"
@@ -27,6 +31,26 @@ COMPETING = {
 def answered(kind: str, parameters: dict[str, object], frame: pd.DataFrame) -> Result:
     typed, sites = parse_parameters(kind, parameters), {"a": SiteData(frame)}
     return run_here(analysis(kind), typed, Released(DisclosurePolicy(minimum_sites=1), ("a",)), sites)
+
+
+def test_a_result_without_a_drawing_of_its_own_is_its_tables(make_bench: Benches) -> None:
+    """Competing risks on the page of a run, withheld numbers with their reason."""
+    rows = pd.read_csv(GOLDEN / "mgus2.csv").iloc[::12]
+    frame = pd.DataFrame({"sex": rows.sex, "cancer_time": rows.time, "death_time": rows.time})
+    frame["cancer_event"], frame["death_event"] = (rows.event == 1) * 1, (rows.event == 2) * 1
+    result = answered("competing_risks", COMPETING, frame)
+    bench = make_bench()
+    body = result.model_dump(mode="json")
+    assert result_of(body) == result
+    request = Request("researcher", "researcher", "0" * 64, "one", "competing_risks", {})
+    bench.jobs.start(request, lambda _: Outcome(body))
+    page = view(bench, "researcher", "result", job=wait(bench, "researcher"))
+    said = words(page)
+    assert "Probability of having failed of each of cancer, death by sex" in said
+    assert [tab.label for tab in page.tabs] == ["Result", "Risks", "Tests", "At risk", "Provenance"]
+    first = as_text(named_tables(result)["Risks"])
+    assert first.loc[0, "events"] == "hidden" and first.loc[0, "risk"] == "–" and "time lost se" in first
+    assert "Withheld: F: cancer: events: fewer than 10 persons" in said and "none saw a patient" in said
 
 
 def said_of(kind: str, parameters: dict[str, object]) -> str:

@@ -1,9 +1,10 @@
-"""The answer of a run: counts with attrition, or survival curves with their table; provenance; downloads."""
+"""The answer of a run: counts with attrition, survival curves with their table, or tables; provenance; downloads."""
 
 from __future__ import annotations
 
 import streamlit as st
 
+from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cohort_count import CountResult
 from mpc_backend.analyses.survival_result import SurvivalResult
 from site_connector.plain import literal
@@ -12,6 +13,7 @@ from workbench.context import Workbench
 from workbench.parts import attrition, cox, survival
 from workbench.parts.job_page import show_receipt, watch
 from workbench.parts.plain import plain_table
+from workbench.parts.result_tables import as_text, headline, named_tables, result_of
 from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
 from workbench.store import JobRow
@@ -46,7 +48,11 @@ def _draw(bench: Workbench, person: SignIn, job: JobRow) -> None:
     elif job.kind == "survival":
         _survival(bench, job, SurvivalResult.model_validate(job.result))
     else:
-        st.json(job.result)
+        found = result_of(job.result or {})
+        if found is None:
+            st.json(job.result)
+        else:
+            _tables(bench, job, found)
 
 
 def show_count(bench: Workbench, job: JobRow, result: CountResult) -> None:
@@ -69,6 +75,26 @@ def show_count(bench: Workbench, job: JobRow, result: CountResult) -> None:
     with provenance:
         show_receipt(bench, job)
     footnote(result.release, result.notes)
+
+
+def _tables(bench: Workbench, job: JobRow, result: Result) -> None:
+    """Any other result: what was asked, how it is to be read, a tab for every table, provenance."""
+    st.markdown(f"#### {literal(headline(result))}")
+    label = getattr(result, "label", None)
+    if label:
+        st.caption(literal(f"{label[:1].upper()}{label[1:]}."))
+    tables = named_tables(result)
+    *tabs, provenance = st.tabs([*tables, "Provenance"])
+    for tab, (heading, table) in zip(tabs, tables.items(), strict=True):
+        with tab:
+            plain_table(as_text(table), hide_index=True)
+            name = f"{heading.lower().replace(' ', '_')}.csv"
+            st.download_button(f"{heading} (CSV)", table.to_csv(index=False), file_name=name, mime="text/csv")
+    with provenance:
+        show_receipt(bench, job)
+    for withheld in result.suppressed:
+        st.caption(literal(f"Withheld: {withheld.what}: {withheld.why}"))
+    footnote(str(getattr(result, "release", "")), result.notes)
 
 
 def _survival(bench: Workbench, job: JobRow, result: SurvivalResult) -> None:
