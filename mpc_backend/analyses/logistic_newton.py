@@ -117,9 +117,12 @@ def _last_step(task: _Task, coefficients: SecretFixed, likelihood: bool) -> Logi
 
 @dataclass(frozen=True)
 class _Task:
-    """The data in the forms that the steps need: ``left`` is the design times the weights."""
+    """The data in the forms that the steps need: the ``design`` (n, p), and (p, n), as products over persons read it: ``rows``
+    the design, ``left`` the design times the weights, both of them ``coarse`` too.
+    """
 
     design: SecretFixed
+    rows: SecretFixed
     left: SecretFixed
     outcome: SecretInt
     coarse: SecretFixed
@@ -145,11 +148,13 @@ class _Task:
             words = multiplied(x, weights[:, None])
             fine = max(DESIGN_SCALE, min(22, 33 - _places(len(x))))
             left = _rounded(SecretFixed(x.protocol, words, x.scale + weights.scale), fine)
-        coarse = _rounded(x, COARSE_SCALE)
+        rows = _contiguous(x.T)
+        left = rows if weights is None else _contiguous(left.T)
+        coarse = _rounded(rows, COARSE_SCALE)
         coarse_left = coarse if weights is None else _rounded(left, COARSE_SCALE)
-        both = concatenate([x, y.to_fixed(DESIGN_SCALE)[:, None]], axis=1)
-        crossed = SecretFixed(x.protocol, matrix_multiplied(left.T, both), left.scale + DESIGN_SCALE)
-        return _Task(x, left, y, coarse, coarse_left, crossed, weights)
+        both = concatenate([rows, y.to_fixed(DESIGN_SCALE)[None]])
+        crossed = SecretFixed(x.protocol, matrix_multiplied(left, both.T), left.scale + DESIGN_SCALE)
+        return _Task(x, rows, left, y, coarse, coarse_left, crossed, weights)
 
     @property
     def _rows_bits(self) -> int:
@@ -192,7 +197,7 @@ class _Task:
         """X'(y - p) (p,): below rows 2^(MOMENT_BITS / 2), so that this many places fit."""
         places = min(FITTED_SCALE, 61 - self.left.scale - self._rows_bits - MOMENT_BITS // 2)
         residual = self.outcome.to_fixed(places) - fitted.rescaled(places)
-        words = matrix_multiplied(self.left.T, residual)
+        words = matrix_multiplied(self.left, residual)
         return SecretFixed(self.design.protocol, words, self.left.scale + places)
 
     def information(self, fitted: SecretFixed, *, precise: bool) -> SecretFixed:
@@ -200,14 +205,14 @@ class _Task:
         protocol, room = fitted.protocol, 61 - self._rows_bits - MOMENT_BITS + 2
         spread = SecretFixed(protocol, multiplied(fitted, 1.0 - fitted), 2 * FITTED_SCALE)
         if precise:
-            right = self.design * spread.rescaled(FITTED_SCALE).with_bits(FITTED_SCALE)[:, None]
+            right = self.rows * spread.rescaled(FITTED_SCALE).with_bits(FITTED_SCALE)[None]
             right = right.rescaled(min(room - self.left.scale, FITTED_SCALE))
-            words = matrix_multiplied(self.left.T, right)
+            words = matrix_multiplied(self.left, right.T)
             found = SecretFixed(protocol, words, self.left.scale + right.scale)
         else:
             rough = spread.rescaled(min(room - 2 * COARSE_SCALE, FITTED_SCALE))
-            raw = SecretInt(protocol, multiplied(self.coarse, rough[:, None]), 63)
-            words = matrix_multiplied(SecretInt(protocol, self.coarse_left.T.shares, 63), raw)
+            raw = SecretInt(protocol, multiplied(self.coarse, rough[None]), 63)
+            words = matrix_multiplied(SecretInt(protocol, self.coarse_left.shares, 63), raw.T)
             found = SecretFixed(protocol, words, 2 * COARSE_SCALE + rough.scale)
         return self._bounded(found.rescaled(INFORMATION_SCALE))
 
@@ -218,7 +223,7 @@ class _Task:
         """The sum of y x'b - log(1 + e^(x'b)) over the rows that count (); a padded row's log 2 is taken off."""
         terms = predictor.rescaled(FITTED_SCALE) * self.outcome - softplus
         if self.weights is not None:
-            return (terms * self.left[:, 0]).sum(0).rescaled(LIKELIHOOD_SCALE)
+            return (terms * self.left[0]).sum(0).rescaled(LIKELIHOOD_SCALE)
         padded, places = len(terms) - self.design[:, 0].sum(0), min(26, 45 - self._rows_bits)
         words = padded.shares * np.uint64(round(math.log(2) * 2**places))
         extra = SecretFixed(padded.protocol, words, DESIGN_SCALE + places)
@@ -253,3 +258,8 @@ def _rounded(numbers: SecretFixed, scale: int) -> SecretFixed:
 def _places(rows: int) -> int:
     """Bits of a number of rows."""
     return max(1, rows - 1).bit_length()
+
+
+def _contiguous(numbers: SecretFixed) -> SecretFixed:
+    """The same numbers side by side in memory: products over them are then read once, not gathered."""
+    return numbers.like(np.ascontiguousarray(numbers.shares), numbers.bits)
