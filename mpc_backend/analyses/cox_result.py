@@ -13,7 +13,7 @@ LARGEST_SHOWN = 10.0
 """A coefficient beyond this, per scale of its covariate, is not estimable."""
 LARGEST_ERROR = 5.0
 """Nor is one with a larger standard error: its information has gone, as it does when the likelihood has no maximum."""
-LARGEST_STEP = 0.02
+LARGEST_STEP = 0.002
 """Nor one that the next Newton step would still move further."""
 EVENTS_PER_TERM = 10
 FEW_EVENTS = (
