@@ -14,14 +14,21 @@ from mpc_backend.values.numbers import SecretNumber
 
 def together(columns: Sequence[SecretNumber], change: Callable[[SecretInt], SecretInt]) -> list[SecretNumber]:
     """Apply a function of integers (n, k) -> (n, k) to columns (n,), all those of one ring side by side."""
-    out: list[SecretNumber] = list(columns)
-    for ring in {column.ring for column in columns}:
-        places = [i for i, column in enumerate(columns) if column.ring == ring]
-        stacked = np.stack([columns[i].shares for i in places], axis=2)
-        widest = max(columns[i].bits for i in places)
-        changed = change(SecretInt(columns[0].protocol, stacked, widest))
-        for k, i in enumerate(places):
-            out[i] = columns[i].like(np.ascontiguousarray(changed.shares[:, :, k]), changed.bits)
+    if not columns:
+        return []
+    rings = sorted({column.ring for column in columns})
+    places = [[i for i, column in enumerate(columns) if column.ring == ring] for ring in rings]
+    stacks = [np.stack([columns[i].shares for i in same], axis=2) for same in places]
+    widest = [max(columns[i].bits for i in same) for same in places]
+    protocol = columns[0].protocol
+    out: list[SecretNumber] = [
+        column.like(np.empty((len(column.shares), 0), column.dtype), column.bits) for column in columns
+    ]
+    del columns  # perhaps no one else's, and as large as the stacks
+    while stacks:
+        changed = change(SecretInt(protocol, stacks.pop(), widest.pop()))
+        for k, i in enumerate(places.pop()):
+            out[i] = out[i].like(np.ascontiguousarray(changed.shares[:, :, k]), changed.bits)
     return out
 
 

@@ -75,8 +75,16 @@ def _padded(column: SecretNumber, n: int) -> SecretNumber:
     return column.like(np.concatenate((column.shares, zeros), axis=1), column.bits)
 
 
-def _run_down(values: Sequence[SecretNumber], same: SecretBits) -> list[SecretNumber]:
-    return together(values, lambda part: segmented_cumsum(part, same))
+def _run_down(values: list[SecretNumber], same: SecretBits) -> list[SecretNumber]:
+    """Empties ``values``."""
+    return together(_taken_over(values), lambda part: segmented_cumsum(part, same))
+
+
+def _taken_over(values: list[SecretNumber]) -> list[SecretNumber]:
+    """The same, held by whoever gets them alone."""
+    held = list(values)
+    values.clear()
+    return held
 
 
 def _back(protocol: Protocol, place: SecretInt, values: Sequence[SecretNumber], m: int) -> list[SecretNumber]:

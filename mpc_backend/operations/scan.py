@@ -43,16 +43,21 @@ def _scanned(protocol: Protocol, values: Words, flags: Words) -> Words:
     n = values.shape[1]
     if n <= 1:
         return values
-    pairs = n // 2
-    low = np.concatenate((values[:, 0 : 2 * pairs : 2], flags[:, 0 : 2 * pairs : 2]), axis=2)
-    joined = _times(protocol, low, flags[:, 1 : 2 * pairs : 2])
-    above = values[:, 1 : 2 * pairs : 2] + joined[:, :, :-1]
-    half = _scanned(protocol, above, joined[:, :, -1:])
+    above, continued = _paired(protocol, values, flags)
+    half = _scanned(protocol, above, continued)
+    del above, continued
     out = values.copy()
-    out[:, 1 : 2 * pairs : 2] = half
+    out[:, 1 : n // 2 * 2 : 2] = half
     between = out[:, 2::2]
     between += _times(protocol, half[:, : between.shape[1]], flags[:, 2::2])
     return out
+
+
+def _paired(protocol: Protocol, values: Words, flags: Words) -> tuple[Words, Words]:
+    """Every second row with the one before it: their values combined, and whether both continue what is before them."""
+    low, high = slice(0, values.shape[1] // 2 * 2, 2), slice(1, values.shape[1] // 2 * 2, 2)
+    joined = _times(protocol, np.concatenate((values[:, low], flags[:, low]), axis=2), flags[:, high])
+    return values[:, high] + joined[:, :, :-1], joined[:, :, -1:].copy()
 
 
 def _times(protocol: Protocol, values: Words, flags: Words) -> Words:
