@@ -12,11 +12,12 @@ import pandas as pd
 
 from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, column, level_text
-from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
+from mpc_backend.analyses.ranking_result import ArmEstimate, HiddenArm, RankingResult
 from mpc_backend.analyses.ranking_tables import ages, missing_facts
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.tables import bucket
 from mpc_backend.try_.data import by_site, levels, outcome_columns
+from mpc_backend.try_.output import TAIL, Output
 from mpc_backend.try_.running import Answer, Setting, answer
 
 MOST_TREATMENTS = 2_000
@@ -150,12 +151,8 @@ def _matching(frame: pd.DataFrame, choice: RankingChoice, renamed: Mapping[str, 
         }
         for name, times in (("as asked", 1), ("twice as wide", 2))
     ]
-    group = {
-        "name": "markers",
-        "markers": [renamed[old] for old in choice.markers],
-        "cuts": _marker_cuts(choice, 1),
-    }
-    groups = [group] if choice.markers else []
+    names = [renamed[old] for old in choice.markers]
+    groups = [{"name": "markers", "markers": names, "cuts": _marker_cuts(choice, 1)}] if names else []
     return {
         "mode": "cells",
         "cells": {"age_cuts": tiers[0]["age_cuts"], "marker_groups": groups, "tiers": tiers},
@@ -213,9 +210,30 @@ def _facts(choice: RankingChoice, renamed: Mapping[str, str]) -> dict[str, objec
     }
 
 
+class RankingOutput(Output):
+    """What the command prints; ``total`` and ``size`` are bands of patients."""
+
+    measure: str
+    harm_measure: str | None
+    unit: str
+    tau: int
+    alpha: float
+    tier: str | None
+    relaxed: list[str]
+    arms: list[ArmEstimate]
+    hidden: list[HiddenArm]
+    hidden_count: int
+    total: tuple[int, int] | None
+    cannot_be_ruled_out: list[str]
+    verdict: str
+    not_matched_on: tuple[str, ...]
+    cannot_receive: tuple[str, ...]
+
+
 def as_json(result: RankingResult) -> dict[str, Any]:
     """The JSON form (docs/analyses/try.md)."""
-    return result.model_dump(exclude={"kind", "suppressed", "notes", "release", "adjusted_for"})
+    numbers = result.model_dump(include=set(RankingOutput.model_fields) - TAIL)
+    return RankingOutput.model_validate(numbers).model_dump(mode="json", exclude=set(TAIL))
 
 
 def _harm(arm: ArmEstimate) -> str:

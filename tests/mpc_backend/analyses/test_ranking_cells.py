@@ -270,3 +270,13 @@ def test_on_a_file_calipers_become_bands(tmp_path):
     ):
         short = (*base[:-1], "{}")
         assert words in str(tried(*short, *wrong).exception)
+
+
+@pytest.mark.parametrize(("elsewhere", "shown"), [(9, False), (10, True)])
+def test_every_arm_shown_holds_k_patients_outside_a_receiving_hospital(run, elsewhere, shown):
+    third = copies({"t02": 20 + elsewhere}, age=60).assign(o_time=20, o_event=0)
+    rest = data.pd.concat([copies({"t00": 60, "t01": 60}, age=60), third.iloc[20:]])
+    sites = {"north": third.iloc[:20], "south": rest, "west": third.iloc[:0]}
+    for receiving, seen in (((), True), (("north",), shown)):
+        result = run("treatment_ranking", data.cells(3), sites, facts=OLD, policy=HIDING, receiving=receiving)
+        assert result.tier == "cell" and ("t02" in [arm.treatment for arm in result.arms]) == seen

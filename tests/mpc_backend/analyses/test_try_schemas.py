@@ -32,7 +32,12 @@ COMPARE = (
     "compare", ROTTERDAM, "--arm", "hormon", "--time", "days", "--event", "death", "--covariates", "age,size,nodes",
     "--year", "year", "--balance", "chemo", "--tau", "60", "--grid", "month",
 )  # fmt: skip
+RANKING = (
+    "ranking", ROTTERDAM, "--treatment", "hormon", "--time", "days", "--event", "death", "--harm", "recur", "--harm-time",
+    "recur_days", "--tau", "60", "--grid", "month", "--caliper", "age=20", "--match", "chemo", "--patient", '{"age": 64}',
+)  # fmt: skip
 CALLS = {
+    "ranking": (*RANKING, "--mode", "cells", "--protocol", "rep3"),
     "correlation": ("correlation", BIRTHS, "--columns", "age,lwt,bwt", "--protocol", "rep3"),
     "table-one": ("table-one", BIRTHS, "--by", "smoke", "--columns", "age,race", "--protocol", "rep3"),
     "linear": ("linear", BIRTHS, "--outcome", "bwt", "--covariates", "age,race", "--protocol", "rep3"),
