@@ -11,6 +11,7 @@ import numpy as np
 from mpc_backend.circuits.convert import pack_shares
 from mpc_backend.kernels.arrays import Indices, Words
 from mpc_backend.kernels.rows import taken
+from mpc_backend.operations.arrays import taken_over
 from mpc_backend.protocols.base import Protocol
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt, SecretValue
 from mpc_backend.values.base import checked_axis
@@ -99,12 +100,23 @@ def shuffle_beside(
     if len(lengths) != 1:
         raise ValueError(f"shuffle needs columns of one length, found {sorted(lengths)}")
     tables, places = _tables(columns)
-    shuffled = protocol.shuffle([*tables, *((limb[:, :, None], True) for limb in limbs)])
+    forms, count = [_form(column) for column in columns], len(tables)
+    tables += [(limb[:, :, None], True) for limb in limbs]
+    del columns, limbs  # perhaps no one else's, and as large as the tables
+    shuffled = protocol.shuffle(taken_over(tables))
     moved = [
-        _column(column, shuffled[t][:, :, first:last])
-        for column, (t, first, last) in zip(columns, places, strict=True)
+        _column(form, shuffled[t][:, :, first:last])
+        for form, (t, first, last) in zip(forms, places, strict=True)
     ]
-    return moved, [limb[:, :, 0] for limb in shuffled[len(tables) :]]
+    return moved, [limb[:, :, 0] for limb in shuffled[count:]]
+
+
+def _form(column: SecretValue) -> SecretValue:
+    """A column of this kind and shape without shares."""
+    if isinstance(column, SecretBits):
+        return SecretBits(column.protocol, column.words[:, :0].copy(), column.shape)
+    assert isinstance(column, SecretNumber)
+    return column.like(np.broadcast_to(np.zeros(1, column.dtype), column.shares.shape), column.bits)
 
 
 def rows_at(column: V, order: Indices) -> V:

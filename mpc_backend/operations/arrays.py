@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from mpc_backend.kernels.arrays import Words, ring_type
 from mpc_backend.protocols.base import Protocol
 from mpc_backend.values import SecretBits, SecretInt
 from mpc_backend.values.numbers import SecretNumber
+
+T = TypeVar("T")
 
 
 def together(columns: Sequence[SecretNumber], change: Callable[[SecretInt], SecretInt]) -> list[SecretNumber]:
@@ -30,6 +33,13 @@ def together(columns: Sequence[SecretNumber], change: Callable[[SecretInt], Secr
         for k, i in enumerate(places.pop()):
             out[i] = out[i].like(np.ascontiguousarray(changed.shares[:, :, k]), changed.bits)
     return out
+
+
+def taken_over(values: list[T]) -> list[T]:
+    """The same values, held from now on by whoever gets them alone: a table is freed as soon as it has been used."""
+    held = list(values)
+    values.clear()
+    return held
 
 
 def kept_where(valid: SecretBits, columns: Sequence[SecretNumber]) -> list[SecretNumber]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mpc_backend.circuits.carry import bit_planes
 from mpc_backend.operations.arrange import concatenate, rows_at, shuffle_beside
-from mpc_backend.operations.arrays import public_column, row_ring, together
+from mpc_backend.operations.arrays import public_column, row_ring, taken_over, together
 from mpc_backend.operations.radix import opened_order
 from mpc_backend.operations.scan import segmented_cumsum
 from mpc_backend.operations.sort import sorted_rows
@@ -77,14 +77,7 @@ def _padded(column: SecretNumber, n: int) -> SecretNumber:
 
 def _run_down(values: list[SecretNumber], same: SecretBits) -> list[SecretNumber]:
     """Empties ``values``."""
-    return together(_taken_over(values), lambda part: segmented_cumsum(part, same))
-
-
-def _taken_over(values: list[SecretNumber]) -> list[SecretNumber]:
-    """The same, held by whoever gets them alone."""
-    held = list(values)
-    values.clear()
-    return held
+    return together(taken_over(values), lambda part: segmented_cumsum(part, same))
 
 
 def _back(protocol: Protocol, place: SecretInt, values: Sequence[SecretNumber], m: int) -> list[SecretNumber]:

@@ -18,6 +18,7 @@ from mpc_backend.kernels.arrays import Indices, Words
 from mpc_backend.kernels.gather import move_rows, row_planes
 from mpc_backend.kernels.planes import word_count
 from mpc_backend.operations.arrange import rows_at, shuffle_beside
+from mpc_backend.operations.arrays import taken_over
 from mpc_backend.operations.keys import KeyRows, check_keys, key_bits, key_planes, rows_of
 from mpc_backend.operations.radix import radix_sorted
 from mpc_backend.operations.samplesort import Flags, arrange
@@ -75,10 +76,10 @@ def sorted_rows(
 
 def _quicksorted(rows: KeyRows, columns: list[SecretValue]) -> tuple[KeyRows, list[SecretValue]]:
     """Shuffle rows with their places, find their order by opened comparisons, put them there. Empties ``columns``."""
-    moved, limbs = shuffle_beside(rows.protocol, columns, rows.limbs)
-    columns.clear()
-    compared = _Compared(rows.with_limbs(limbs))
-    del rows, limbs  # no longer needed, and as large as the table
+    form, limbs = rows.with_limbs(()), list(rows.limbs)
+    del rows
+    moved, limbs = shuffle_beside(form.protocol, taken_over(columns), taken_over(limbs))
+    compared = _Compared(form.with_limbs(taken_over(limbs)))
     arrange(len(compared.order), compared)
     return compared.rows, [rows_at(column, compared.order) for column in moved]
 

@@ -294,6 +294,7 @@ class Rep4(Replicated):
         """
         current = [np.ascontiguousarray(table) for table, _ in tables]
         domains = [xor for _, xor in tables]
+        del tables  # perhaps no one else's
         for outsider in range(4):
             current = self._hop(current, domains, outsider)
         return current
