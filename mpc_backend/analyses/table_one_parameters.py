@@ -59,7 +59,7 @@ class Kinds(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     variable: ColumnName
-    levels: Annotated[tuple[Level, ...], Field(min_length=2, max_length=MOST_LEVELS)]
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=MOST_LEVELS)]
 
     @model_validator(mode="after")
     def _distinct(self) -> Kinds:

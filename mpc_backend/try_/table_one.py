@@ -22,7 +22,8 @@ from mpc_backend.try_.running import Answer, Setting, answer
 
 GROUP = "group_of"
 MOST_GROUPS = 12
-FINEST_DECIMALS = 6
+FINEST_DECIMALS = 9
+MOST_CODES = 2
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ def table_one(frame: pd.DataFrame, choice: TableOneChoice, setting: Setting) -> 
         if pd.api.types.is_numeric_dtype(ready[name].dtype) and ready[name].nunique() > 2:
             described["numbers"].append(_quantity(frame, source, name))
         else:
-            described["categories"].append({"variable": name, "levels": _two_or_more(frame, source)})
+            described["categories"].append(
+                {"variable": name, "levels": list(levels(frame, source, MOST_LEVELS))}
+            )
     groups = list(levels(frame, choice.by, MOST_GROUPS))
     typed = parse_parameters("table_one", {"by": GROUP, "groups": groups, **described})
     done = answer(analysis("table_one"), typed, setting, by_site(ready, frame, choice.site))
@@ -110,10 +113,13 @@ def table_one(frame: pd.DataFrame, choice: TableOneChoice, setting: Setting) -> 
     return Answer(_named(done.result, {**names, GROUP: choice.by}), done.protocol, done.seconds)
 
 
-def _two_or_more(frame: pd.DataFrame, source: str) -> list[str]:
-    """The levels of a column; a second one that nobody has where there is one only."""
-    found = list(levels(frame, source, MOST_LEVELS))
-    return found if len(found) > 1 else [*found, f"not {found[0]}"]
+def _a_quantity(values: pd.Series) -> bool:
+    """Whether a column is described as a number: numbers that are more than two codes."""
+    if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
+        return False
+    known = values.dropna().to_numpy(dtype=np.float64)
+    codes = len(np.unique(known)) <= MOST_CODES and bool((known == np.rint(known)).all())
+    return known.size > 0 and not codes
 
 
 def _quantity(frame: pd.DataFrame, source: str, name: str) -> dict[str, Any]:
@@ -123,21 +129,19 @@ def _quantity(frame: pd.DataFrame, source: str, name: str) -> dict[str, Any]:
     low, high = float(known.min()), float(known.max())
     centre, scale = place_and_spread(frame, source)
     step = _step(known, high - low)
-    return {
-        "variable": name, "centre": centre, "scale": scale, "low": low, "high": low + step * math.ceil((high - low) / step),
-        "step": step,
-    }  # fmt: skip
+    top = low + step * max(1, math.ceil((high - low) / step))
+    return {"variable": name, "centre": centre, "scale": scale, "low": low, "high": top, "step": step}
 
 
 def _step(known: np.ndarray[Any, np.dtype[np.float64]], width: float) -> float:
-    """The power of ten of which all values are multiples, if the grid then fits; else an even part of the width."""
+    """The power of ten of which all values are multiples, if the grid then fits; else as many steps as there may be."""
     for decimals in range(FINEST_DECIMALS + 1):
         step = 10.0**-decimals
         if width / step + 1 > MOST_BINS:
             break
-        if np.allclose(known / step, np.rint(known / step), rtol=0, atol=1e-6):
+        if np.allclose(np.rint(known / step) * step, known, rtol=1e-9, atol=0):
             return step
-    return width / (MOST_BINS // 10)
+    return width / (MOST_BINS - 1) if width > 0 else 1.0
 
 
 def _named(result: TableOneResult, names: dict[str, str]) -> TableOneResult:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mpc_backend.analyses import logistic
 from mpc_backend.analyses.logistic_newton import fit_logistic
 from mpc_backend.testing import World
 
@@ -113,6 +114,10 @@ def test_what_cannot_be_estimated_is_said():
         steps = {"too few steps": 3, "separated for long": 20}.get(name, 9)
         found = fitted("plain", rows, answers, steps=steps)
         assert not found["estimable"], name
+
+
+def test_it_is_the_fit_that_analyses_give():
+    assert logistic is fit_logistic
 
 
 def test_limits_are_refused():

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, SiteData
@@ -14,6 +15,7 @@ from mpc_backend.analyses.plain import opened_outputs, shared_inputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.suppression import shown_cells
 from mpc_backend.testing import World
+from mpc_backend.try_cli import try_app
 
 GOLDEN = Path(__file__).with_name("golden")
 EXACT = DisclosurePolicy(release="exact", minimum_sites=1, rounding=1)
@@ -228,3 +230,41 @@ def test_refusals(run):
     ):
         with pytest.raises(ParametersRefused, match=words):
             parse_parameters("table_one", {**SMALL, **change})
+
+
+def test_a_file_is_described_as_a_study_would(tmp_path):
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame(
+        {"arm": ["x", "y"] * 30, "tiny": rng.normal(size=60) * 1e-7, "wide": rng.normal(size=60) * 1e9 + 1e12,
+         "cents": rng.integers(100, 900, 60) / 100, "code": rng.integers(1, 3, 60), "flag": rng.random(60) < 0.5, "one": "k"}
+    )  # fmt: skip
+    path = tmp_path / "file.csv"
+    frame.to_csv(path, index=False)
+    columns = ",".join(frame.columns[1:])
+    call = [
+        "table-one",
+        str(path),
+        "--by",
+        "arm",
+        "--columns",
+        columns,
+        "--release",
+        "exact",
+        "--protocol",
+        "rep3",
+        "--json",
+    ]
+    done = CliRunner().invoke(try_app, call, catch_exceptions=False)
+    found = {each["name"]: each for each in json.loads(done.output)["variables"]}
+    for name in ("tiny", "wide", "cents"):
+        values = frame[frame.arm == "x"][name]
+        first, width = found[name]["groups"][0], frame[name].max() - frame[name].min()
+        assert first["mean"] == pytest.approx(values.mean(), rel=1e-6, abs=1e-7 * width)
+        quartiles = values.quantile([0.25, 0.5, 0.75]).tolist()
+        assert [first["q1"], first["median"], first["q3"]] == pytest.approx(
+            quartiles, rel=1e-12, abs=0 if name == "cents" else 5e-5 * width
+        )
+    assert [level["level"] for level in found["code"]["groups"][0]["levels"]] == ["1", "2"]
+    assert {found[name]["kind"] for name in ("code", "flag", "one")} == {"category"}
+    assert found["one"]["groups"][0]["levels"] == [{"level": "k", "count": 30, "share": 1.0}]
+    assert found["one"]["smd"][0]["smd"] == 0
