@@ -35,7 +35,6 @@ INVERSE_SCALE, VARIANCE_SCALE = 30, 40
 LARGEST_VARIANCE_BITS = 5
 """Of coefficients per scale: errors beyond `LARGEST_ERROR` are not shown."""
 TEST_SCALE = 20
-HELD, FREE = 0, 1
 
 
 @dataclass(frozen=True)

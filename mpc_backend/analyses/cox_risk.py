@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from mpc_backend.analyses.cox_rows import CoxRows, crossed, paired, product, wide_product
 from mpc_backend.operations import concatenate, exp, minimum, reciprocal
 from mpc_backend.values import SecretFixed, SecretInt
@@ -131,4 +129,4 @@ def information(rows: CoxRows, expected: SecretFixed, counted: SecretFixed, mean
 def consistent_sum(rows: CoxRows, sets: RiskSets, events: SecretInt) -> SecretFixed:
     """The sum of w A minus the number of deaths (): near 0, unless a number left its range."""
     total = sets.expected.sum() - events.to_fixed(sets.expected.scale)
-    return total.with_bits(62) * np.int64(1)
+    return total.with_bits(62)
