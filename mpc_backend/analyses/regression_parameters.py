@@ -23,8 +23,8 @@ class Predictor(BaseModel):
     """One covariate: declared ``levels``, of which the first is the reference; or a number with ``centre`` and ``scale``.
 
     Centre and scale are public guesses at mean and standard deviation. They keep secret numbers in range and change no
-    answer; off by a factor of ten they still do. A number with two values should be declared by its levels, whose
-    disclosure rule counts persons of each.
+    answer; off by a factor of ten they still do. ``codes``: the few values that a number has (0 and 1, say), so that
+    persons of each are counted before anything is shown, as at levels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +32,7 @@ class Predictor(BaseModel):
     variable: ColumnName
     centre: Finite | None = None
     scale: Positive | None = None
+    codes: Annotated[tuple[Level, ...], Field(min_length=2, max_length=MOST_TERMS + 1)] | None = None
     levels: Annotated[tuple[Level, ...], Field(min_length=2, max_length=MOST_TERMS + 1)] | None = None
 
     @model_validator(mode="after")
@@ -39,9 +40,16 @@ class Predictor(BaseModel):
         number = self.centre is not None and self.scale is not None
         if number == (self.levels is not None) or (self.centre is None) != (self.scale is None):
             raise ValueError(f"covariate {self.variable}: give either levels, or centre and scale")
-        if self.levels is not None and len(set(self.levels)) != len(self.levels):
+        if self.codes is not None and self.levels is not None:
+            raise ValueError(f"covariate {self.variable}: codes are of a number, give no levels beside them")
+        if len(set(self.counted)) != len(self.counted):
             raise ValueError(f"covariate {self.variable}: levels must be distinct")
         return self
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The values of which persons are counted: levels or codes."""
+        return self.levels or self.codes or ()
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -82,8 +90,8 @@ class RegressionParameters(Parameters):
 
     @property
     def levels(self) -> tuple[tuple[str, str], ...]:
-        """Every (variable, level), references included, in the order in which persons are counted."""
-        return tuple((each.variable, level) for each in self.predictors for level in each.levels or ())
+        """Every (variable, level or code), references included, in the order in which persons are counted."""
+        return tuple((each.variable, level) for each in self.predictors for level in each.counted)
 
     @property
     def scales(self) -> NDArray[np.float64]:

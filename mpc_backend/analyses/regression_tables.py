@@ -6,6 +6,8 @@ rows, because its weights depend on everybody's coefficients.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,9 @@ from mpc_backend.analyses.regression_parameters import (
     RegressionParameters,
 )
 from mpc_backend.tables import Arrays, Column, TableSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COUNT_BITS = 28
 SUM_SCALE, SUM_BITS = 24, 60
@@ -100,12 +105,26 @@ def _design(
             values = (numbers(frame, predictor.variable) - predictor.centre) / predictor.scale
             known &= ~np.isnan(values)
             columns.append(np.nan_to_num(values)[:, None])
+            if predictor.codes is not None:
+                counts.append(_coded(frame, predictor.variable, predictor.codes, ~np.isnan(values)))
             continue
         codes = level_codes(frame, predictor.variable, predictor.levels)
         known &= codes >= 0
         counts.append(one_hot(codes, len(predictor.levels)))
         columns.append(counts[-1][:, 1:].astype(np.float64))
     return np.concatenate(columns, axis=1), np.concatenate(counts, axis=1), known
+
+
+def _coded(
+    frame: pd.DataFrame, name: str, codes: tuple[str, ...], present: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Each row's code (rows, codes)."""
+    found = level_codes(frame, name, codes)
+    if (present & (found < 0)).any():
+        raise LocalDataError(
+            f"column {name} holds other values than {', '.join(codes)}, which the study declares"
+        )
+    return one_hot(found, len(codes))
 
 
 def _check(names: tuple[str, ...], rows: Floats) -> None:

@@ -20,6 +20,8 @@ from mpc_backend.try_.output import TAIL, Output, OutputPart, TestOutput, number
 from mpc_backend.try_.running import Answer, Setting, answer
 
 OUTCOME = "outcome"
+TWO = 2
+"""A number with so many values is a code, whose persons are counted before anything is shown."""
 Kind = Literal["linear", "logistic"]
 
 
@@ -119,7 +121,9 @@ def declaration(frame: pd.DataFrame, source: str, name: str) -> dict[str, Any]:
     """A numeric column with centre and scale, any other with its levels, as a study would declare it."""
     if pd.api.types.is_numeric_dtype(column(frame, source).dtype):
         centre, scale = place_and_spread(frame, source)
-        return {"variable": name, "centre": centre, "scale": scale}
+        few = column(frame, source).dropna().unique()
+        codes = {"codes": list(levels(frame, source))} if len(few) == TWO else {}
+        return {"variable": name, "centre": centre, "scale": scale, **codes}
     found = levels(frame, source, MOST_TERMS + 1)
     if len(found) == 1:
         raise LocalDataError(f"column {source} has one level only; a covariate needs two")

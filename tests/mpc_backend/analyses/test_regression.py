@@ -197,6 +197,23 @@ def test_every_level_needs_k_persons_of_each_outcome(run, kind, rare, shown):
         assert "at some level" in result.why_not and result.terms[1].coef is None
 
 
+@pytest.mark.parametrize(("rare", "shown"), [(9, False), (10, True)])
+def test_codes_of_a_number_are_counted_like_levels(run, rare, shown):
+    frame = small(100, rare).assign(g=lambda rows: (rows.g == "y") * 1.0)
+    coded = {"variable": "g", "centre": 0, "scale": 1, "codes": ["0", "1"]}
+    parameters = {**STUDIES["logistic"], "predictors": [coded, BOTH[1]]}
+    result = run("logistic", parameters, {"a": frame})
+    assert (result.why_not is None) == shown and [term.name for term in result.terms] == [
+        "(Intercept)",
+        "g",
+        "z",
+    ]
+    with pytest.raises(LocalDataError, match="g holds other values than 0, 1"):
+        run("logistic", parameters, {"a": frame.assign(g=frame.g * 2)})
+    plain = {**parameters, "predictors": [{**coded, "codes": None}, BOTH[1]]}
+    assert run("logistic", plain, {"a": frame}).why_not is None
+
+
 @pytest.mark.parametrize(("persons", "shown"), [(12, False), (13, True), (14, True)])
 def test_k_persons_more_than_coefficients_are_needed(run, persons, shown):
     parameters = {**STUDIES["linear"], "predictors": [BOTH[1], {"variable": "o", "centre": 0, "scale": 1}]}
@@ -286,6 +303,7 @@ def test_numbers_far_from_their_centre_are_refused(run):
         ({"predictors": [{"variable": "g", "centre": 1}]}, "either levels, or centre and scale"),
         ({"predictors": [{"variable": "g", "levels": ["x", "x"]}]}, "levels must be distinct"),
         ({"outcome": "z"}, "the outcome is none of them"),
+        ({"predictors": [{**BOTH[0], "codes": ["0", "1"]}]}, "codes are of a number"),
     ],
 )
 def test_parameters_are_checked(change, words):
