@@ -1,8 +1,9 @@
-"""Treatment ranking for one secret patient, mode ``neighbours``: similar patients are found on shares, each treatment's
-restricted mean time is standardised over declared strata, and only supported treatments' numbers can be opened.
+"""Treatment ranking for one secret patient: similar patients are found on shares, or the answer of its cell in a table, each
+treatment's restricted mean time is standardised over declared strata, and only supported treatments' numbers can be opened.
 
-One matrix product finds the similar set, one counts events and exits by treatment, stratum and time, both over row shards; the
-rest is work on those counts. The number of rounds does not depend on the data. See docs/analyses/treatment_ranking.md.
+In mode ``neighbours`` one matrix product finds the similar set, one counts events and exits by treatment, stratum and time,
+both over row shards; the rest is work on those counts. For mode ``cells`` see `ranking_published`. The number of rounds does
+not depend on the data. See docs/analyses/treatment_ranking.md.
 """
 
 from __future__ import annotations
