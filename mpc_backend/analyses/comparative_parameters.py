@@ -94,7 +94,9 @@ class ComparativeParameters(Parameters):
         if self.arm in names or self.outcome == self.negative_control:
             raise ValueError("the arm is no covariate, and the outcome is not its own negative control")
         if not names or (self.weights != "none" and not self.in_score):
-            raise ValueError("score: name at least one covariate; for weights none one whose balance is shown")
+            raise ValueError(
+                "score: name at least one covariate; for weights none one whose balance is shown"
+            )
         if self.score_width > MOST_COLUMNS - 1:
             raise ValueError(
                 f"score: {self.score_width} columns; at most {MOST_COLUMNS - 1} beside the constant"
