@@ -59,7 +59,9 @@ def published(
         )
     found = unions(parameters)
     by_site = {site: _united(parameters, columns, found) for site, columns in counts.items()}
-    everywhere = _added(list(by_site.values())).with_bits(parameters.capacity.bit_length() + 1)
+    # Each hospital counts at most ``capacity`` persons: their sum needs so many bits more.
+    bits = parameters.capacity.bit_length() + 1 + len(by_site).bit_length()
+    everywhere = _added(list(by_site.values())).with_bits(bits)
     own = _own(parameters, [by_site[site] for site in released.receiving_sites], everywhere)
     places = concatenate([_sizes(parameters, everywhere)[None], own], axis=0)
     supported = enough(parameters, released, _supports(places))
@@ -96,14 +98,14 @@ def _sizes(parameters: RankingParameters, counts: SecretInt) -> SecretInt:
     """Events before tau, events and censorings before tau, all: (unions, outcomes, treatments, 3)."""
     tau, arms = parameters.tau, counts.sum(3)
     spans = [arms[..., :tau].sum(3), arms[..., tau : 2 * tau].sum(3), arms[..., 2 * tau]]
-    return stack(spans, axis=3).with_bits(parameters.capacity.bit_length() + 1)
+    return stack(spans, axis=3).with_bits(counts.bits)
 
 
 def _own(parameters: RankingParameters, receiving: list[SecretInt], everywhere: SecretInt) -> SecretInt:
     """`_sizes` of each hospital that receives the answer: (receiving, unions, outcomes, treatments, 3)."""
     if not receiving:
         return _sizes(parameters, everywhere)[None][:0]
-    return stack([_sizes(parameters, counts) for counts in receiving])
+    return stack([_sizes(parameters, counts.with_bits(everywhere.bits)) for counts in receiving])
 
 
 def _supports(places: SecretInt) -> SecretInt:

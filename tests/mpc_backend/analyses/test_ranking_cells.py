@@ -239,6 +239,19 @@ def test_parameters_are_refused_with_a_reason(change, message):
         typed_of({**data.cells(2, "first"), **change})
 
 
+def test_every_hospital_may_have_as_many_persons_as_declared(run):
+    """3 x 1,023 persons in one cell, whose number needs two bits more than that of one hospital."""
+    frame = copies({"t00": 3 * 512, "t01": 3 * 511}, age=60)
+    result = run(
+        "treatment_ranking", data.cells(2, capacity=1024), data.thirds(frame), facts=OLD, policy=EXACT
+    )
+    assert result.tier == "cell" and result.total == (3069, 3069)
+    result = run(
+        "treatment_ranking", data.cells(2, capacity=1024), data.thirds(frame), facts=OLD, policy=HIDING
+    )
+    assert result.total == (3060, 3069) and [arm.size for arm in result.arms] == [(1530, 1539), (1530, 1539)]
+
+
 def test_more_persons_than_declared_are_refused():
     with pytest.raises(InputsRefused, match="capacity is 1024"):
         CHOSEN.local(typed_of(data.cells(3, capacity=1024)), SiteData(patients()))
