@@ -61,10 +61,13 @@ class Jobs:
         self._leading = threading.Thread(target=self._lead, daemon=True, name="leader")
 
     def start(self) -> None:
-        """Begin to lead, if this is the node that leads; workers load what they need meanwhile."""
-        self._workers.start()
+        """Begin to lead, if this is the node that leads."""
         if self._core.index == LEADER:
             self._leading.start()
+
+    def start_workers(self) -> None:
+        """Start the processes that work on row shards; a run that comes before starts them itself."""
+        self._workers.start()
 
     def wake(self) -> None:
         """Something arrived that a waiting run may need."""

@@ -55,7 +55,7 @@ def serve_node(path: Path, federation_file: Path | None = None, pin: str | None 
         server = _server(service, directory)
         service.start()
         try:
-            with _warming():
+            with _warming(service):
                 server.run()
         finally:
             service.stop()
@@ -64,8 +64,10 @@ def serve_node(path: Path, federation_file: Path | None = None, pin: str | None 
 
 
 @contextmanager
-def _warming() -> Iterator[None]:
-    """Load the kernels beside and take memory, so that the first question waits for neither; stops between two kernels."""
+def _warming(service: NodeService) -> Iterator[None]:
+    """Load the kernels beside and take memory, so that the first question waits for neither, then start the workers, which
+    load theirs; stops between two kernels.
+    """
     enough = threading.Event()
 
     def load() -> None:
@@ -73,6 +75,7 @@ def _warming() -> Iterator[None]:
             if enough.is_set():
                 return
         take_memory(READY_MIB)
+        service.jobs.start_workers()
 
     thread = threading.Thread(target=load, name="kernels")
     thread.start()

@@ -111,6 +111,7 @@ class Workers:
 
     def __init__(self, count: int, *, load: bool = True) -> None:
         self.count, self._load = count, load
+        self._lock = threading.Lock()
         self._workers: list[_Worker] = []
 
     @property
@@ -120,11 +121,12 @@ class Workers:
 
     def start(self) -> None:
         """Start those that do not run; returns before they are ready."""
-        for worker in [one for one in self._workers if not one.runs]:
-            self._workers.remove(worker)
-            worker.end(0)
-        while len(self._workers) < self.count:
-            self._workers.append(_Worker(self._load))
+        with self._lock:
+            for worker in [one for one in self._workers if not one.runs]:
+                self._workers.remove(worker)
+                worker.end(0)
+            while len(self._workers) < self.count:
+                self._workers.append(_Worker(self._load))
 
     def begin(self, job: Begin, channels: Sequence[Channel]) -> ProcessShards:
         """Give as many workers as there are channels a job."""
@@ -140,7 +142,8 @@ class Workers:
         self._end(END_SECONDS)
 
     def _end(self, seconds: float) -> None:
-        workers, self._workers = self._workers, []
+        with self._lock:
+            workers, self._workers = self._workers, []
         for worker in workers:
             worker.close()
         for worker in workers:
