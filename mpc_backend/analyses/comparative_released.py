@@ -111,13 +111,14 @@ def _result(
 def _positivity(parameters: ComparativeParameters, arms: list[WeightedArm]) -> Positivity | None:
     if parameters.weights == "none":
         return None
-    share: dict[str, float | None] = {}
-    for arm in arms:
-        known = (
-            isinstance(arm.extreme, ReleasedCount) and isinstance(arm.n, ReleasedCount) and arm.n.value > 0
-        )
-        share[arm.arm] = round(arm.extreme.value / arm.n.value, 3) if known else None  # type: ignore[union-attr,operator]
+    share = {arm.arm: _share(arm.extreme, arm.n) for arm in arms}
     return Positivity(limit=parameters.truncation, share=share)
+
+
+def _share(part: Cell | None, whole: Cell) -> float | None:
+    if isinstance(part, ReleasedCount) and isinstance(whole, ReleasedCount) and whole.value > 0:
+        return round(part.value / whole.value, 3)
+    return None
 
 
 def _exact(

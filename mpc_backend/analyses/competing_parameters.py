@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from mpc_backend.analyses.base import Parameters
-from mpc_backend.analyses.curve_display import display_times, table_times
-from mpc_backend.analyses.grid import ColumnName, Level, Unit
+from mpc_backend.analyses.curve_parameters import CurveParameters
+from mpc_backend.analyses.grid import ColumnName
 
-Time = Annotated[int, Field(ge=0, le=20_000)]
 LARGEST_TABLE = 1_000_000
 
 
-class CompetingParameters(Parameters):
+class CompetingParameters(CurveParameters):
     """Parameters of ``competing_risks``.
 
     ``causes``: time-to-event variables in ``time_unit``, each the time to its own event; a person fails of the one that
@@ -25,26 +22,11 @@ class CompetingParameters(Parameters):
     """
 
     causes: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=6)]
-    arm: ColumnName
-    arms: Annotated[tuple[Level, ...], Field(min_length=1, max_length=12)]
-    time_unit: Unit = "day"
-    unit: Unit = "month"
-    horizon: Annotated[int, Field(ge=1, le=20_000)]
-    tau: Annotated[int, Field(ge=1, le=20_000)] | None = None
-    times: Annotated[tuple[Time, ...], Field(max_length=40)] = ()
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
     @model_validator(mode="after")
     def _consistent(self) -> CompetingParameters:
-        for what, names in (("causes", self.causes), ("arms", self.arms)):
-            if len(set(names)) != len(names):
-                raise ValueError(f"{what}: names must be distinct")
-        if self.restricted_at > self.horizon:
-            raise ValueError(f"tau: {self.restricted_at} lies beyond the horizon {self.horizon}")
-        if any(after <= before for before, after in itertools.pairwise(self.times)):
-            raise ValueError("times: must increase")
-        if self.times and self.times[-1] > self.horizon:
-            raise ValueError(f"times: {self.times[-1]} lies beyond the horizon {self.horizon}")
+        if len(set(self.causes)) != len(self.causes):
+            raise ValueError("causes: names must be distinct")
         cells = len(self.arms) * self.reasons * self.bins
         if cells > LARGEST_TABLE:
             raise ValueError(
@@ -66,23 +48,3 @@ class CompetingParameters(Parameters):
     def reasons(self) -> int:
         """Ways to leave: each cause, and censoring."""
         return len(self.causes) + 1
-
-    @property
-    def bins(self) -> int:
-        """Times 0 to the horizon, both included."""
-        return self.horizon + 1
-
-    @property
-    def restricted_at(self) -> int:
-        """tau, by default the horizon."""
-        return self.horizon if self.tau is None else self.tau
-
-    @property
-    def display_times(self) -> tuple[int, ...]:
-        """The times at which a step of a released curve may fall."""
-        return display_times(self.horizon)
-
-    @property
-    def table_times(self) -> tuple[int, ...]:
-        """The times of the at-risk table: as declared, else about six over the horizon."""
-        return table_times(self.times, self.horizon)

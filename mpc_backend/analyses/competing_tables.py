@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,9 @@ from mpc_backend.analyses.competing_parameters import CompetingParameters
 from mpc_backend.analyses.grid import LONGEST_TIME, Ints, coarsen, level_codes, whole_numbers
 from mpc_backend.analyses.survival_tables import COUNT_BITS, log_rank_spec
 from mpc_backend.tables import Arrays, Column, TableSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def exits_spec(parameters: CompetingParameters) -> TableSpec:
@@ -43,9 +48,9 @@ def counts(parameters: CompetingParameters, site: SiteData) -> Ints:
     return found
 
 
-def _outcome(frame: object, cause: str) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
-    times, timed = whole_numbers(frame, f"{cause}_time", 0, LONGEST_TIME)  # type: ignore[arg-type]
-    events, judged = whole_numbers(frame, f"{cause}_event", 0, 1)  # type: ignore[arg-type]
+def _outcome(frame: pd.DataFrame, cause: str) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
+    times, timed = whole_numbers(frame, f"{cause}_time", 0, LONGEST_TIME)
+    events, judged = whole_numbers(frame, f"{cause}_event", 0, 1)
     return times, events, timed & judged
 
 

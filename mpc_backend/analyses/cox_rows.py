@@ -151,16 +151,16 @@ def gathered_rows(cox: CoxParameters, sites: Mapping[str, Mapping[str, SecretVal
     def whole(name: str) -> SecretInt | None:
         if name not in tables[0]:
             return None
-        parts = [table[name] for table in tables]
-        assert all(isinstance(part, SecretInt) for part in parts)
-        return concatenate(parts)  # type: ignore[return-value]
+        parts = [part for table in tables if isinstance(part := table[name], SecretInt)]
+        assert len(parts) == len(tables)
+        return concatenate(parts)
 
     def real(name: str) -> SecretFixed | None:
         if name not in tables[0]:
             return None
-        parts = [table[name] for table in tables]
-        assert all(isinstance(part, SecretFixed) for part in parts)
-        return concatenate(parts)  # type: ignore[return-value]
+        parts = [part for table in tables if isinstance(part := table[name], SecretFixed)]
+        assert len(parts) == len(tables)
+        return concatenate(parts)
 
     x, share = real("x"), real("share")
     deaths, event, tied = whole("deaths"), whole("event"), whole("tied")

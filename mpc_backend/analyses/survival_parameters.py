@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from mpc_backend.analyses.base import Parameters
 from mpc_backend.analyses.cox_parameters import MOST_STRATA, CoxParameters
-from mpc_backend.analyses.curve_display import display_times, table_times
-from mpc_backend.analyses.grid import ColumnName, Level, Stratum, Unit, strata_count
+from mpc_backend.analyses.curve_parameters import CurveParameters
+from mpc_backend.analyses.grid import ColumnName, Stratum, strata_count
 
-Time = Annotated[int, Field(ge=0, le=20_000)]
 LARGEST_TABLE = 2_000_000
 
 
-class SurvivalParameters(Parameters):
+class SurvivalParameters(CurveParameters):
     """Parameters of ``survival``.
 
     ``outcome``: a time-to-event variable in ``time_unit``, taken by ceiling to ``unit``; ``horizon``, ``tau`` (default:
@@ -27,29 +24,13 @@ class SurvivalParameters(Parameters):
     """
 
     outcome: ColumnName
-    arm: ColumnName
-    arms: Annotated[tuple[Level, ...], Field(min_length=1, max_length=12)]
     strata: Annotated[tuple[Stratum, ...], Field(max_length=4)] = ()
     adjust: bool = True
-    time_unit: Unit = "day"
-    unit: Unit = "month"
-    horizon: Annotated[int, Field(ge=1, le=20_000)]
-    tau: Annotated[int, Field(ge=1, le=20_000)] | None = None
-    times: Annotated[tuple[Time, ...], Field(max_length=40)] = ()
     rho: Annotated[float, Field(ge=0, le=5)] = 0.0
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     cox: CoxParameters | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> SurvivalParameters:
-        if len(set(self.arms)) != len(self.arms):
-            raise ValueError("arms: labels must be distinct")
-        if self.restricted_at > self.horizon:
-            raise ValueError(f"tau: {self.restricted_at} lies beyond the horizon {self.horizon}")
-        if any(after <= before for before, after in itertools.pairwise(self.times)):
-            raise ValueError("times: must increase")
-        if self.times and self.times[-1] > self.horizon:
-            raise ValueError(f"times: {self.times[-1]} lies beyond the horizon {self.horizon}")
         cells = len(self.arms) * self.strata_count * self.bins
         if cells > LARGEST_TABLE:
             raise ValueError(f"strata: {cells} cells of arm x stratum x time; at most {LARGEST_TABLE}")
@@ -74,16 +55,6 @@ class SurvivalParameters(Parameters):
         return strata_count(self.strata)
 
     @property
-    def bins(self) -> int:
-        """Times 0 to the horizon, both included."""
-        return self.horizon + 1
-
-    @property
-    def restricted_at(self) -> int:
-        """tau, by default the horizon."""
-        return self.horizon if self.tau is None else self.tau
-
-    @property
     def standardised(self) -> bool:
         """Whether the main curves are mixes over strata."""
         return self.adjust and self.strata_count > 1
@@ -94,13 +65,3 @@ class SurvivalParameters(Parameters):
         names = ["log_rank"]
         names += ["stratified_log_rank"] if self.strata_count > 1 else []
         return (*names, *(["weighted_log_rank"] if self.rho > 0 else []))
-
-    @property
-    def display_times(self) -> tuple[int, ...]:
-        """The times at which a step of a released curve may fall."""
-        return display_times(self.horizon)
-
-    @property
-    def table_times(self) -> tuple[int, ...]:
-        """The times of the at-risk table: as declared, else about six over the horizon."""
-        return table_times(self.times, self.horizon)

@@ -189,7 +189,8 @@ class ProcessShards(Shards):
         until = time.monotonic() + seconds
         while waiting:
             for ready in wait(list(waiting), LOOK_SECONDS):
-                worker = waiting.pop(ready)  # type: ignore[call-overload]
+                assert isinstance(ready, Connection)
+                worker = waiting.pop(ready)
                 answers[worker.pid] = answer = worker.hear()
                 if isinstance(answer, Failed):
                     return dict.fromkeys((one.pid for one in used), answer)

@@ -9,7 +9,6 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from mpc_backend.analyses.cells import Cell, HiddenCount
 from mpc_backend.analyses.comparative_parameters import ComparativeParameters, Covariate
 from mpc_backend.analyses.comparative_result import (
     ComparativeResult,
@@ -24,7 +23,7 @@ from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, column
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.try_.data import by_site, complete, levels, outcome_columns
-from mpc_backend.try_.output import TAIL, Output, OutputPart, number
+from mpc_backend.try_.output import TAIL, Output, OutputPart, cell_words, number
 from mpc_backend.try_.running import Answer, Setting, answer
 
 MOST_LEVELS = 20
@@ -245,7 +244,7 @@ def in_words(result: ComparativeResult) -> list[str]:
 
 def _compared(compared: Compared) -> list[str]:
     lines = [
-        f"{arm.arm:<20} n {_text(arm.n)}, events {_text(arm.events)}, {_numbers(arm)}"
+        f"{arm.arm:<20} n {cell_words(arm.n)}, events {cell_words(arm.events)}, {_numbers(arm)}"
         for arm in compared.arms
     ]
     found = compared.contrast
@@ -272,7 +271,3 @@ def _numbers(arm: WeightedArm) -> str:
 
 def _interval(each: Estimate) -> str:
     return f"{each.estimate:.4g} ({each.lower:.4g} to {each.upper:.4g})"
-
-
-def _text(cell: Cell) -> str:
-    return "hidden" if isinstance(cell, HiddenCount) else str(cell.value)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mpc_backend.analyses.cells import Cell, HiddenCount
 from mpc_backend.analyses.competing_result import (
     CauseContrast,
     CauseCurve,
@@ -21,9 +19,18 @@ from mpc_backend.analyses.competing_result import (
 from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.grid import LONGEST_TIME, Unit, coarsen, column, whole_numbers
 from mpc_backend.analyses.registry import analysis, parse_parameters
-from mpc_backend.analyses.survival_result import CurvePoint
-from mpc_backend.try_.data import by_site, complete, levels
-from mpc_backend.try_.output import TAIL, Output, OutputPart, StepOutput, TestOutput, number
+from mpc_backend.try_.data import by_site, complete, ends, levels
+from mpc_backend.try_.output import (
+    TAIL,
+    CurveRow,
+    Output,
+    OutputPart,
+    StepOutput,
+    TestOutput,
+    cell_words,
+    curve_row,
+    number,
+)
 from mpc_backend.try_.running import Answer, Setting, answer
 
 MOST_ARMS = 12
@@ -44,25 +51,12 @@ class CompetingChoice:
     site: str | None
 
 
-class IncidenceRow(OutputPart):
-    """The at-risk table with the curve's value at each time; events of the cause and censorings are cumulative."""
-
-    time: int
-    estimate: float | None
-    se: float | None
-    lower: float | None
-    upper: float | None
-    at_risk: int | None
-    events: int | None
-    censored: int | None
-
-
 class CauseOutput(OutputPart):
     """One cause in one arm."""
 
     cause: str
     events: int | None
-    incidence: list[IncidenceRow]
+    incidence: list[CurveRow]
     steps: list[StepOutput]
     at_tau: Risk | None
     time_lost: TimeLost | None
@@ -104,22 +98,19 @@ def competing_risks(frame: pd.DataFrame, choice: CompetingChoice, setting: Setti
         "competing_risks",
         {
             "causes": causes, "arm": "arm", "arms": list(levels(frame, choice.arm, MOST_ARMS)),
-            "time_unit": choice.unit, "unit": choice.grid, "times": list(choice.times), **_ends(ready, choice),
+            "time_unit": choice.unit, "unit": choice.grid, "times": list(choice.times), **_ends(ready, choice, setting),
         },
     )  # fmt: skip
     sites = by_site(ready, frame, choice.site)
     return answer(analysis("competing_risks"), parameters, setting, sites)
 
 
-def _ends(ready: pd.DataFrame, choice: CompetingChoice) -> dict[str, int]:
-    """Horizon: the longest follow-up, or further if asked for. tau: as asked, else the shortest arm's follow-up."""
+def _ends(ready: pd.DataFrame, choice: CompetingChoice, setting: Setting) -> dict[str, int]:
     known = complete(ready)
     if known.empty:
         raise LocalDataError("no row knows its time, event and arm")
     grid = coarsen(known["cause_1_time"].to_numpy(dtype=np.int64), choice.unit, choice.grid)
-    last = pd.Series(grid).groupby(known["arm"].to_numpy()).max()
-    tau = choice.tau if choice.tau is not None else max(1, int(last.min()))
-    return {"horizon": max(1, int(last.max()), tau, *choice.times), "tau": tau}
+    return ends(grid, known["arm"].to_numpy(), choice.times, choice.tau, setting.smallest_cell)
 
 
 def as_json(result: CompetingResult) -> dict[str, Any]:
@@ -147,17 +138,10 @@ def _arm(arm: CompetingArm) -> ArmOutput:
 
 
 def _curve(arm: CompetingArm, curve: CauseCurve) -> CauseOutput:
-    rows = []
-    for row in arm.table:
-        point = _at(curve.steps, row.time, curve.cut_at)
-        known = {"estimate": None, "se": None, "lower": None, "upper": None} if point is None else point
-        cells: dict[str, Cell] = {
-            "at_risk": row.at_risk,
-            "events": row.events[curve.cause],
-            "censored": row.censored,
-        }
-        counts = {name: number(cell) for name, cell in cells.items()}
-        rows.append(IncidenceRow.model_validate({"time": row.time, **known, **counts}))
+    rows = [
+        curve_row(curve.steps, curve.cut_at, row.time, row.at_risk, row.events[curve.cause], row.censored)
+        for row in arm.table
+    ]
     return CauseOutput(
         cause=_cause(curve.cause),
         events=number(curve.events),
@@ -169,21 +153,13 @@ def _curve(arm: CompetingArm, curve: CauseCurve) -> CauseOutput:
     )
 
 
-def _at(steps: Sequence[CurvePoint], time: int, cut_at: int | None) -> dict[str, Any] | None:
-    """The last step at or before a time."""
-    before = [step for step in steps if step.time <= time]
-    if cut_at is None or time > cut_at or not before:
-        return None
-    return before[-1].model_dump(exclude={"time"})
-
-
 def in_words(result: CompetingResult) -> list[str]:
     """One line per arm and cause, then contrasts and tests."""
     lines = [result.estimand]
     for arm in result.arms:
         for curve in arm.causes:
             lines.append(
-                f"{arm.arm:<20} cause {_cause(curve.cause)}: events {_text(curve.events)}, {_numbers(curve)}"
+                f"{arm.arm:<20} cause {_cause(curve.cause)}: events {cell_words(curve.events)}, {_numbers(curve)}"
             )
     for each in result.contrasts:
         what = "risk" if each.measure == "risk" else "time lost"
@@ -207,7 +183,3 @@ def _numbers(curve: CauseCurve) -> str:
     return (
         f"risk at {risk.time} {risk.estimate:.4g}{limits}, time lost {lost.estimate:.4g} (SE {lost.se:.3g})"
     )
-
-
-def _text(cell: Cell) -> str:
-    return "hidden" if isinstance(cell, HiddenCount) else str(cell.value)

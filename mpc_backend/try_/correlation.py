@@ -7,14 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from mpc_backend.analyses.cells import HiddenCount
 from mpc_backend.analyses.correlation_parameters import MOST_VARIABLES
 from mpc_backend.analyses.correlation_result import CorrelationResult, Pair
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.grid import column
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.try_.data import by_site
-from mpc_backend.try_.output import TAIL, Output, OutputPart, number
+from mpc_backend.try_.output import TAIL, Output, OutputPart, cell_words, number
 from mpc_backend.try_.regression import place_and_spread
 from mpc_backend.try_.running import Answer, Setting, answer
 
@@ -97,7 +96,7 @@ def _pair(pair: Pair) -> PairOutput:
 
 def in_words(result: CorrelationResult) -> list[str]:
     """One line a column, then one a pair."""
-    size = "hidden" if isinstance(result.n, HiddenCount) else str(result.n.value)
+    size = cell_words(result.n)
     lines = [f"persons {size}"]
     for each in result.variables:
         said = (

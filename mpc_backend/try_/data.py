@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.errors import LocalDataError
-from mpc_backend.analyses.grid import LONGEST_TIME, column, level_text, whole_numbers
+from mpc_backend.analyses.grid import LONGEST_TIME, Ints, column, level_text, whole_numbers
 
 MOST_LEVELS = 64
 ONE_SITE = "this file"
@@ -85,3 +87,20 @@ def by_site(frame: pd.DataFrame, source: pd.DataFrame, site: str | None) -> dict
 def complete(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows in which every column is known."""
     return frame.dropna().reset_index(drop=True)
+
+
+def ends(
+    times: Ints, arms: NDArray[np.object_], shown: Sequence[int], tau: int | None, smallest: int
+) -> dict[str, int]:
+    """Horizon: the longest follow-up, or further if asked for. tau: as asked, else as far as every arm can be followed.
+
+    An arm can be followed while ``smallest`` of its persons are at risk; arms with fewer persons show nothing anyway. Under
+    a threshold the default is cut to two digits, so that it is nobody's own time.
+    """
+    last = [
+        np.sort(times[arms == arm])[-smallest] for arm in np.unique(arms) if (arms == arm).sum() >= smallest
+    ]
+    chosen = tau if tau is not None else max(1, int(min(last, default=times.max())))
+    if tau is None and smallest > 1:
+        chosen -= chosen % 10 ** max(0, len(str(chosen)) - 2)
+    return {"horizon": max(1, int(times.max()), chosen, *shown), "tau": chosen}

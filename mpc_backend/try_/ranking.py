@@ -12,6 +12,7 @@ import pandas as pd
 
 from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, column, level_text
+from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_result import ArmEstimate, HiddenArm, RankingResult
 from mpc_backend.analyses.ranking_tables import ages, missing_facts
 from mpc_backend.analyses.registry import analysis, parse_parameters
@@ -93,9 +94,9 @@ def ranking(frame: pd.DataFrame, choice: RankingChoice, setting: Setting) -> Ans
     found = analysis("treatment_ranking")
     facts = _facts(choice, renamed)
     done = answer(found, parameters, setting, sites, facts)
-    assert isinstance(done.result, RankingResult)
+    assert isinstance(done.result, RankingResult) and isinstance(parameters, RankingParameters)
     back = {new: old for old, new in renamed.items()}
-    missing = tuple(back[name] for name in missing_facts(parameters, facts))  # type: ignore[arg-type]
+    missing = tuple(back[name] for name in missing_facts(parameters, facts))
     return Answer(done.result.model_copy(update={"not_matched_on": missing}), done.protocol, done.seconds)
 
 

@@ -9,14 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mpc_backend.analyses.cells import HiddenCount
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import column, numbers, whole_numbers
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.regression_parameters import INTERCEPT, MOST_TERMS
 from mpc_backend.analyses.regression_result import RegressionResult, Term
 from mpc_backend.try_.data import by_site, levels
-from mpc_backend.try_.output import TAIL, Output, OutputPart, TestOutput, number
+from mpc_backend.try_.output import TAIL, Output, OutputPart, TestOutput, cell_words, number
 from mpc_backend.try_.running import Answer, Setting, answer
 
 OUTCOME = "outcome"
@@ -197,7 +196,7 @@ def _logistic(term: Term) -> LogisticTerm:
 
 def in_words(result: RegressionResult) -> list[str]:
     """One line a coefficient, one for the model."""
-    size = "hidden" if isinstance(result.n, HiddenCount) else str(result.n.value)
+    size = cell_words(result.n)
     lines = [f"{result.estimand}; persons {size}"]
     lines += [_line(term, result) for term in result.terms]
     if result.test is not None and result.kind == "linear":

@@ -25,6 +25,11 @@ class Setting:
     protocol: str
     release: str
 
+    @property
+    def smallest_cell(self) -> int:
+        """The smallest number of persons anything is said about."""
+        return 1 if self.release == "exact" else self.policy(1).minimum_cell
+
     def policy(self, sites: int) -> DisclosurePolicy:
         """The disclosure policy of ``exact`` or ``k=N``; three hospitals are asked for where there are three."""
         least = min(3, sites)

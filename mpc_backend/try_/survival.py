@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mpc_backend.analyses.cells import HiddenCount, ReleasedCount
 from mpc_backend.analyses.cox_parameters import Ties
 from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.grid import Unit, coarsen, column
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.survival_result import ArmSurvival, SurvivalResult
 from mpc_backend.try_ import cox
-from mpc_backend.try_.data import by_site, complete, levels, outcome_columns
+from mpc_backend.try_.data import by_site, complete, ends, levels, outcome_columns
+from mpc_backend.try_.output import cell_words
 from mpc_backend.try_.running import Answer, Setting, answer
 from mpc_backend.try_.survival_output import as_json
 
@@ -86,12 +86,14 @@ def _run(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answe
         {"variable": name, "levels": list(levels(frame, source, MOST_STRATA))}
         for name, source in zip(names, choice.strata, strict=True)
     ]
+    grid = coarsen(known["outcome_time"].to_numpy(dtype=np.int64), choice.unit, choice.grid)
     parameters = parse_parameters(
         "survival",
         {
             "outcome": "outcome", "arm": "arm", "arms": list(levels(frame, choice.arm, MOST_ARMS)),
             "strata": strata, "adjust": False, "rho": choice.rho, "time_unit": choice.unit, "unit": choice.grid,
-            "times": list(choice.times), "cox": regression, **_ends(known, choice),
+            "times": list(choice.times), "cox": regression,
+            **ends(grid, known["arm"].to_numpy(), choice.times, choice.tau, setting.smallest_cell),
         },
     )  # fmt: skip
     done = answer(analysis("survival"), parameters, setting, by_site(ready, frame, choice.site))
@@ -113,14 +115,6 @@ def _named(done: Answer, choice: SurvivalChoice, regression: dict[str, Any]) -> 
     return replace(done, result=result.model_copy(update={"cox": found, "suppressed": withheld}))
 
 
-def _ends(known: pd.DataFrame, choice: SurvivalChoice) -> dict[str, int]:
-    """Horizon: the longest follow-up, or further if asked for. tau: as asked, else the shortest arm's follow-up."""
-    grid = coarsen(known["outcome_time"].to_numpy(dtype=np.int64), choice.unit, choice.grid)
-    last = pd.Series(grid).groupby(known["arm"].to_numpy()).max()
-    tau = choice.tau if choice.tau is not None else max(1, int(last.min()))
-    return {"horizon": max(1, int(last.max()), tau, *choice.times), "tau": tau}
-
-
 def in_words(result: SurvivalResult) -> list[str]:
     """One line per arm and test, and the at-risk table."""
     lines = [result.estimand]
@@ -132,7 +126,7 @@ def in_words(result: SurvivalResult) -> list[str]:
             else f"{mean.estimate:.4g} (SE {mean.se:.3g}) up to {mean.tau}"
         )
         lines.append(
-            f"{arm.arm:<24} n {_text(arm.n)}, events {_text(arm.events)}, median {_median(arm)}, mean {restricted}"
+            f"{arm.arm:<24} n {cell_words(arm.n)}, events {cell_words(arm.events)}, median {_median(arm)}, mean {restricted}"
         )
     lines += _at_risk(result)
     for name in ("log_rank", "stratified_log_rank", "weighted_log_rank"):
@@ -156,9 +150,6 @@ def _at_risk(result: SurvivalResult) -> list[str]:
         return [f"at-risk table: {len(times)} times; choose some with --times, or print all with --json"]
     lines = [f"{f'at risk at {result.unit}':<24} " + " ".join(f"{time:>8}" for time in times)]
     return lines + [
-        f"{arm.arm:<24} " + " ".join(f"{_text(row.at_risk):>8}" for row in arm.table) for arm in result.arms
+        f"{arm.arm:<24} " + " ".join(f"{cell_words(row.at_risk):>8}" for row in arm.table)
+        for arm in result.arms
     ]
-
-
-def _text(cell: ReleasedCount | HiddenCount) -> str:
-    return "hidden" if isinstance(cell, HiddenCount) else str(cell.value)

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from mpc_backend.analyses.cox_result import ChiSquare, CoxResult, CoxTerm
 from mpc_backend.analyses.survival_result import (
     ArmSurvival,
     Contrast,
-    CurvePoint,
     Median,
     RestrictedMean,
     SurvivalResult,
     Test,
 )
-from mpc_backend.try_.output import TAIL, Output, OutputPart, StepOutput, TestOutput, number
-
-
-class SurvivalRow(OutputPart):
-    """The at-risk table with the curve's value at each time; events and censorings are cumulative."""
-
-    time: int
-    estimate: float | None
-    se: float | None
-    lower: float | None
-    upper: float | None
-    at_risk: int | None
-    events: int | None
-    censored: int | None
+from mpc_backend.try_.output import (
+    TAIL,
+    CurveRow,
+    Output,
+    OutputPart,
+    StepOutput,
+    TestOutput,
+    curve_row,
+    number,
+)
 
 
 class SurvivalArm(OutputPart):
@@ -38,7 +32,7 @@ class SurvivalArm(OutputPart):
     n: int | None
     events: int | None
     median: Median | None
-    survival: list[SurvivalRow]
+    survival: list[CurveRow]
     steps: list[StepOutput]
     rmst: RestrictedMean | None
     why_not: str | None
@@ -123,27 +117,11 @@ def _arm(arm: ArmSurvival) -> SurvivalArm:
         n=number(arm.n),
         events=number(arm.events),
         median=curve.median,
-        survival=_rows(arm),
+        survival=[
+            curve_row(curve.steps, curve.cut_at, row.time, row.at_risk, row.events, row.censored)
+            for row in arm.table
+        ],
         steps=[StepOutput(**step.model_dump()) for step in curve.steps],
         rmst=curve.rmst,
         why_not=curve.why_not,
     )
-
-
-def _rows(arm: ArmSurvival) -> list[SurvivalRow]:
-    """The at-risk table with the curve's value at each time; null where nothing may be or can be said."""
-    rows = []
-    for row in arm.table:
-        point = _at(arm.curve.steps, row.time, arm.curve.cut_at)
-        known = {"estimate": None, "se": None, "lower": None, "upper": None} if point is None else point
-        counts = {name: number(getattr(row, name)) for name in ("at_risk", "events", "censored")}
-        rows.append(SurvivalRow(time=row.time, **known, **counts))
-    return rows
-
-
-def _at(steps: Sequence[CurvePoint], time: int, cut_at: int | None) -> dict[str, float | None] | None:
-    """The last step at or before a time."""
-    if cut_at is None or time > cut_at:
-        return None
-    before = [step for step in steps if step.time <= time]
-    return before[-1].model_dump(exclude={"time"}) if before else None

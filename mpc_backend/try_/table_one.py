@@ -9,14 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mpc_backend.analyses.cells import Cell, HiddenCount
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.grid import column, numbers
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.table_one_parameters import MOST_BINS, MOST_LEVELS
 from mpc_backend.analyses.table_one_result import CategoryRow, Counted, Described, NumberRow, TableOneResult
 from mpc_backend.try_.data import by_site, levels
-from mpc_backend.try_.output import TAIL, Output, OutputPart, number
+from mpc_backend.try_.output import TAIL, Output, OutputPart, cell_words, number
 from mpc_backend.try_.regression import place_and_spread
 from mpc_backend.try_.running import Answer, Setting, answer
 
@@ -195,7 +194,7 @@ def _in_group(each: Described | Counted) -> VariableGroupOutput:
 
 def in_words(result: TableOneResult) -> list[str]:
     """One line a column and group, with its difference against the first."""
-    lines = [f"{result.by}: " + ", ".join(f"{each.group} {_text(each.n)}" for each in result.groups)]
+    lines = [f"{result.by}: " + ", ".join(f"{each.group} {cell_words(each.n)}" for each in result.groups)]
     for row in result.numbers:
         for each in row.groups:
             lines.append(
@@ -204,13 +203,12 @@ def in_words(result: TableOneResult) -> list[str]:
     for kinds in result.categories:
         for part in kinds.groups:
             shown = ", ".join(
-                f"{level.level} {_text(level.count)}"
+                f"{level.level} {cell_words(level.count)}"
                 + ("" if level.share is None else f" ({level.share:.1%})")
                 for level in part.levels
             )
-            lines.append(
-                f"{kinds.variable:<20} {part.group:<12} {shown}, missing {_text(part.missing)}{_against(kinds, part.group)}"
-            )
+            missing = f"missing {cell_words(part.missing)}{_against(kinds, part.group)}"
+            lines.append(f"{kinds.variable:<20} {part.group:<12} {shown}, {missing}")
     return lines
 
 
@@ -218,7 +216,7 @@ def _number_words(each: Described) -> str:
     if each.mean is None or each.sd is None:
         return f"no number ({each.why_not})"
     quarters = "" if each.median is None else f", median {each.median:g} ({each.q1:g} to {each.q3:g})"
-    return f"mean {each.mean:.4g} (SD {each.sd:.3g}){quarters}, missing {_text(each.missing)}"
+    return f"mean {each.mean:.4g} (SD {each.sd:.3g}){quarters}, missing {cell_words(each.missing)}"
 
 
 def _against(row: NumberRow | CategoryRow, group: str) -> str:
@@ -226,7 +224,3 @@ def _against(row: NumberRow | CategoryRow, group: str) -> str:
         if each.group == group and each.smd is not None:
             return f", standardised difference {each.smd:.3f}"
     return ""
-
-
-def _text(cell: Cell) -> str:
-    return "hidden" if isinstance(cell, HiddenCount) else str(cell.value)

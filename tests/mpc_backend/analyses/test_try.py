@@ -80,6 +80,16 @@ def test_survival_hides_by_default(lung_file):
     assert found["arms"][0]["n"] == 140
 
 
+def test_means_reach_as_far_as_every_arm_is_followed(lung, lung_file):
+    followed = [lung.o_time[lung.sex == sex].sort_values().to_list() for sex in (1, 2)]
+    exact = answered("survival", lung_file, *SURVIVAL, "--release", "exact")
+    assert [arm["rmst"]["tau"] for arm in exact["arms"]] == [min(times[-1] for times in followed)] * 2
+    hiding = answered("survival", lung_file, *SURVIVAL)
+    tenth = min(times[-10] for times in followed)
+    assert [arm["rmst"]["tau"] for arm in hiding["arms"]] == [tenth - tenth % 10] * 2
+    assert tenth % 10, "the default is cut, as it would else be a person's own time"
+
+
 def test_ranking_by_hospital(patients_file):
     facts = json.dumps({**dict.fromkeys(data.MARKERS, 0), "age": 60, "stage": None})
     arguments = (
