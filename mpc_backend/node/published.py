@@ -128,7 +128,20 @@ class PublishedTable:
         os.replace(written, self._core.directory.published / f"{self._name}.{token}")
         for file in old:
             file.unlink(missing_ok=True)
+        self._drop_if_destroyed()
         self._core.record("table kept", study=self._study.digest, table=self._name.partition(".")[2])
+
+    def _drop_if_destroyed(self) -> None:
+        """A site's shares may have been destroyed while its table was being written: the file may not outlive them.
+
+        Raises:
+            VaultError: they were.
+        """
+        try:
+            self._key()
+        except VaultError:
+            forget_tables(self._core.directory.published, self._study.digest)
+            raise
 
     def _read(self) -> Package | None:
         for file in self._files():

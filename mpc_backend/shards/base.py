@@ -8,11 +8,13 @@ and authenticated as the node's own.
 
 from __future__ import annotations
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mpc_backend.errors import EngineError
 from mpc_backend.protocols.keys import JobKeys
 from mpc_backend.session import Session
 from mpc_backend.shards.rows import brought_in, taken_out
@@ -34,9 +36,9 @@ class Task:
     given: tuple[Any, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Done:
-    """What a shard gives back, apart from any session and checked, and what it sent for it."""
+    """What a shard gives back, apart from any session and checked, and what it sent for it. No message may print it."""
 
     result: Any
     traffic: Traffic
@@ -59,6 +61,14 @@ class Shards(ABC):
         Raises:
             ProtocolAbort: a shard failed its checks, lost a peer, or the job was given up; none of them is used.
         """
+
+
+def reason(error: BaseException) -> str:
+    """Why a shard came to nothing, for other nodes and logs: an error that is not of the engine may quote a value."""
+    if isinstance(error, EngineError):
+        return f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return f"{type(error).__name__} at {' '.join(f'{frame.name}:{frame.lineno}' for frame in frames)}"
 
 
 def computed(task: Task, index: int, protocol: str, transport: Transport) -> Any:

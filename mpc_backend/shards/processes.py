@@ -215,7 +215,9 @@ class ProcessShards(Shards):
                 worker.tell(End())
             for answer in self._answers(self._workers, None, END_SECONDS).values():
                 if not isinstance(answer, Ended):
-                    raise WorkerFailed(f"a worker of this node did not end its job: {answer}")
+                    raise WorkerFailed(
+                        f"a worker of this node did not end its job: it said {type(answer).__name__}"
+                    )
         except BaseException:
             self._all.drop()
             raise

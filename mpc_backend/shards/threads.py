@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from mpc_backend.errors import AbortKind, PeerAborted, ProtocolAbort
-from mpc_backend.shards.base import Done, Shards, Task, computed
+from mpc_backend.shards.base import Done, Shards, Task, computed, reason
 from mpc_backend.transport.base import Transport
 from mpc_backend.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -58,7 +58,7 @@ class ThreadShards(Shards):
             except BaseException as error:  # raised again in the node's own thread
                 errors.append(error)
                 kind = error.kind if isinstance(error, ProtocolAbort) else AbortKind.FAILED
-                self._networks.abort(self._index, kind, f"{type(error).__name__}: {error}")
+                self._networks.abort(self._index, kind, reason(error))
 
         threads = [
             threading.Thread(target=work, args=(shard,), name=f"node-{self._index}-shard-{shard}")

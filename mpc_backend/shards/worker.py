@@ -8,14 +8,13 @@ of `Task`s, each answered with `Done` or `Failed`; `End`, answered with `Ended`.
 from __future__ import annotations
 
 import socket
-import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from mpc_backend.errors import AbortKind, EngineError, ProtocolAbort
+from mpc_backend.errors import AbortKind, ProtocolAbort
 from mpc_backend.kernels.warming import compile_all
 from mpc_backend.memory import give_back_memory
-from mpc_backend.shards.base import Done, Task, computed
+from mpc_backend.shards.base import Done, Task, computed, reason
 from mpc_backend.transport.base import Traffic
 from mpc_backend.transport.shape import LinkShape
 from mpc_backend.transport.tls import TlsTransport
@@ -107,8 +106,7 @@ class _Job:
         except ProtocolAbort as error:
             return Failed(error.kind, str(error))
         except Exception as error:  # told to the node, which ends the job; its message may quote a value
-            words = str(error) if isinstance(error, EngineError) else _where(error)
-            return Failed(None, f"{type(error).__name__}: {words}")
+            return Failed(None, reason(error))
         return Done(result, transport.traffic, transport.bytes_received - before)
 
     def end(self) -> Ended | Failed:
@@ -118,9 +116,3 @@ class _Job:
         except ProtocolAbort as error:
             return Failed(error.kind, str(error))
         return Ended()
-
-
-def _where(error: BaseException) -> str:
-    return " ".join(
-        f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-6:]
-    )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mpc_backend import operations as op
-from mpc_backend.errors import PeerAborted, ProtocolAbort
+from mpc_backend.errors import AbortKind, PeerAborted, ProtocolAbort
 from mpc_backend.prg import Keystream
 from mpc_backend.protocols.authenticate import Mac
 from mpc_backend.session import Session, open_values
@@ -281,6 +281,21 @@ def failing(session: Session, a: SecretInt) -> SecretInt:
 def test_a_shard_that_fails_at_one_node_ends_the_job_everywhere() -> None:
     with World("rep4", workers=2, deadline=20) as world, pytest.raises(RuntimeError, match="disk full"):
         world.run(lambda s, a: over_shards(s, failing, [a]), world.share(np.arange(ROWS)))
+
+
+def test_other_nodes_are_not_told_what_an_error_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    ending = ShardNetworks.abort
+
+    def abort(networks: ShardNetworks, index: int, kind: AbortKind, reason: str) -> None:
+        told.append(reason)
+        ending(networks, index, kind, reason)
+
+    monkeypatch.setattr(ShardNetworks, "abort", abort)
+    with World("rep4", workers=2, deadline=20) as world, pytest.raises(RuntimeError, match="disk full"):
+        world.run(lambda s, a: over_shards(s, failing, [a]), world.share(np.arange(ROWS)))
+    assert any("RuntimeError at" in reason and "failing:" in reason for reason in told)
+    assert not any("disk full" in reason for reason in told)
 
 
 def bits_total(_: Session, a: SecretInt) -> Total:
