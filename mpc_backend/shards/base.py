@@ -68,7 +68,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, EngineError):
         return f"{type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)[-6:]
-    return f"{type(error).__name__} at {' '.join(f'{frame.name}:{frame.lineno}' for frame in frames)}"
+    return f"{type(error).__name__}: {' '.join(f'{frame.name}:{frame.lineno}' for frame in frames)}"
 
 
 def computed(task: Task, index: int, protocol: str, transport: Transport) -> Any:

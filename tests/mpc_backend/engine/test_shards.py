@@ -294,7 +294,7 @@ def test_other_nodes_are_not_told_what_an_error_quotes(monkeypatch: pytest.Monke
     monkeypatch.setattr(ShardNetworks, "abort", abort)
     with World("rep4", workers=2, deadline=20) as world, pytest.raises(RuntimeError, match="disk full"):
         world.run(lambda s, a: over_shards(s, failing, [a]), world.share(np.arange(ROWS)))
-    assert told[0].startswith("RuntimeError at") and "failing:" in told[0]
+    assert told[0].startswith("RuntimeError: ") and "failing:" in told[0]
     assert "disk full" not in told[0]
 
 
