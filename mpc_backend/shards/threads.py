@@ -59,6 +59,8 @@ class ThreadShards(Shards):
                 errors.append(error)
                 kind = error.kind if isinstance(error, ProtocolAbort) else AbortKind.FAILED
                 self._networks.abort(self._index, kind, reason(error))
+            finally:  # not before the others can know why: they would take this end for one that is lost
+                ends[shard].close()
 
         threads = [
             threading.Thread(target=work, args=(shard,), name=f"node-{self._index}-shard-{shard}")
@@ -74,7 +76,4 @@ class ThreadShards(Shards):
 
     def _done(self, task: Task, end: MemoryTransport, *, trace: bool) -> Done:
         end.traffic.trace = [] if trace else None
-        try:
-            return Done(computed(task, self._index, self._protocol, end), end.traffic)
-        finally:
-            end.close()
+        return Done(computed(task, self._index, self._protocol, end), end.traffic)

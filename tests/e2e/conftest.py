@@ -32,6 +32,8 @@ FLAGS = [
 ]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PATIENCE_MS = 60_000
+AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
+"""A page that is drawn to its end. A change of page that meets a redraw can leave the new page empty."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,18 +87,23 @@ class Visitor:
 
     def sees(self, text: str) -> None:
         """Wait until the page shows a text."""
-        self.page.get_by_text(text).first.wait_for()
+        try:
+            self.page.get_by_text(text).first.wait_for()
+        except TimeoutError as error:
+            shown = self.page.locator("body").inner_text()
+            raise AssertionError(f"{self.page.url} does not show {text!r}, but: {shown}") from error
 
     def looks_until(self, text: str, rounds: int = 60) -> None:
-        """Press “Look again” until the page shows a text."""
+        """Press “Look again” until the page shows a text, and wait until it is drawn to its end."""
         for _ in range(rounds):
             try:
                 self.page.get_by_text(text).first.wait_for(timeout=2_000)
             except TimeoutError:
                 self.page.get_by_role("button", name="Look again").click()
             else:
-                return
+                break
         self.sees(text)
+        self.page.locator(AT_REST).wait_for()
 
     def shot(self, name: str) -> None:
         """A screenshot, where the environment names a folder for them."""
