@@ -9,6 +9,7 @@ receives the result, because it could subtract its own.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -105,3 +106,21 @@ def release_chain(counts: SecretInt, policy: DisclosurePolicy, step: int) -> tup
     """States and rounded, masked values (chains, steps) of (views, chains, steps)."""
     states = chain(counts, policy)
     return states, masked(states == 0, rounded(counts[0], step))
+
+
+def all_of(flags: SecretBits, members: Sequence[Sequence[int]]) -> SecretBits:
+    """Whether all flags of each set hold: (rows, flags) -> (rows, sets); true for an empty set."""
+    rows, flag_count = flags.shape
+    widest = max((len(each) for each in members), default=0)
+    place = np.full((len(members), widest + 1), flag_count, dtype=np.int64)
+    for row, each in enumerate(members):
+        place[row, : len(each)] = each
+    always = flags[:, :1] | np.ones((rows, 1), dtype=bool)
+    chosen = concatenate([flags, always], axis=1)[:, place.ravel()]
+    return chosen.reshape(rows, len(members), widest + 1).all(axis=2)
+
+
+def runs(lengths: Sequence[int]) -> list[range]:
+    """The places of values that lie one variable after the other."""
+    ends = np.cumsum([0, *lengths]).tolist()
+    return [range(start, end) for start, end in itertools.pairwise(ends)]
