@@ -7,25 +7,25 @@ from typing import Any
 
 import pandas as pd
 
-from mpc_backend.analyses.cells import Cell, ReleasedCount
 from mpc_backend.analyses.comparative_result import ComparativeResult, Compared, Estimate
-
-COUNT = "Int64"
+from workbench.columns import counts, numbers
 
 
 def arms(result: ComparativeResult) -> pd.DataFrame:
     """The main table: each arm under the weights, for the outcome and then the negative control."""
     frame = pd.DataFrame([row for compared in _outcomes(result) for row in _arms(compared)])
-    numbers = [name for name in frame.columns if name.startswith(("rmst", "risk"))]
-    counts = ["persons", "events", "extreme_scores", "effective_size_from", "effective_size_to"]
-    return frame.astype({**dict.fromkeys(counts, COUNT), **dict.fromkeys(numbers, float)})
+    frame = counts(frame, "persons", "events", "extreme_scores", "effective_size_from", "effective_size_to")
+    return numbers(frame, *(name for name in frame.columns if name.startswith(("rmst", "risk"))))
 
 
 def others(result: ComparativeResult) -> dict[str, pd.DataFrame]:
     """Effects with their E-values, and balance of the covariates."""
     effects = pd.DataFrame([row for compared in _outcomes(result) for row in _effects(compared)])
     balance = pd.DataFrame([each.model_dump() for each in result.balance])
-    tables = {"effects": effects, "balance": balance.astype({"before": float, "after": float})}
+    tables = {
+        "effects": numbers(effects, "e_value", "e_value_limit"),
+        "balance": numbers(balance, "before", "after"),
+    }
     return {name: table for name, table in tables.items() if len(table)}
 
 
@@ -39,9 +39,9 @@ def _arms(compared: Compared) -> Iterator[dict[str, Any]]:
         yield {
             "outcome": compared.outcome,
             "arm": arm.arm,
-            "persons": _number(arm.n),
-            "events": _number(arm.events),
-            "extreme_scores": None if arm.extreme is None else _number(arm.extreme),
+            "persons": arm.n.value,
+            "events": arm.events.value,
+            "extreme_scores": None if arm.extreme is None else arm.extreme.value,
             "effective_size_from": low,
             "effective_size_to": high,
             **_columns("rmst", arm.rmst),
@@ -77,7 +77,3 @@ def _effects(compared: Compared) -> Iterator[dict[str, Any]]:
 def _columns(name: str, each: Estimate | None) -> dict[str, float | None]:
     parts = ("estimate", "se", "lower", "upper")
     return {name if part == "estimate" else f"{name}_{part}": each and getattr(each, part) for part in parts}
-
-
-def _number(cell: Cell) -> int | None:
-    return cell.value if isinstance(cell, ReleasedCount) else None

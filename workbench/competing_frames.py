@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from mpc_backend.analyses.cells import Cell, ReleasedCount
 from mpc_backend.analyses.competing_result import CompetingResult
+from workbench.columns import counts, numbers
 
-COUNT = "Int64"
 CURVE = ["arm", "cause", "time", "estimate", "se", "lower", "upper"]
 
 
@@ -27,15 +26,14 @@ def curves(result: CompetingResult) -> pd.DataFrame:
 
 def others(result: CompetingResult) -> dict[str, pd.DataFrame]:
     """Risk and time lost at tau, their differences, tests, and the at-risk table."""
-    risks, at_risk = pd.DataFrame(_risks(result)), pd.DataFrame(_at_risk(result))
-    numbers = ["risk", "risk_lower", "risk_upper", "time_lost", "time_lost_se"]
-    counts = [name for name in at_risk.columns if name not in ("arm", "time")]
+    risks, at_risk = counts(pd.DataFrame(_risks(result)), "persons", "events"), pd.DataFrame(_at_risk(result))
+    gone = [name for name in at_risk.columns if name not in ("arm", "time")]
     tests = [{"cause": cause, **test.model_dump()} for cause, test in result.log_rank.items() if test]
     tables = {
-        "risks": risks.astype({"persons": COUNT, "events": COUNT, **dict.fromkeys(numbers, float)}),
-        "differences": pd.DataFrame([one.model_dump() for one in result.contrasts]),
+        "risks": numbers(risks, "risk", "risk_lower", "risk_upper", "time_lost", "time_lost_se"),
+        "differences": numbers(pd.DataFrame([one.model_dump() for one in result.contrasts]), "p"),
         "tests": pd.DataFrame(tests),
-        "at_risk": at_risk.astype(dict.fromkeys(counts, COUNT)),
+        "at_risk": counts(at_risk, *gone),
     }
     return {name: table for name, table in tables.items() if len(table)}
 
@@ -47,8 +45,8 @@ def _risks(result: CompetingResult) -> Iterator[dict[str, Any]]:
             yield {
                 "arm": arm.arm,
                 "cause": curve.cause,
-                "persons": _number(arm.n),
-                "events": _number(curve.events),
+                "persons": arm.n.value,
+                "events": curve.events.value,
                 "tau": risk.time if risk else None,
                 "risk": risk.estimate if risk else None,
                 "risk_lower": risk.lower if risk else None,
@@ -62,10 +60,6 @@ def _risks(result: CompetingResult) -> Iterator[dict[str, Any]]:
 def _at_risk(result: CompetingResult) -> Iterator[dict[str, Any]]:
     for arm in result.arms:
         for row in arm.table:
-            gone = {f"events_{cause}": _number(cell) for cause, cell in row.events.items()}
-            counts = {"at_risk": _number(row.at_risk), **gone, "censored": _number(row.censored)}
-            yield {"arm": arm.arm, "time": row.time, **counts}
-
-
-def _number(cell: Cell) -> int | None:
-    return cell.value if isinstance(cell, ReleasedCount) else None
+            gone = {f"events_{cause}": cell.value for cause, cell in row.events.items()}
+            found = {"at_risk": row.at_risk.value, **gone, "censored": row.censored.value}
+            yield {"arm": arm.arm, "time": row.time, **found}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-from scipy.special import chdtrc
 
 from mpc_backend.analyses.cox_result import CoxResult
+from mpc_backend.analyses.distributions import chi_square_tail
+from workbench.columns import numbers
 
 NOT_NUMBERS = ("term", "why")
 TESTS = {"wald": "Cox, Wald", "score": "Cox, score", "lr": "Cox, likelihood ratio"}
@@ -16,7 +17,7 @@ def coefficients(result: CoxResult) -> pd.DataFrame:
     """One row a coefficient: log hazard ratio with errors, hazard ratio with limits, p, and why numbers are missing."""
     frame = pd.DataFrame([term.model_dump() for term in result.terms]).rename(columns={"name": "term"})
     frame["why"] = frame["why"].fillna("")
-    return frame.astype({name: float for name in frame.columns if name not in NOT_NUMBERS})
+    return numbers(frame, *(name for name in frame.columns if name not in NOT_NUMBERS))
 
 
 def tests(result: CoxResult) -> list[dict[str, float | int | str]]:
@@ -33,7 +34,7 @@ def tests(result: CoxResult) -> list[dict[str, float | int | str]]:
                         "test": title,
                         "chi2": value,
                         "df": df,
-                        "p": float(chdtrc(df, value)),
+                        "p": chi_square_tail(value, df),
                         "stratified_by": by,
                     }
                 )

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from mpc_backend.analyses.base import Result
-from mpc_backend.analyses.cells import HiddenCount, ReleasedCount
 from mpc_backend.analyses.cohort_count import CountResult
 from mpc_backend.analyses.comparative_result import ComparativeResult
 from mpc_backend.analyses.competing_result import CompetingResult
@@ -25,9 +24,7 @@ from workbench import (
     regression_frames,
     table_one_frames,
 )
-
-COUNT = "Int64"
-"""Type of a column of counts: missing where hidden."""
+from workbench.columns import COUNT, counts, numbers
 
 
 def table_of(result: Result) -> pd.DataFrame:
@@ -98,18 +95,17 @@ def _survival_tables(result: SurvivalResult) -> dict[str, pd.DataFrame]:
         "log-rank within strata": result.stratified_log_rank,
         "weighted log-rank": result.weighted_log_rank,
     }
-    groups = _counts(pd.DataFrame(_groups(result)), "persons", "events")
+    groups = counts(pd.DataFrame(_groups(result)), "persons", "events")
+    contrasts = pd.DataFrame([one.model_dump() for one in result.rmst_contrasts])
     tables = {
-        "groups": groups.astype(
-            dict.fromkeys(("median", "median_lower", "median_upper", "rmst", "rmst_se"), float)
-        ),
-        "contrasts": pd.DataFrame([one.model_dump() for one in result.rmst_contrasts]),
+        "groups": numbers(groups, "median", "median_lower", "median_upper", "rmst", "rmst_se"),
+        "contrasts": numbers(contrasts, "p", "ratio", "ratio_lower", "ratio_upper"),
         "tests": pd.DataFrame(
             [{"test": name, **one.model_dump()} for name, one in named.items() if one]
             + ([] if result.cox is None else cox_frames.tests(result.cox))
         ),
         "hazards": pd.DataFrame() if result.cox is None else cox_frames.coefficients(result.cox),
-        "at_risk": _counts(pd.DataFrame(_at_risk(result)), "at_risk", "events", "censored"),
+        "at_risk": counts(pd.DataFrame(_at_risk(result)), "at_risk", "events", "censored"),
     }
     return {name: table for name, table in tables.items() if len(table)}
 
@@ -121,8 +117,8 @@ def _groups(result: SurvivalResult) -> Iterator[dict[str, Any]]:
             yield {
                 "arm": arm.arm,
                 "curve": kind,
-                "persons": _number(arm.n),
-                "events": _number(arm.events),
+                "persons": arm.n.value,
+                "events": arm.events.value,
                 "median": median.estimate,
                 "median_lower": median.lower,
                 "median_upper": median.upper,
@@ -136,13 +132,8 @@ def _groups(result: SurvivalResult) -> Iterator[dict[str, Any]]:
 def _at_risk(result: SurvivalResult) -> Iterator[dict[str, Any]]:
     for arm in result.arms:
         for row in arm.table:
-            counts = {"at_risk": row.at_risk, "events": row.events, "censored": row.censored}
-            numbers = {name: _number(cell) for name, cell in counts.items()}
-            yield {"arm": arm.arm, "time": row.time, **numbers}
-
-
-def _counts(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
-    return frame.astype({name: COUNT for name in names if name in frame})
+            cells = {"at_risk": row.at_risk, "events": row.events, "censored": row.censored}
+            yield {"arm": arm.arm, "time": row.time, **{name: cell.value for name, cell in cells.items()}}
 
 
 def _curves(arm: ArmSurvival) -> Iterator[tuple[str, Curve]]:
@@ -154,12 +145,8 @@ def _curves(arm: ArmSurvival) -> Iterator[tuple[str, Curve]]:
 def _count(result: CountResult) -> pd.DataFrame:
     named = [("population", result.population), *((step.label, step.count) for step in result.steps)]
     frame = pd.DataFrame({"step": [name for name, _ in named], "state": [cell.state for _, cell in named]})
-    frame["persons"] = pd.array([_number(cell) for _, cell in named], dtype=COUNT)
+    frame["persons"] = pd.array([cell.value for _, cell in named], dtype=COUNT)
     return frame
-
-
-def _number(cell: ReleasedCount | HiddenCount) -> int | None:
-    return cell.value if isinstance(cell, ReleasedCount) else None
 
 
 def _survival(result: SurvivalResult) -> pd.DataFrame:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mpc_backend.analyses.cells import Cell, ReleasedCount
 from mpc_backend.analyses.regression_result import RegressionResult
-
-COUNT = "Int64"
+from workbench.columns import counts, numbers
 
 
 def coefficients(result: RegressionResult) -> pd.DataFrame:
@@ -18,28 +16,23 @@ def coefficients(result: RegressionResult) -> pd.DataFrame:
     frame = pd.DataFrame([term.model_dump(exclude=odds) for term in result.terms]).rename(
         columns={"name": "term"}
     )
-    return frame.astype({name: float for name in frame.columns if name != "term"})
+    return numbers(frame, *(name for name in frame.columns if name != "term"))
 
 
 def others(result: RegressionResult) -> dict[str, pd.DataFrame]:
     """Size and fit of the model, and the test of all its coefficients."""
-    counts = {"persons": _number(result.n)}
+    fit: dict[str, float | int | str | None] = {"persons": result.n.value}
     if result.events is not None:
-        counts["events"] = _number(result.events)
-    fit: dict[str, float | int | str | None] = {**counts}
+        fit["events"] = result.events.value
     if result.kind == "linear":
         fit |= {
             name: getattr(result, name)
             for name in ("r_squared", "adjusted_r_squared", "sigma", "residual_df")
         }
     fit["not_shown"] = result.why_not or ""
-    model = pd.DataFrame([fit]).astype(dict.fromkeys(counts, COUNT))
-    tables = {"model": model}
+    model = counts(pd.DataFrame([fit]), "persons", "events")
+    tables = {"model": numbers(model, "r_squared", "adjusted_r_squared", "sigma", "residual_df")}
     if result.test is not None:
         name = "F" if result.kind == "linear" else "likelihood ratio"
         tables["tests"] = pd.DataFrame([{"test": name, **result.test.model_dump()}])
     return tables
-
-
-def _number(cell: Cell) -> int | None:
-    return cell.value if isinstance(cell, ReleasedCount) else None

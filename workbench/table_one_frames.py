@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mpc_backend.analyses.cells import Cell, ReleasedCount
 from mpc_backend.analyses.table_one_result import CategoryRow, NumberRow, TableOneResult
+from workbench import columns
 
-COUNT = "Int64"
 NUMBERS = ("mean", "sd", "q1", "median", "q3")
 
 
@@ -18,26 +17,26 @@ def numbers(result: TableOneResult) -> pd.DataFrame:
             "variable": row.variable,
             "group": each.group,
             **{name: getattr(each, name) for name in NUMBERS},
-            "missing": _number(each.missing),
+            "missing": each.missing.value,
             "not_shown": each.why_not or "",
         }
         for row in result.numbers
         for each in row.groups
     ]
     frame = pd.DataFrame(rows, columns=["variable", "group", *NUMBERS, "missing", "not_shown"])
-    return frame.astype({"missing": COUNT, **dict.fromkeys(NUMBERS, float)})
+    return columns.numbers(columns.counts(frame, "missing"), *NUMBERS)
 
 
 def others(result: TableOneResult) -> dict[str, pd.DataFrame]:
     """Sizes of groups, persons at levels, and standardised differences."""
-    sizes = pd.DataFrame([{"group": each.group, "persons": _number(each.n)} for each in result.groups])
+    sizes = pd.DataFrame([{"group": each.group, "persons": each.n.value} for each in result.groups])
     levels = pd.DataFrame(
         [
             {
                 "variable": row.variable,
                 "level": level,
                 "group": each.group,
-                "persons": _number(count),
+                "persons": count.value,
                 "share": share,
             }
             for row in result.categories
@@ -52,13 +51,9 @@ def others(result: TableOneResult) -> dict[str, pd.DataFrame]:
     differences = pd.DataFrame(
         [{"variable": row.variable, **each.model_dump()} for row in rows for each in row.differences]
     )
-    tables = {"groups_described": sizes.astype({"persons": COUNT})}
+    tables = {"groups_described": columns.counts(sizes, "persons")}
     if len(levels):
-        tables["levels"] = levels.astype({"persons": COUNT, "share": float})
+        tables["levels"] = columns.numbers(columns.counts(levels, "persons"), "share")
     if len(differences):
-        tables["standardised"] = differences.astype({"smd": float}).fillna({"why_not": ""})
+        tables["standardised"] = columns.numbers(differences, "smd").fillna({"why_not": ""})
     return tables
-
-
-def _number(cell: Cell) -> int | None:
-    return cell.value if isinstance(cell, ReleasedCount) else None

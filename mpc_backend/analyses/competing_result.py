@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cells import Cell
-from mpc_backend.analyses.distributions import normal_reach, two_sided
+from mpc_backend.analyses.distributions import normal_reach, wald_p
 from mpc_backend.analyses.survival_result import CurvePoint, Test
 
 
@@ -67,7 +67,8 @@ class CompetingArm(_Frozen):
 
 
 class CauseContrast(_Frozen):
-    """``arm`` less ``reference`` at tau: ``risk``, a difference of probabilities, or ``time_lost``. Wald interval."""
+    """``arm`` less ``reference`` at tau: ``risk``, a difference of probabilities, or ``time_lost``. Wald interval; ``p`` is
+    None where ``se`` is 0."""
 
     cause: str
     measure: Literal["risk", "time_lost"]
@@ -78,7 +79,7 @@ class CauseContrast(_Frozen):
     se: float
     lower: float
     upper: float
-    p: float
+    p: float | None
 
 
 class CompetingResult(Result):
@@ -121,9 +122,8 @@ def _contrast(
     """Difference of two independent estimates."""
     difference, se = mine.estimate - base.estimate, math.hypot(mine.se, base.se)
     reach = normal_reach(confidence) * se
-    p = two_sided(difference / se) if se > 0 else 1.0 if difference == 0 else 0.0
     return CauseContrast(
         cause=curve.cause, measure=measure, arm=arm.arm, reference=reference.arm,
         tau=mine.time if isinstance(mine, Risk) else mine.tau, difference=difference, se=se,
-        lower=difference - reach, upper=difference + reach, p=p,
+        lower=difference - reach, upper=difference + reach, p=wald_p(difference, se),
     )  # fmt: skip

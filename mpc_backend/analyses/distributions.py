@@ -26,6 +26,12 @@ def two_sided(z: float) -> float:
     return math.erfc(abs(z) / math.sqrt(2))
 
 
+def wald_p(estimate: float, se: float) -> float | None:
+    """P(|Z| > |estimate / se|): the test of no difference. None where ``se`` is 0, as nothing then says how far
+    the estimate may be off (an arm without an event before tau, for example)."""
+    return two_sided(estimate / se) if se > 0 else None
+
+
 def chi_square_tail(statistic: float, df: float) -> float:
     """P(chi-square with ``df`` degrees of freedom > statistic)."""
     from scipy.special import chdtrc  # noqa: PLC0415

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cells import Cell
 from mpc_backend.analyses.cox_result import CoxResult
-from mpc_backend.analyses.distributions import chi_square_tail, normal_reach, two_sided
+from mpc_backend.analyses.distributions import chi_square_tail, normal_reach, wald_p
 from mpc_backend.analyses.log_rank_scores import LogRank
 
 
@@ -77,7 +77,7 @@ class ArmSurvival(_Frozen):
 
 
 class Contrast(_Frozen):
-    """Restricted mean of ``arm`` against ``reference``: difference and ratio with intervals and p."""
+    """Restricted mean of ``arm`` against ``reference``: difference and ratio with intervals and p, None where se is 0."""
 
     arm: str
     reference: str
@@ -86,7 +86,7 @@ class Contrast(_Frozen):
     se: float
     lower: float
     upper: float
-    p: float
+    p: float | None
     ratio: float | None
     ratio_lower: float | None
     ratio_upper: float | None
@@ -125,7 +125,6 @@ def contrast(
     """Difference (Wald) and ratio (Wald on the logarithm, delta method) of two independent restricted means."""
     z = normal_reach(confidence)
     difference, se = mean.estimate - base.estimate, math.hypot(mean.se, base.se)
-    p = two_sided(difference / se) if se > 0 else math.nan if difference == 0 else 0.0
     ratio = lower = upper = None
     if mean.estimate > 0 and base.estimate > 0:
         ratio = mean.estimate / base.estimate
@@ -133,7 +132,7 @@ def contrast(
         lower, upper = ratio / spread, ratio * spread
     return Contrast(
         arm=arm, reference=reference, tau=mean.tau, difference=difference, se=se,
-        lower=difference - z * se, upper=difference + z * se, p=p,
+        lower=difference - z * se, upper=difference + z * se, p=wald_p(difference, se),
         ratio=ratio, ratio_lower=lower, ratio_upper=upper,
     )  # fmt: skip
 

@@ -30,6 +30,7 @@ from mpc_backend.try_.output import (
     cell_words,
     curve_row,
     number,
+    p_words,
 )
 from mpc_backend.try_.running import Answer, Setting, answer
 
@@ -165,7 +166,7 @@ def in_words(result: CompetingResult) -> list[str]:
         what = "risk" if each.measure == "risk" else "time lost"
         lines.append(
             f"cause {_cause(each.cause)}, {what}, {each.arm} less {each.reference}: {each.difference:.4g} "
-            f"({each.lower:.4g} to {each.upper:.4g}), p {each.p:.3g}"
+            f"({each.lower:.4g} to {each.upper:.4g}){p_words(each.p)}"
         )
     for cause, test in result.log_rank.items():
         if test is not None:

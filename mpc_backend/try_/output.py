@@ -83,6 +83,11 @@ def number(cell: Cell) -> int | None:
     return cell.value
 
 
+def p_words(p: float | None) -> str:
+    """A p-value after other numbers; nothing where there is none."""
+    return "" if p is None else f", p {p:.3g}"
+
+
 def cell_words(cell: Cell) -> str:
     """A count, or that it is hidden."""
     return "hidden" if isinstance(cell, HiddenCount) else str(cell.value)

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from mpc_backend.analyses.errors import AnalysisError
 from mpc_backend.analyses.ranking_result import WARNING, HiddenArm, RankingResult
+from mpc_backend.analyses.survival_result import Contrast
 from mpc_backend.try_.ranking import in_words
 from mpc_backend.try_cli import try_app
 
@@ -71,6 +72,22 @@ def test_survival_without_strata_uses_every_person(lung_file):
     assert found["weighted_log_rank"]["chi2"] == pytest.approx(12.71415, abs=3e-5)
     assert found["rmst_contrast"]["difference"] == pytest.approx(297.465 - 241.495, abs=2e-3)
     assert found["stratified_log_rank"] is None
+
+
+def test_arms_without_an_event_are_not_tested(tmp_path):
+    """Their means are known without error: no p, and still JSON that is read back as what it was."""
+    path = tmp_path / "quiet.csv"
+    path.write_text(
+        "t,e,a\n" + "".join(f"{9 + i},0,{a}\n" for i in range(3) for a in "xyz") + "3,1,z\n20,1,z\n"
+    )
+    found = answered(
+        "survival", str(path), "--time", "t", "--event", "e", "--arm", "a", "--tau", "8", "--release", "exact"
+    )  # fmt: skip
+    same, fewer = (Contrast.model_validate(each) for each in found["rmst_contrasts"])
+    assert (same.difference, same.se, same.p, same.ratio) == (0, 0, None, 1)
+    assert fewer.difference < 0 < fewer.se and 0 < fewer.p < 1
+    assert [same.model_dump(), fewer.model_dump()] == found["rmst_contrasts"]
+    assert Contrast.model_validate_json(same.model_dump_json()) == same
 
 
 def test_survival_hides_by_default(lung_file):
