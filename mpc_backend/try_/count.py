@@ -9,18 +9,27 @@ import numpy as np
 import pandas as pd
 
 from mpc_backend.analyses.base import SiteData
-from mpc_backend.analyses.cells import HiddenCount
-from mpc_backend.analyses.cohort_count import CountResult
+from mpc_backend.analyses.cells import Cell, HiddenCount
+from mpc_backend.analyses.cohort_count import CountResult, Step
 from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.grid import column
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.try_.data import by_site
+from mpc_backend.try_.output import TAIL, Output
 from mpc_backend.try_.running import Answer, Setting, answer
 
 ALLOWED = (
     "a condition compares columns, numbers and quoted texts by ==, !=, <, <=, >, >=, in [...] or not in [...], may compute "
     "with + - * / and brackets, and joins comparisons by and, or and not"
 )
+
+
+class CountOutput(Output):
+    """What `tessera try count --json` prints; ``count`` is that of the last step."""
+
+    population: Cell
+    steps: list[Step]
+    count: Cell
 
 
 def count(
@@ -65,12 +74,9 @@ def _holds(frame: pd.DataFrame, condition: str) -> np.ndarray[Any, np.dtype[np.b
 
 
 def as_json(result: CountResult) -> dict[str, Any]:
-    """The JSON form (docs/analyses/try.md)."""
-    return {
-        "population": result.population.model_dump(),
-        "steps": [{"label": step.label, "count": step.count.model_dump()} for step in result.steps],
-        "count": result.count.model_dump(),
-    }
+    """The JSON form (docs/schemas/try-count.json), without what every object ends with."""
+    output = CountOutput(population=result.population, steps=result.steps, count=result.count)
+    return output.model_dump(mode="json", exclude=set(TAIL))
 
 
 def in_words(result: CountResult) -> list[str]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from mpc_backend.try_.compare import CompareOutput
 from mpc_backend.try_.competing_risks import CompetingOutput
 from mpc_backend.try_.correlation import CorrelationOutput
+from mpc_backend.try_.count import CountOutput
 from mpc_backend.try_.ranking import RankingOutput
 from mpc_backend.try_.regression import LinearOutput, LogisticOutput
 from mpc_backend.try_.survival_output import SurvivalOutput
@@ -24,6 +25,7 @@ VERBS: Mapping[str, type[BaseModel]] = {
     "compare": CompareOutput,
     "competing-risks": CompetingOutput,
     "correlation": CorrelationOutput,
+    "count": CountOutput,
     "linear": LinearOutput,
     "logistic": LogisticOutput,
     "ranking": RankingOutput,

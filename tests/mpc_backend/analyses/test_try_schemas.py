@@ -38,6 +38,7 @@ RANKING = (
 )  # fmt: skip
 CALLS = {
     "ranking": (*RANKING, "--mode", "cells", "--protocol", "rep3"),
+    "count": ("count", BIRTHS, "--where", "age >= 20", "--then", "smoke == 1", "--protocol", "rep3"),
     "correlation": ("correlation", BIRTHS, "--columns", "age,lwt,bwt", "--protocol", "rep3"),
     "table-one": ("table-one", BIRTHS, "--by", "smoke", "--columns", "age,race", "--protocol", "rep3"),
     "linear": ("linear", BIRTHS, "--outcome", "bwt", "--covariates", "age,race", "--protocol", "rep3"),
