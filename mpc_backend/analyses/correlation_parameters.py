@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mpc_backend.analyses.base import Parameters
-from mpc_backend.analyses.grid import ColumnName
+from mpc_backend.analyses.coded import Coded
 from mpc_backend.analyses.regression_parameters import Finite, Positive
 
 MOST_VARIABLES = 16
 
 
-class Measured(BaseModel):
+class Measured(Coded):
     """A number with a public guess at its mean, right to four scales, and at its standard deviation, to a factor of four."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    variable: ColumnName
     centre: Finite
     scale: Positive
 
@@ -39,3 +37,9 @@ class CorrelationParameters(Parameters):
     def covariates(self) -> tuple[str, ...]:
         """Every variable it reads."""
         return tuple(each.variable for each in self.variables)
+
+    @property
+    def code_cells(self) -> int:
+        """Codes of which persons are counted, those of each variable and then of each two together."""
+        sizes = [len(each.codes or ()) for each in self.variables]
+        return sum(sizes) + sum(one * other for one, other in itertools.combinations(sizes, 2))

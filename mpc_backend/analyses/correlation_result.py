@@ -64,7 +64,7 @@ def correlation_result(
     why = {
         SHOWN: None,
         FEW: f"fewer than {policy.minimum_cell} persons",
-        RARE: f"fewer than {policy.minimum_cell} persons",
+        RARE: f"fewer than {policy.minimum_cell} persons of a code, or of two codes together",
         UNSOLVED: "not estimable: fewer than two persons, or a mean or deviation far from what was declared",
     }[state]
     hidden = [Suppressed(what="persons", why=n.why)] if isinstance(n, HiddenCount) else []

@@ -27,7 +27,7 @@ class LinearRegression(Analysis[LinearParameters]):
     parameters = LinearParameters
 
     def tables(self, parameters: LinearParameters) -> tuple[TableSpec, ...]:
-        return sums_spec(parameters), cells_spec(parameters, 1)
+        return sums_spec(parameters), cells_spec(parameters)
 
     def local(self, parameters: LinearParameters, site: SiteData) -> dict[str, Arrays]:
         found = linear_tables(parameters, site)
@@ -45,10 +45,10 @@ class LinearRegression(Analysis[LinearParameters]):
             sums = part if sums is None else sums + part
         assert sums is not None
         persons = {site: _counts(columns["persons"]) for site, columns in inputs["cells"].items()}
-        everybody = sum_of(list(persons.values()))[0]
+        everybody = sum_of(list(persons.values()))[: parameters.groups].sum(0)
         found = solved(parameters, sums.reshape(q, q), everybody)
         session.progress("normal equations solved", 0.8)
-        return outputs(released, persons, 1, q - 1, found)
+        return outputs(released, persons, parameters.groups, q - 1, found)
 
     def finish(self, parameters: LinearParameters, released: Released, opened: Opened) -> RegressionResult:
         return linear_result(parameters, released, opened)

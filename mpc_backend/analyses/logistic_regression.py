@@ -36,7 +36,7 @@ class LogisticRegression(Analysis[LogisticParameters]):
     parameters = LogisticParameters
 
     def tables(self, parameters: LogisticParameters) -> tuple[TableSpec, ...]:
-        return rows_spec(parameters), cells_spec(parameters, 2)
+        return rows_spec(parameters), cells_spec(parameters)
 
     def local(self, parameters: LogisticParameters, site: SiteData) -> dict[str, Arrays]:
         found = logistic_tables(parameters, site)
@@ -62,7 +62,7 @@ class LogisticRegression(Analysis[LogisticParameters]):
             persons[site] = counts.reshape(-1)
         errors = fit.information.errors(30)
         found = Found(_numbers(parameters, fit, errors), fit.estimable & (errors < LARGEST_ERROR).all())
-        return outputs(released, persons, 2, len(parameters.terms), found)
+        return outputs(released, persons, parameters.groups, len(parameters.terms), found, events=True)
 
     def finish(self, parameters: LogisticParameters, released: Released, opened: Opened) -> RegressionResult:
         return logistic_result(parameters, released, opened)

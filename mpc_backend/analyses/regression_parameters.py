@@ -7,10 +7,11 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mpc_backend.analyses.base import Parameters
-from mpc_backend.analyses.grid import ColumnName, Level
+from mpc_backend.analyses.coded import CodedOrLevels, Codes
+from mpc_backend.analyses.grid import ColumnName
 from mpc_backend.analyses.logistic_newton import STEPS
 
 MOST_TERMS = 20
@@ -19,7 +20,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Predictor(BaseModel):
+class Predictor(CodedOrLevels):
     """One covariate: declared ``levels``, of which the first is the reference; or a number with ``centre`` and ``scale``.
 
     Centre and scale are public guesses at mean and standard deviation. They keep secret numbers in range and change no
@@ -27,29 +28,15 @@ class Predictor(BaseModel):
     persons of each are counted before anything is shown, as at levels.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    variable: ColumnName
     centre: Finite | None = None
     scale: Positive | None = None
-    codes: Annotated[tuple[Level, ...], Field(min_length=2, max_length=MOST_TERMS + 1)] | None = None
-    levels: Annotated[tuple[Level, ...], Field(min_length=2, max_length=MOST_TERMS + 1)] | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Predictor:
         number = self.centre is not None and self.scale is not None
         if number == (self.levels is not None) or (self.centre is None) != (self.scale is None):
             raise ValueError(f"covariate {self.variable}: give either levels, or centre and scale")
-        if self.codes is not None and self.levels is not None:
-            raise ValueError(f"covariate {self.variable}: codes are of a number, give no levels beside them")
-        if len(set(self.counted)) != len(self.counted):
-            raise ValueError(f"covariate {self.variable}: levels must be distinct")
         return self
-
-    @property
-    def counted(self) -> tuple[str, ...]:
-        """The values of which persons are counted: levels or codes."""
-        return self.levels or self.codes or ()
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -106,13 +93,25 @@ class RegressionParameters(Parameters):
 
 
 class LinearParameters(RegressionParameters):
-    """Parameters of ``linear``. ``outcome_centre`` and ``outcome_scale``: as those of a predictor."""
+    """Parameters of ``linear``. ``outcome_centre``, ``outcome_scale`` and ``outcome_codes``: as those of a predictor. Where
+    the outcome has codes, persons of each are counted at every level of a covariate too."""
 
     outcome_centre: Finite
     outcome_scale: Positive
+    outcome_codes: Codes | None = None
+
+    @property
+    def groups(self) -> int:
+        """Groups of the outcome, in which persons are counted: one of each code."""
+        return len(self.outcome_codes or ("all",))
 
 
 class LogisticParameters(RegressionParameters):
     """Parameters of ``logistic``, of an outcome that is 0 or 1. ``steps``: of Newton's method, whatever the data."""
 
     steps: Annotated[int, Field(ge=3, le=25)] = STEPS
+
+    @property
+    def groups(self) -> int:
+        """Groups of the outcome, in which persons are counted: without it and with it."""
+        return 2

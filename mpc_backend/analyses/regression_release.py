@@ -36,12 +36,19 @@ class Found:
 
 
 def outputs(
-    released: Released, persons: Mapping[str, SecretInt], groups: int, terms: int, found: Found
+    released: Released,
+    persons: Mapping[str, SecretInt],
+    groups: int,
+    terms: int,
+    found: Found,
+    *,
+    events: bool = False,
 ) -> Outputs:
-    """Numbers, state and counts, from persons (1 + levels, groups) by hospital.
+    """Numbers, state and counts, from persons (1 + levels, groups) by hospital. The counts are persons in all, and with
+    ``events`` those of the second group.
 
-    Nothing is shown unless every group of the outcome has k persons in every view and at every declared level, and there
-    are k persons more than coefficients. In exact release everything that can be estimated is shown, not rounded.
+    Nothing is shown unless every group of the outcome has k persons in every view and at every declared level and code,
+    and there are k persons more than coefficients. In exact release everything that can be estimated is shown, not rounded.
     """
     seen = {site: counts.reshape(-1, groups) for site, counts in persons.items()}
     views_of = views(released, seen).with_bits(TOTAL_BITS)
@@ -56,7 +63,7 @@ def outputs(
     shown = enough & common & found.estimable
     flags = stack([~enough, enough & ~common, enough & common & ~found.estimable]).to_int()
     state = flags[0] * FEW + flags[1] * RARE + flags[2] * UNSOLVED
-    chain = [everybody[:, :1], views_of[:, 0, 1:]] if groups > 1 else [everybody[:, :1]]
+    chain = [everybody[:, :1], views_of[:, 0, 1:2]] if events else [everybody[:, :1]]
     cells = concatenate(chain, axis=1)
     states, values = release_chain(
         cells.reshape(len(cells), 1, -1), released.policy, released.policy.rounding

@@ -181,7 +181,7 @@ def _result(
     why = {
         SHOWN: None,
         FEW: f"fewer than {policy.minimum_cell} persons of a group of the outcome, or more than there are coefficients",
-        RARE: f"fewer than {policy.minimum_cell} persons at some level of a covariate, or of the outcome there",
+        RARE: f"fewer than {policy.minimum_cell} persons at some level or code of a covariate, or of the outcome there",
         UNSOLVED: "not estimable: a variable hardly varies or follows from others, the outcome is separated by the "
         "covariates, or there are too few persons",
     }[state]

@@ -6,14 +6,13 @@ rows, because its weights depend on everybody's coefficients.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mpc_backend.analyses.base import SiteData
+from mpc_backend.analyses.coded import counted_values, measured
 from mpc_backend.analyses.errors import LocalDataError
-from mpc_backend.analyses.grid import level_codes, numbers, one_hot, whole_numbers
+from mpc_backend.analyses.grid import one_hot, whole_numbers
 from mpc_backend.analyses.logistic_newton import DESIGN_SCALE
 from mpc_backend.analyses.regression_parameters import (
     LinearParameters,
@@ -21,9 +20,6 @@ from mpc_backend.analyses.regression_parameters import (
     RegressionParameters,
 )
 from mpc_backend.tables import Arrays, Column, TableSpec
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COUNT_BITS = 28
 SUM_SCALE, SUM_BITS = 24, 60
@@ -40,9 +36,9 @@ def sums_spec(parameters: LinearParameters) -> TableSpec:
     return TableSpec(name="sums", level="aggregate", columns=(column,), rows=1)
 
 
-def cells_spec(parameters: RegressionParameters, groups: int) -> TableSpec:
+def cells_spec(parameters: LinearParameters | LogisticParameters) -> TableSpec:
     """One row: persons in all, then of every declared level, each by group of the outcome."""
-    width = (1 + len(parameters.levels)) * groups
+    width = (1 + len(parameters.levels)) * parameters.groups
     column = Column(name="persons", kind="int", bits=COUNT_BITS, ring=64, width=width)
     return TableSpec(name="cells", level="aggregate", columns=(column,), rows=1)
 
@@ -60,7 +56,8 @@ def linear_tables(parameters: LinearParameters, site: SiteData) -> dict[str, Arr
     """Both tables of one site for a linear regression."""
     frame = site.frame.reset_index(drop=True)
     design, counts, known = _design(parameters, site)
-    outcome = numbers(frame, parameters.outcome)
+    outcome, codes = measured(frame, parameters.outcome, parameters.outcome_codes)
+    groups = codes if parameters.outcome_codes else np.ones((len(frame), 1), dtype=np.int64)
     known &= ~np.isnan(outcome)
     scaled = (outcome - parameters.outcome_centre) / parameters.outcome_scale
     rows = np.column_stack([design, np.nan_to_num(scaled)])[known]
@@ -68,7 +65,7 @@ def linear_tables(parameters: LinearParameters, site: SiteData) -> dict[str, Arr
     cells = np.column_stack([np.ones(len(frame), dtype=np.int64), counts])[known]
     return {
         "sums": {"products": (rows.T @ rows).reshape(1, -1)},
-        "cells": {"persons": cells.sum(axis=0).reshape(1, -1)},
+        "cells": {"persons": (cells.T @ groups[known]).reshape(1, -1)},
     }
 
 
@@ -94,37 +91,24 @@ def logistic_tables(parameters: LogisticParameters, site: SiteData) -> dict[str,
 def _design(
     parameters: RegressionParameters, site: SiteData
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_]]:
-    """Constant and covariates (rows, terms), each declared level (rows, levels), and the rows where all are known."""
+    """Constant and covariates (rows, terms), each declared level and code (rows, levels), and the rows where all are known."""
     frame = site.frame.reset_index(drop=True)
     columns: list[Floats] = [np.ones((len(frame), 1))]
-    counts: list[NDArray[np.int64]] = [np.zeros((len(frame), 0), dtype=np.int64)]
+    counts: list[NDArray[np.int64]] = []
     known = np.ones(len(frame), dtype=bool)
     for predictor in parameters.predictors:
         if predictor.levels is None:
             assert predictor.centre is not None and predictor.scale is not None
-            values = (numbers(frame, predictor.variable) - predictor.centre) / predictor.scale
-            known &= ~np.isnan(values)
-            columns.append(np.nan_to_num(values)[:, None])
-            if predictor.codes is not None:
-                counts.append(_coded(frame, predictor.variable, predictor.codes, ~np.isnan(values)))
+            values, codes = measured(frame, predictor.variable, predictor.codes)
+            scaled = (values - predictor.centre) / predictor.scale
+            known &= ~np.isnan(scaled)
+            counts.append(codes)
+            columns.append(np.nan_to_num(scaled)[:, None])
             continue
-        codes = level_codes(frame, predictor.variable, predictor.levels)
-        known &= codes >= 0
-        counts.append(one_hot(codes, len(predictor.levels)))
+        counts.append(counted_values(frame, predictor))
+        known &= counts[-1].any(axis=1)
         columns.append(counts[-1][:, 1:].astype(np.float64))
     return np.concatenate(columns, axis=1), np.concatenate(counts, axis=1), known
-
-
-def _coded(
-    frame: pd.DataFrame, name: str, codes: tuple[str, ...], present: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """Each row's code (rows, codes)."""
-    found = level_codes(frame, name, codes)
-    if (present & (found < 0)).any():
-        raise LocalDataError(
-            f"column {name} holds other values than {', '.join(codes)}, which the study declares"
-        )
-    return one_hot(found, len(codes))
 
 
 def _check(names: tuple[str, ...], rows: Floats) -> None:

@@ -1,7 +1,8 @@
 """Complementary suppression of cells that add up to a known number, on shares.
 
 A cell below k is hidden. Where it is the only one, or where the hidden ones hold fewer than k persons together, the number
-of all of them less those shown would give it away: the smallest cell shown is hidden as well.
+of all of them less those shown would give it away: the smallest cell of k persons or more is hidden as well. A zero that
+may be shown hides nothing: where no cell has k persons in every view, all that add up are hidden.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.disclosure import at_least
 from mpc_backend.operations import argmin
-from mpc_backend.session import Session
 from mpc_backend.values import SecretBits, SecretInt
 
 BEYOND = 1 << 34
@@ -20,7 +20,6 @@ BEYOND = 1 << 34
 
 
 def shown_cells(
-    session: Session,
     counts: SecretInt,
     exists: NDArray[np.bool_],
     adding: NDArray[np.bool_],
@@ -32,16 +31,18 @@ def shown_cells(
     with k persons or more in every view, or all.
     """
     _, rows, cells = counts.shape
-    small = (~at_least(counts, policy)) & exists
+    large = (counts >= policy.minimum_cell).all(axis=0)
+    small = (~at_least(counts, policy) if policy.allow_true_zero else ~large) & exists
     flags = (small & adding).to_int()
     hidden = flags.sum(1).with_bits(8)
     together = (counts * flags[None]).sum(2).with_bits(counts.bits + 5)
     few = (together < policy.minimum_cell).any(axis=0)
     needed = (hidden > 0) & ((hidden < 2) | few)
-    beyond = session.public(np.where(adding, 0, BEYOND))
-    order = (counts[0] + flags * BEYOND + beyond).with_bits(37)
+    usable = large & adding
+    order = (counts[0] + (~usable).to_int() * BEYOND).with_bits(37)
     smallest = argmin(order, axis=1).with_bits(8)
     places = np.broadcast_to(np.arange(cells), (rows, cells))
     chosen = smallest.reshape(rows, 1).broadcast_to((rows, cells)) == places
-    extra = chosen & needed.reshape(rows, 1).broadcast_to((rows, cells)) & adding
+    none = (~usable).all(axis=1).reshape(rows, 1).broadcast_to((rows, cells))
+    extra = ((chosen & usable) | none) & needed.reshape(rows, 1).broadcast_to((rows, cells)) & adding
     return (~(small | extra)) & exists

@@ -103,3 +103,8 @@ class TableOneParameters(Parameters):
         """Every variable with the labels of its cells, the missing last: what is counted in each group."""
         numbers = [(each.variable, ("known", "missing")) for each in self.numbers]
         return (*numbers, *((each.variable, (*each.levels, "missing")) for each in self.categories))
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """How many codes each number has; persons of each are counted after the rows."""
+        return tuple(len(each.codes or ()) for each in self.numbers)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Outputs, Released
-from mpc_backend.analyses.disclosure import at_least, masked, rounded, views
+from mpc_backend.analyses.disclosure import all_of, at_least, masked, rounded, runs, views
 from mpc_backend.analyses.significant import rounded_to
 from mpc_backend.analyses.suppression import shown_cells
 from mpc_backend.analyses.table_one_parameters import TableOneParameters
@@ -52,7 +52,7 @@ class _Shown:
     cells: SecretInt
     visible: SecretBits
     known: SecretBits
-    """Numbers of which k persons are known (groups, numbers)."""
+    """Numbers of which k persons are known, and k of each code (groups, numbers)."""
 
 
 def released_outputs(
@@ -60,7 +60,7 @@ def released_outputs(
 ) -> Outputs:
     """Every output; what is hidden opens to zero."""
     exact = released.policy.release == "exact"
-    shown = _shown(session, parameters, released, tables)
+    shown = _shown(parameters, released, tables)
     step = 1 if exact else released.policy.rounding
     out: Outputs = {
         "group_shown": shown.groups,
@@ -93,22 +93,19 @@ def _places(parameters: TableOneParameters) -> tuple[NDArray[np.int64], NDArray[
 def _adding(
     parameters: TableOneParameters, exists: NDArray[np.bool_], policy: DisclosurePolicy
 ) -> NDArray[np.bool_]:
-    """Cells (variables, cells) that add up to a number that is shown: the levels of a category.
+    """Cells (variables, cells) that add up to a number that is shown: the levels of a category, the known of a number.
 
-    Where counts are rounded to k or more, their sum is known no closer than that, and the missing need not be of them;
-    the known of a number are never shown.
+    Where counts are rounded to k or more, their sum is known no closer than that, and the missing need not be of them.
     """
     adding = exists.copy()
-    adding[: len(parameters.numbers)] = False
     if policy.rounding >= policy.minimum_cell:
+        adding[: len(parameters.numbers)] = False
         for row, kinds in enumerate(parameters.categories, start=len(parameters.numbers)):
             adding[row, len(kinds.levels)] = False
     return adding
 
 
-def _shown(
-    session: Session, parameters: TableOneParameters, released: Released, tables: GroupTables
-) -> _Shown:
+def _shown(parameters: TableOneParameters, released: Released, tables: GroupTables) -> _Shown:
     places, exists = _places(parameters)
     groups, variables, cells = len(parameters.groups), *places.shape
     seen = views(released, tables.cells).with_bits(COUNT_BITS)
@@ -123,15 +120,26 @@ def _shown(
     enough = at_least(seen[:, :, 0], released.policy)
     adding = np.broadcast_to(_adding(parameters, exists, released.policy), existing.shape)
     flat = shown_cells(
-        session, each.reshape(len(each), -1, cells), existing.reshape(-1, cells), adding.reshape(-1, cells),
+        each.reshape(len(each), -1, cells), existing.reshape(-1, cells), adding.reshape(-1, cells),
         released.policy,
     )  # fmt: skip
     visible = flat.reshape(groups, variables, cells) & enough.reshape(groups, 1, 1).broadcast_to(
         each.shape[1:]
     )
+    visible = visible & _open(parameters, exists)
     known = (each[:, :, :numbers, 0] >= released.policy.minimum_cell).all(axis=0)
+    if any(parameters.codes):
+        large = at_least(seen[:, :, 1 + int(exists.sum()) :], released.policy)
+        known = known & all_of(large, runs(parameters.codes))
     known = known & enough.reshape(groups, 1).broadcast_to((groups, numbers))
     return _Shown(enough, seen[0, :, 0], each[0], visible, known)
+
+
+def _open(parameters: TableOneParameters, exists: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Cells (variables, cells) that may be opened: the known of a number beside the persons would tell the missing."""
+    found = exists.copy()
+    found[: len(parameters.numbers), 0] = False
+    return found
 
 
 def _numbers(

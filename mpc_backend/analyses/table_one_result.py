@@ -153,9 +153,7 @@ class _Reader:
         found = Described(
             group=self.parameters.groups[group],
             missing=self.count(group, place, 1),
-            why_not={SHOWN: None, FEW: f"fewer than {self.policy.minimum_cell} persons", UNSOLVED: UNUSABLE}[
-                state
-            ],
+            why_not={SHOWN: None, FEW: self._few(each), UNSOLVED: UNUSABLE}[state],
         )
         quarters = np.asarray(self.opened["quartile"], dtype=np.float64)[:, group, place] / 4
         known = int(self.opened["cells"][group, place, 0]) > 0 if self.exact else state == SHOWN
@@ -166,6 +164,11 @@ class _Reader:
             mean, variance = (float(self.opened[name][group, place]) * unit for name in ("mean", "variance"))
             found.mean, found.sd = each.centre + mean * each.scale, math.sqrt(max(0.0, variance)) * each.scale
         return found
+
+    def _few(self, each: Quantity) -> str:
+        return (
+            f"fewer than {self.policy.minimum_cell} persons{', or of one of its codes' if each.codes else ''}"
+        )
 
     def category(self, place: int) -> CategoryRow:
         """One category."""

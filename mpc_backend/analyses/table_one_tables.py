@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from mpc_backend.analyses.base import SiteData
+from mpc_backend.analyses.coded import measured
 from mpc_backend.analyses.errors import LocalDataError
-from mpc_backend.analyses.grid import level_codes, numbers, one_hot
+from mpc_backend.analyses.grid import level_codes, one_hot
 from mpc_backend.analyses.regression_tables import COUNT_BITS, LARGEST, MOST_ROWS, SUM_BITS, SUM_SCALE
 from mpc_backend.analyses.table_one_parameters import Quantity, TableOneParameters
 from mpc_backend.tables import Arrays, Column, TableSpec
@@ -15,11 +16,12 @@ from mpc_backend.tables import Arrays, Column, TableSpec
 def specs(parameters: TableOneParameters) -> tuple[TableSpec, ...]:
     """One table of counts and one a number, each with a row a group.
 
-    ``cells``: persons, then persons in every cell of every variable, the missing included. ``number0`` ...: ``sums`` of
-    the number and its square, from its centre in scales; ``bins``: persons at each value of its grid.
+    ``cells``: persons, then persons in every cell of every variable, the missing included, and of every code of a number.
+    ``number0`` ...: ``sums`` of the number and its square, from its centre in scales; ``bins``: persons at each value of
+    its grid.
     """
     groups = len(parameters.groups)
-    width = 1 + sum(len(labels) for _, labels in parameters.rows)
+    width = 1 + sum(len(labels) for _, labels in parameters.rows) + sum(parameters.codes)
     cells = Column(name="persons", kind="int", bits=COUNT_BITS, ring=64, width=width)
     tables = [TableSpec(name="cells", level="aggregate", columns=(cells,), rows=groups)]
     for place, each in enumerate(parameters.numbers):
@@ -41,16 +43,17 @@ def local_tables(parameters: TableOneParameters, site: SiteData) -> dict[str, Ar
     )
     if len(frame) > MOST_ROWS:
         raise LocalDataError(f"at most {MOST_ROWS} persons from one hospital, found {len(frame)}")
-    counts, tables = [members.sum(axis=0)[:, None]], {}
+    counts, coded, tables = [members.sum(axis=0)[:, None]], [], {}
     for place, each in enumerate(parameters.numbers):
-        values = numbers(frame, each.variable)
+        values, codes = measured(frame, each.variable, each.codes)
         known = ~np.isnan(values)
         tables[f"number{place}"] = _number(each, values[known], members[known])
         counts += [(members.T @ known)[:, None], (members.T @ ~known)[:, None]]
+        coded.append(members.T @ codes)
     for kinds in parameters.categories:
         levels = level_codes(frame, kinds.variable, kinds.levels)
         counts += [members.T @ one_hot(levels, len(kinds.levels)), (members.T @ (levels < 0))[:, None]]
-    return {"cells": {"persons": np.concatenate(counts, axis=1).astype(np.int64)}, **tables}
+    return {"cells": {"persons": np.concatenate([*counts, *coded], axis=1).astype(np.int64)}, **tables}
 
 
 def _number(each: Quantity, values: np.ndarray, members: np.ndarray) -> Arrays:

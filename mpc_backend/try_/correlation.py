@@ -13,8 +13,8 @@ from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.grid import column
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.try_.data import by_site
+from mpc_backend.try_.declare import codes_of, place_and_spread
 from mpc_backend.try_.output import TAIL, Output, OutputPart, cell_words, number
-from mpc_backend.try_.regression import place_and_spread
 from mpc_backend.try_.running import Answer, Setting, answer
 
 
@@ -64,7 +64,8 @@ def correlation(frame: pd.DataFrame, choice: CorrelationChoice, setting: Setting
     declared = []
     for name, source in names.items():
         centre, scale = place_and_spread(frame, source)
-        declared.append({"variable": name, "centre": centre, "scale": scale})
+        codes = codes_of(frame, source, choice.site)
+        declared.append({"variable": name, "centre": centre, "scale": scale, "codes": codes})
     ready = pd.DataFrame({name: column(frame, source) for name, source in names.items()})
     typed = parse_parameters("correlation", {"variables": declared})
     done = answer(analysis("correlation"), typed, setting, by_site(ready, frame, choice.site))

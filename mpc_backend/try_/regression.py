@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
-from mpc_backend.analyses.grid import column, numbers, whole_numbers
+from mpc_backend.analyses.grid import column, whole_numbers
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.regression_parameters import INTERCEPT, MOST_TERMS
 from mpc_backend.analyses.regression_result import RegressionResult, Term
 from mpc_backend.try_.data import by_site, levels
+from mpc_backend.try_.declare import codes_of, place_and_spread
 from mpc_backend.try_.output import TAIL, Output, OutputPart, TestOutput, cell_words, number
 from mpc_backend.try_.running import Answer, Setting, answer
 
 OUTCOME = "outcome"
-TWO = 2
-"""A number with so many values is a code, whose persons are counted before anything is shown."""
 Kind = Literal["linear", "logistic"]
 
 
@@ -104,11 +101,12 @@ def regression(frame: pd.DataFrame, choice: RegressionChoice, setting: Setting) 
     ready, declared = pd.DataFrame({OUTCOME: column(frame, choice.outcome)}), []
     for place, source in enumerate(choice.covariates):
         ready[f"covariate{place}"] = column(frame, source)
-        declared.append(declaration(frame, source, f"covariate{place}"))
+        declared.append(declaration(frame, source, f"covariate{place}", choice.site))
     parameters: dict[str, Any] = {"outcome": OUTCOME, "predictors": declared}
     if choice.kind == "linear":
         centre, scale = place_and_spread(frame, choice.outcome)
         parameters |= {"outcome_centre": centre, "outcome_scale": scale}
+        parameters["outcome_codes"] = codes_of(frame, choice.outcome, choice.site)
     typed = parse_parameters(choice.kind, parameters)
     done = answer(analysis(choice.kind), typed, setting, by_site(ready, frame, choice.site))
     assert isinstance(done.result, RegressionResult)
@@ -116,30 +114,16 @@ def regression(frame: pd.DataFrame, choice: RegressionChoice, setting: Setting) 
     return Answer(_named(done.result, names, choice.outcome), done.protocol, done.seconds)
 
 
-def declaration(frame: pd.DataFrame, source: str, name: str) -> dict[str, Any]:
-    """A numeric column with centre and scale, any other with its levels, as a study would declare it."""
+def declaration(frame: pd.DataFrame, source: str, name: str, site: str | None) -> dict[str, Any]:
+    """A numeric column with centre, scale and codes, any other with its levels, as a study would declare it."""
     if pd.api.types.is_numeric_dtype(column(frame, source).dtype):
         centre, scale = place_and_spread(frame, source)
-        few = column(frame, source).dropna().unique()
-        codes = {"codes": list(levels(frame, source))} if len(few) == TWO else {}
-        return {"variable": name, "centre": centre, "scale": scale, **codes}
+        codes = codes_of(frame, source, site)
+        return {"variable": name, "centre": centre, "scale": scale, "codes": codes}
     found = levels(frame, source, MOST_TERMS + 1)
     if len(found) == 1:
         raise LocalDataError(f"column {source} has one level only; a covariate needs two")
     return {"variable": name, "levels": list(found)}
-
-
-def place_and_spread(frame: pd.DataFrame, source: str) -> tuple[float, float]:
-    """About the mean, to a digit of the standard deviation, and that to one digit; 0 and 1 where nothing varies."""
-    values = numbers(frame, source)
-    known = values[~np.isnan(values)]
-    if known.size == 0:
-        raise LocalDataError(f"column {source} holds no number")
-    spread, centre = float(known.std()), float(known.mean())
-    if spread <= 1e-9 * abs(centre):
-        return centre, max(1.0, abs(centre))
-    power = 10.0 ** math.floor(math.log10(spread))
-    return float(f"{round(centre / power) * power:.12g}"), float(f"{round(spread / power) * power:.12g}")
 
 
 def _named(result: RegressionResult, names: dict[str, str], outcome: str) -> RegressionResult:

@@ -15,14 +15,13 @@ from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.table_one_parameters import MOST_BINS, MOST_LEVELS
 from mpc_backend.analyses.table_one_result import CategoryRow, Counted, Described, NumberRow, TableOneResult
 from mpc_backend.try_.data import by_site, levels
+from mpc_backend.try_.declare import FEW_VALUES, codes_of, place_and_spread
 from mpc_backend.try_.output import TAIL, Output, OutputPart, cell_words, number
-from mpc_backend.try_.regression import place_and_spread
 from mpc_backend.try_.running import Answer, Setting, answer
 
 GROUP = "group_of"
 MOST_GROUPS = 12
 FINEST_DECIMALS = 9
-MOST_CODES = 2
 
 
 @dataclass(frozen=True)
@@ -96,11 +95,14 @@ def table_one(frame: pd.DataFrame, choice: TableOneChoice, setting: Setting) -> 
         raise ParametersRefused(f"column {choice.by} gives the groups; leave it out of --columns")
     ready, names = pd.DataFrame({GROUP: column(frame, choice.by)}), {}
     described: dict[str, list[dict[str, Any]]] = {"numbers": [], "categories": []}
+    grouped = frame[column(frame, choice.by).notna()]
     for place, source in enumerate(choice.columns):
         name = f"column{place}"
         ready[name], names[name] = column(frame, source), source
-        if pd.api.types.is_numeric_dtype(ready[name].dtype) and ready[name].nunique() > 2:
-            described["numbers"].append(_quantity(frame, source, name))
+        if pd.api.types.is_numeric_dtype(ready[name].dtype) and ready[name].nunique() > FEW_VALUES:
+            described["numbers"].append(
+                {**_quantity(frame, source, name), "codes": codes_of(grouped, source, choice.site)}
+            )
         else:
             described["categories"].append(
                 {"variable": name, "levels": list(levels(frame, source, MOST_LEVELS))}
@@ -110,15 +112,6 @@ def table_one(frame: pd.DataFrame, choice: TableOneChoice, setting: Setting) -> 
     done = answer(analysis("table_one"), typed, setting, by_site(ready, frame, choice.site))
     assert isinstance(done.result, TableOneResult)
     return Answer(_named(done.result, {**names, GROUP: choice.by}), done.protocol, done.seconds)
-
-
-def _a_quantity(values: pd.Series) -> bool:
-    """Whether a column is described as a number: numbers that are more than two codes."""
-    if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
-        return False
-    known = values.dropna().to_numpy(dtype=np.float64)
-    codes = len(np.unique(known)) <= MOST_CODES and bool((known == np.rint(known)).all())
-    return known.size > 0 and not codes
 
 
 def _quantity(frame: pd.DataFrame, source: str, name: str) -> dict[str, Any]:

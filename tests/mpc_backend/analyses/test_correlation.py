@@ -55,7 +55,9 @@ def test_missing_values_and_a_variable_that_does_not_vary(run):
     frame = generated(40).assign(z=7.0)
     extra = pd.DataFrame({"x": [50.0, None], "y": [None, 50.0], "z": [7.0, 7.0]})
     both = pd.concat([frame, extra], ignore_index=True)
-    result = run("correlation", study({**TWO, "z": (6, 2)}), {"a": both}, policy=EXACT)
+    parameters = study({**TWO, "z": (6, 2)})
+    parameters["variables"][2]["codes"] = ["7"]
+    result = run("correlation", parameters, {"a": both}, policy=EXACT)
     assert result.n.value == 40
     assert result.variables[2].mean == pytest.approx(7) and result.variables[2].variance == pytest.approx(
         0, abs=1e-6
@@ -96,26 +98,71 @@ def test_numbers_are_rounded(run):
     assert shown.pairs[0].pearson == pytest.approx(float(f"{exact.pairs[0].pearson:.3g}"), abs=1e-4)
 
 
-def prepared(n, seed):
-    chosen, typed = analysis("correlation"), parse_parameters("correlation", study(TWO))
-    return chosen, typed, {"a": chosen.local(typed, SiteData(generated(n, seed)))}
+def prepared(frame, parameters):
+    chosen, typed = analysis("correlation"), parse_parameters("correlation", parameters)
+    return chosen, typed, {"a": chosen.local(typed, SiteData(frame))}
+
+
+def everything_opened(frame, parameters):
+    chosen, typed, tables = prepared(frame, parameters)
+    with World("plain") as world:
+        released = Released(DisclosurePolicy(minimum_sites=1), ("a",))
+        opened = opened_outputs(world, chosen, typed, released, tables)
+    return {name: np.asarray(value).tolist() for name, value in opened.items()}
 
 
 def test_what_is_hidden_opens_to_constants():
-    found = []
-    for seed in (1, 2):
-        chosen, typed, tables = prepared(9, seed)
-        with World("plain") as world:
-            released = Released(DisclosurePolicy(minimum_sites=1), ("a",))
-            opened = opened_outputs(world, chosen, typed, released, tables)
-        found.append({name: np.asarray(value).tolist() for name, value in opened.items()})
-    assert found[0] == found[1] and not any(found[0]["varies"])
+    first, second = (everything_opened(generated(9, seed), study(TWO)) for seed in (1, 2))
+    assert first == second and not any(first["varies"])
+
+
+def coded(*names):
+    """A study of x and of numbers that are 0 or 1."""
+    flags = [{"variable": name, "centre": 0.5, "scale": 0.5, "codes": ["0", "1"]} for name in names]
+    return {"variables": [{"variable": "x", "centre": 0, "scale": 1}, *flags]}
+
+
+def flagged(ones, both=None):
+    """100 persons: so many with y, half with z, and ``both`` with y and z."""
+    at = np.arange(100)
+    with_z = at % 2 == 0 if both is None else (at < both) | (at >= 50 + both)
+    return generated(100).assign(y=(at < ones) * 1.0, z=with_z * 1.0)
+
+
+@pytest.mark.parametrize(("ones", "shown"), [(9, False), (10, True), (90, True), (91, False)])
+def test_persons_of_each_code_are_counted_in_every_view(run, ones, shown):
+    for sites, receiving in (({"a": flagged(ones)}, ()), ({"a": flagged(ones), "b": flagged(50)}, ("b",))):
+        result = run("correlation", coded("y"), sites, receiving=receiving)
+        assert (result.pairs[0].pearson is not None) == shown == (result.variables[0].mean is not None)
+        assert shown or result.why_not == "fewer than 10 persons of a code, or of two codes together"
+    exact = run("correlation", coded("y"), {"a": flagged(ones)}, policy=EXACT)
+    assert exact.variables[1].mean == pytest.approx(ones / 100, abs=1e-6)
+
+
+@pytest.mark.parametrize(("both", "shown"), [(9, False), (10, True), (40, True), (41, False)])
+def test_persons_of_two_codes_together_are_counted(run, both, shown):
+    result = run("correlation", coded("y", "z"), {"a": flagged(50, both)})
+    assert (result.why_not is None) == shown
+
+
+def test_rare_codes_open_to_constants_and_a_study_has_to_declare_them(run):
+    assert everything_opened(flagged(0), coded("y")) == everything_opened(flagged(9), coded("y"))
+    found = [everything_opened(flagged(50, both), coded("y", "z")) for both in (0, 9)]
+    assert found[0] == found[1]
+    for parameters, words in (
+        (study({"y": (0.5, 0.5)}), "y has no more than two different numbers here"),
+        ({"variables": [{**coded("y")["variables"][1], "codes": ["1"]}]}, "y holds other values than 1"),
+    ):
+        with pytest.raises(LocalDataError, match=words):
+            run("correlation", parameters, {"a": flagged(3)})
+    few = run("correlation", study({"y": (0.5, 0.5)}), {"a": flagged(3).head(9)}, policy=EXACT)
+    assert few.variables[0].mean == pytest.approx(1 / 3, abs=1e-6), "two numbers of nine persons say nothing"
 
 
 def test_messages_are_the_same_whatever_the_data():
     traces = []
     for seed in (1, 2):
-        chosen, typed, tables = prepared(9 * seed, seed)
+        chosen, typed, tables = prepared(generated(9 * seed, seed), study(TWO))
         with World("rep3", trace=True) as world:
             inputs = shared_inputs(world, chosen, typed, tables, None)
             released = Released(DisclosurePolicy(minimum_sites=1), ("a",), ("a",))

@@ -27,6 +27,11 @@ MODELS = {
 }  # fmt: skip
 
 
+def codes(frame, name):
+    found = sorted(frame[name].dropna().unique())
+    return [f"{value:g}" for value in found] if len(found) <= 2 else None
+
+
 def predictor(frame, name):
     if name in LEVELS:
         return {"variable": name, "levels": LEVELS[name]}
@@ -34,6 +39,7 @@ def predictor(frame, name):
         "variable": name,
         "centre": round(frame[name].mean(), 1),
         "scale": float(f"{frame[name].std():.1g}"),
+        "codes": codes(frame, name),
     }
 
 
@@ -44,6 +50,7 @@ def study(frame, kind, columns, **more):
         usual = {
             "outcome_centre": round(frame[outcome].mean(), 1),
             "outcome_scale": float(f"{frame[outcome].std():.1g}"),
+            "outcome_codes": codes(frame, outcome),
         }
         found = {**usual, **found}
     return found
@@ -211,13 +218,32 @@ def test_codes_of_a_number_are_counted_like_levels(run, rare, shown):
     with pytest.raises(LocalDataError, match="g holds other values than 0, 1"):
         run("logistic", parameters, {"a": frame.assign(g=frame.g * 2)})
     plain = {**parameters, "predictors": [{**coded, "codes": None}, BOTH[1]]}
-    assert run("logistic", plain, {"a": frame}).why_not is None
+    with pytest.raises(LocalDataError, match="g has no more than two different numbers here"):
+        run("logistic", plain, {"a": frame})
+
+
+CODED = {**STUDIES["linear"], "outcome": "o", "outcome_codes": ["0", "1"]}
+
+
+@pytest.mark.parametrize(("rare", "shown"), [(9, False), (10, True), (11, True)])
+def test_codes_of_the_outcome_are_counted_at_every_level(run, rare, shown):
+    """A mean of 0 and 1 at a level is a number of persons: ``rare`` of 0 and as many of 1."""
+    for sites, receiving in (
+        ({"a": small(100, rare)}, ()),
+        ({"a": small(100, rare), "b": small(90, 20)}, ("b",)),
+    ):
+        result = run("linear", CODED, sites, receiving=receiving)
+        assert (result.why_not is None) == shown == (result.terms[1].coef is not None)
+        assert result.n.value == sum(map(len, sites.values())) and result.events is None
+    assert run("linear", CODED, {"a": small(100, 1)}, policy=EXACT).why_not is None
+    with pytest.raises(LocalDataError, match="o has no more than two different numbers here"):
+        run("linear", {**CODED, "outcome_codes": None}, {"a": small(100, rare)})
 
 
 @pytest.mark.parametrize(("persons", "shown"), [(12, False), (13, True), (14, True)])
 def test_k_persons_more_than_coefficients_are_needed(run, persons, shown):
-    parameters = {**STUDIES["linear"], "predictors": [BOTH[1], {"variable": "o", "centre": 0, "scale": 1}]}
-    result = run("linear", parameters, {"a": small(persons, 0)})
+    parameters = {**STUDIES["linear"], "predictors": [BOTH[1], {"variable": "w", "centre": 0, "scale": 1}]}
+    result = run("linear", parameters, {"a": small(persons, 0).assign(w=lambda rows: rows.v**2 + rows.o)})
     assert (result.why_not is None) == shown
     assert shown or "fewer than 10 persons" in result.why_not
 
@@ -229,18 +255,45 @@ def test_a_receiving_hospital_cannot_subtract_its_own(run):
     assert "at some level" in hidden.why_not
 
 
+def everything_opened(kind, parameters, frame):
+    chosen, typed = analysis(kind), parse_parameters(kind, parameters)
+    tables = {"a": chosen.local(typed, SiteData(frame))}
+    with World("plain") as world:
+        opened = opened_outputs(
+            world, chosen, typed, Released(DisclosurePolicy(minimum_sites=1), ("a",)), tables
+        )
+    return {name: np.asarray(value).tolist() for name, value in opened.items()}
+
+
 @pytest.mark.parametrize("kind", STUDIES)
 def test_what_is_hidden_opens_to_constants(kind):
-    found = []
-    for seed in (1, 2):
-        chosen, typed = analysis(kind), parse_parameters(kind, STUDIES[kind])
-        frame = small(100, 4, seed).assign(o=lambda rows: np.roll(rows.o, 1))
-        tables = {"a": chosen.local(typed, SiteData(frame))}
-        with World("plain") as world:
-            opened = opened_outputs(
-                world, chosen, typed, Released(DisclosurePolicy(minimum_sites=1), ("a",)), tables
-            )
-        found.append({name: np.asarray(value).tolist() for name, value in opened.items()})
+    found = [
+        everything_opened(kind, STUDIES[kind], small(100, 4, seed).assign(o=lambda rows: np.roll(rows.o, 1)))
+        for seed in (1, 2)
+    ]
+    assert found[0] == found[1] and set(np.ravel(found[0]["coefficient"])) == {0}
+
+
+@pytest.mark.parametrize("kind", STUDIES)
+def test_rare_codes_open_to_constants(kind):
+    """One or nine of a hundred persons have the covariate, and half of all the outcome."""
+    coded = {"variable": "f", "centre": 0, "scale": 0.3, "codes": ["0", "1"]}
+    frames = [small(100, 20).assign(f=(np.arange(100) < rare) * 1.0) for rare in (1, 9)]
+    found = [everything_opened(kind, {**STUDIES[kind], "predictors": [coded]}, each) for each in frames]
+    assert found[0] == found[1] and set(np.ravel(found[0]["coefficient"])) == {0}
+
+
+def test_rare_codes_of_the_outcome_open_to_constants():
+    """Of fifty persons at a level none or nine have the outcome, and twenty of fifty at the other."""
+    at = np.arange(100)
+    frames = [
+        pd.DataFrame(
+            {"g": np.where(at < 50, "x", "y"), "o": ((at < 20 + 9 - more) | (at >= 100 - more)) * 1.0}
+        )
+        for more in (0, 9)
+    ]
+    parameters = {**CODED, "predictors": BOTH[:1]}
+    found = [everything_opened("linear", parameters, frame) for frame in frames]
     assert found[0] == found[1] and set(np.ravel(found[0]["coefficient"])) == {0}
 
 

@@ -115,9 +115,7 @@ def shown_of(counts, adding=None, policy=FINE):
     with World("plain") as world:
         shared = world.share(counts, bits=30)
         return world.run(
-            lambda session, given: shown_cells(
-                session, given, exists, exists if adding is None else adding, policy
-            ),
+            lambda _, given: shown_cells(given, exists, exists if adding is None else adding, policy),
             shared,
         )
 
@@ -134,6 +132,11 @@ def test_what_is_shown_never_gives_a_hidden_cell_away():
             assert seen.all()
         extra = row[~seen & (row >= 10)]
         assert len(extra) <= 1 and (len(extra) == 0 or extra[0] == row[row >= 10].min())
+    zeros = FINE.model_copy(update={"allow_true_zero": True})
+    for row, seen in zip(rows, shown_of(rows[None], policy=zeros), strict=True):
+        hidden = row[~seen]
+        assert seen[row == 0].all() or not seen.any()
+        assert len(hidden) == 0 or len(hidden) == 4 or ((hidden > 0).sum() >= 2 and hidden.sum() >= 10), row
 
 
 def test_every_view_counts_and_cells_that_do_not_add_up_stand_for_themselves():
@@ -152,7 +155,8 @@ def test_every_view_counts_and_cells_that_do_not_add_up_stand_for_themselves():
 @pytest.mark.parametrize(("persons", "shown"), [(9, False), (10, True), (11, True)])
 def test_a_group_needs_k_persons(run, persons, shown):
     parts = pd.concat([made(persons), made(30, 30, 30, group="b")])
-    result = run("table_one", SMALL, {"s": parts})
+    study = {**SMALL, "categories": [{"variable": "c", "levels": ["u"]}]}
+    result = run("table_one", study, {"s": parts})
     first, second = result.numbers[0].groups
     assert (
         (result.groups[0].n.value is not None)
@@ -161,9 +165,10 @@ def test_a_group_needs_k_persons(run, persons, shown):
         == (first.median is not None)
     )
     assert second.mean is not None and (result.numbers[0].differences[0].smd is not None) == shown
-    assert (result.categories[0].groups[0].levels[0].count.value is not None) is False or shown
-    both = run("table_one", SMALL, {"s": parts, "t": made(40, 40, 40)}, receiving=("t",))
+    assert (result.categories[0].groups[0].levels[0].count.value is not None) == shown
+    both = run("table_one", study, {"s": parts, "t": made(40, 40, 40)}, receiving=("t",))
     assert (both.groups[0].n.value is not None) == shown
+    assert (both.categories[0].groups[0].levels[0].count.value is not None) == shown
 
 
 def test_released_numbers_are_rounded_and_small_cells_hidden(run):
@@ -189,20 +194,64 @@ def test_without_rounding_the_missing_are_a_cell_like_others(run):
     assert kinds.groups[0].missing.value == 0
 
 
-def prepared(frame):
-    chosen, typed = analysis("table_one"), parse_parameters("table_one", SMALL)
+def prepared(frame, study=SMALL):
+    chosen, typed = analysis("table_one"), parse_parameters("table_one", study)
     return chosen, typed, {"a": chosen.local(typed, SiteData(frame))}
 
 
+def everything_opened(frame, study=SMALL, **policy):
+    chosen, typed, tables = prepared(frame, study)
+    released = Released(DisclosurePolicy(minimum_sites=1, **policy), ("a",))
+    with World("plain") as world:
+        opened = opened_outputs(world, chosen, typed, released, tables)
+    return json.dumps({name: np.asarray(value).tolist() for name, value in opened.items()})
+
+
 def test_what_is_hidden_opens_to_constants():
-    found = []
-    for seed, cells in ((1, (3, 2, 1)), (2, (1, 4, 3))):
-        chosen, typed, tables = prepared(made(*cells, seed=seed))
-        with World("plain") as world:
-            released = Released(DisclosurePolicy(minimum_sites=1), ("a",))
-            opened = opened_outputs(world, chosen, typed, released, tables)
-        found.append(json.dumps({name: np.asarray(value).tolist() for name, value in opened.items()}))
+    found = [everything_opened(made(*cells, seed=seed)) for seed, cells in ((1, (3, 2, 1)), (2, (1, 4, 3)))]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("rounding", [1, 5, 10])
+def test_the_known_of_a_number_do_not_tell_the_missing(rounding):
+    """Of 55 persons all or 46 are known, with the same mean, variance and quartiles."""
+    other = made(30, 25, group="b")
+    found = []
+    for ends, middle in ((24, 7), (20, 6)):
+        values = np.full(55, np.nan)
+        values[: 2 * ends + middle] = np.repeat([-1, 0, 1], [ends, middle, ends])
+        found.append(everything_opened(pd.concat([made(30, 25).assign(x=values), other]), rounding=rounding))
+    assert found[0] == found[1]
+
+
+CODED = {**SMALL["numbers"][0], "low": 0, "high": 1, "step": 1, "codes": ["0", "1"]}
+
+
+def flagged(ones, group="a"):
+    return made(30, 30, group=group).assign(x=(np.arange(60) < ones) * 1.0)
+
+
+@pytest.mark.parametrize(("ones", "shown"), [(9, False), (10, True), (50, True), (51, False)])
+def test_persons_of_each_code_of_a_number_are_counted(run, ones, shown):
+    frame, study = pd.concat([flagged(ones), flagged(30, "b")]), {**SMALL, "numbers": [CODED]}
+    for sites, receiving in (({"s": frame}, ()), ({"s": frame, "t": flagged(30)}, ("t",))):
+        (row,) = run("table_one", study, sites, receiving=receiving).numbers
+        first, second = row.groups
+        numbers = (first.mean, first.sd, first.median, row.differences[0].smd)
+        assert all((each is not None) == shown for each in numbers) and second.mean is not None
+        assert shown or first.why_not == "fewer than 10 persons, or of one of its codes"
+    exact = run("table_one", study, {"s": frame}, policy=EXACT).numbers[0].groups[0]
+    assert exact.mean == pytest.approx(ones / 60, abs=1e-6)
+
+
+def test_rare_codes_open_to_constants_and_a_study_has_to_declare_them(run):
+    study = {**SMALL, "numbers": [CODED]}
+    assert everything_opened(flagged(0), study) == everything_opened(flagged(9), study)
+    plain = {**SMALL, "numbers": [{**CODED, "codes": None}]}
+    with pytest.raises(LocalDataError, match="x has no more than two different numbers here"):
+        run("table_one", plain, {"s": flagged(3)})
+    with pytest.raises(LocalDataError, match="x holds other values than 0, 1"):
+        run("table_one", study, {"s": flagged(3).assign(x=0.5)})
 
 
 def test_messages_are_the_same_whatever_the_data():
