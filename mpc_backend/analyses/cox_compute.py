@@ -6,13 +6,14 @@ import numpy as np
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Inputs, Opened, Outputs, Released, Suppressed
+from mpc_backend.analyses.cells import ReleasedCount
 from mpc_backend.analyses.cox_exact import exact_cox, exact_outputs
 from mpc_backend.analyses.cox_fit import fit, gathered_sums
 from mpc_backend.analyses.cox_opened import released_cox
 from mpc_backend.analyses.cox_parameters import CoxParameters
 from mpc_backend.analyses.cox_released import counts, released_outputs
 from mpc_backend.analyses.cox_residuals import log_likelihood, robust_middle, time_test
-from mpc_backend.analyses.cox_result import EVENTS_PER_TERM, FEW_EVENTS
+from mpc_backend.analyses.cox_result import EVENTS_PER_TERM, FEW_EVENTS, FEW_EVENTS_SHOWN, CoxResult
 from mpc_backend.analyses.cox_rows import CoxRows, gathered_rows
 from mpc_backend.analyses.cox_tables import PART_SCALE
 from mpc_backend.analyses.secret_curves import fractions, hazards
@@ -82,8 +83,10 @@ def with_cox(
     if policy.release == "exact":
         found = exact_cox(parameters.cox, by, parameters.confidence, opened)
         few = found.events is not None and found.events < EVENTS_PER_TERM * len(found.terms)
+        warning = [FEW_EVENTS] if few else []
     else:
-        found, few = released_cox(parameters.cox, policy, by, parameters.confidence, opened)
+        found = released_cox(parameters.cox, policy, by, parameters.confidence, opened)
+        warning = [FEW_EVENTS_SHOWN] if _few_shown(result, found) else []
     missing = [
         Suppressed(what=f"Cox regression: {term.name}", why=term.why) for term in found.terms if term.why
     ]
@@ -91,6 +94,14 @@ def with_cox(
         update={
             "cox": found,
             "suppressed": [*result.suppressed, *missing],
-            "notes": [*result.notes, *([FEW_EVENTS] if few else [])],
+            "notes": [*result.notes, *warning],
         }
     )
+
+
+def _few_shown(result: SurvivalResult, found: CoxResult) -> bool:
+    """Whether the events shown for the arms, rounded and none of those withheld, are few for the coefficients shown: what is
+    shown anyway decides, so that the warning tells nothing more."""
+    events = sum(arm.events.value for arm in result.arms if isinstance(arm.events, ReleasedCount))
+    estimated = any(term.coef is not None for term in found.terms)
+    return estimated and events < EVENTS_PER_TERM * len(found.terms)

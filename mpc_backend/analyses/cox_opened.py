@@ -10,7 +10,7 @@ import numpy as np
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.cox_exact import PREFIX
 from mpc_backend.analyses.cox_parameters import CoxParameters
-from mpc_backend.analyses.cox_released import COEF_DECIMALS, ERROR_DECIMALS
+from mpc_backend.analyses.cox_released import COEF_DECIMALS, ERROR_DECIMALS, FEW, RARE, UNSOLVED
 from mpc_backend.analyses.cox_result import (
     DETERMINED,
     NOT_ESTIMABLE,
@@ -29,8 +29,8 @@ def released_cox(
     stratified_by: str,
     confidence: float,
     opened: Mapping[str, Any],
-) -> tuple[CoxResult, bool]:
-    """The result, and whether there are fewer than ten events a coefficient."""
+) -> CoxResult:
+    """The result; numbers of persons and events are not opened."""
     given = {
         name.removeprefix(PREFIX): np.asarray(value)
         for name, value in opened.items()
@@ -40,24 +40,24 @@ def released_cox(
     tests = given["chi2"] / 10.0**CHI2_DECIMALS
     tested, p = bool(given["tested"]), len(cox.terms)
     ph = chi_square(float(tests[3]), p) if given.get("ph_tested") else None
-    found = CoxResult(
+    return CoxResult(
         ties=cox.ties, n=None, events=None, stratified_by=stratified_by, clustered=cox.cluster is not None,
         terms=terms, ph=ph,
         tests=CoxTests(wald=float(tests[0]), score=float(tests[1]), lr=float(tests[2]), df=p) if tested else None,
     )  # fmt: skip
-    return found, bool(given["few"])
 
 
 def _term(
     cox: CoxParameters, policy: DisclosurePolicy, place: int, given: Mapping[str, Any], confidence: float
 ) -> CoxTerm:
     name, k = cox.terms[place], policy.minimum_cell
-    if not given["enough"]:
-        return CoxTerm(name=name, why=f"fewer than {k} events")
-    if "large" in given and not given["large"][place]:
-        return CoxTerm(name=name, why=f"fewer than {k} persons or events at one of its levels")
-    if not given["sound"]:
-        return CoxTerm(name=name, why=DETERMINED)
+    why = {
+        FEW: f"fewer than {k} events",
+        RARE: f"fewer than {k} persons or events at a level of a covariate: the whole model is withheld",
+        UNSOLVED: DETERMINED,
+    }.get(int(given["state"]))
+    if why is not None:
+        return CoxTerm(name=name, why=why)
     if not given["settled"][place]:
         return CoxTerm(name=name, why=NOT_ESTIMABLE)
     scale, errors = cox.scales[place], given["errors"] / 10.0**ERROR_DECIMALS

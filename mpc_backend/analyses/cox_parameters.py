@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mpc_backend.analyses.coded import CodedOrLevels
 from mpc_backend.analyses.grid import ColumnName, Level
 
 MOST_TERMS = 20
@@ -16,16 +17,14 @@ PERSON = "person_id"
 Ties = Literal["efron", "breslow"]
 
 
-class CoxCovariate(BaseModel):
+class CoxCovariate(CodedOrLevels):
     """One covariate: a number with its ``scale``, or declared ``levels``, of which the first is the reference.
 
     ``scale`` is a public guess at the standard deviation. Hazard ratios stay those of one unit of the variable; the
-    scale only keeps secret numbers in range, and a factor of ten either way does no harm.
+    scale only keeps secret numbers in range, and a factor of ten either way does no harm. ``codes``: the few values that a
+    number has.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    variable: ColumnName
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     levels: Annotated[tuple[Level, ...], Field(min_length=2)] | None = None
 
@@ -33,8 +32,6 @@ class CoxCovariate(BaseModel):
     def _one_kind(self) -> CoxCovariate:
         if (self.scale is None) == (self.levels is None):
             raise ValueError(f"covariate {self.variable}: give a scale (for a number) or levels")
-        if self.levels is not None and len(set(self.levels)) != len(self.levels):
-            raise ValueError(f"covariate {self.variable}: levels must be distinct")
         return self
 
     @property
@@ -89,8 +86,8 @@ class CoxParameters(BaseModel):
 
     @property
     def level_count(self) -> int:
-        """How many levels all its covariates have."""
-        return sum(len(covariate.levels or ()) for covariate in self.covariates)
+        """How many levels and codes all its covariates have."""
+        return sum(len(covariate.counted) for covariate in self.covariates)
 
     @property
     def terms(self) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """What a Cox regression may open under thresholds: numbers to significant digits, masked on shares where they are withheld.
 
-Nothing is opened unless k deaths and k persons stand behind the model in every view, and nothing of a covariate with
-levels unless each level has k of both. Numbers of persons and deaths are not opened at all: beside those of the curves
-they would tell how many rows lack a covariate.
+Nothing is opened unless k deaths and k persons stand behind the model in every view, and behind each declared level of
+each covariate. A model with a smaller level is withheld whole: whether it can be solved, and the coefficients of the
+other covariates, depend on whether the level has nobody or somebody, and on whether they died. Numbers of persons and
+deaths are not opened at all: beside those of the curves they would tell how many rows lack a covariate.
 """
 
 from __future__ import annotations
@@ -10,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from mpc_backend.analyses.base import Outputs, Released
 from mpc_backend.analyses.cox_exact import LARGEST_EXCESS, PREFIX
 from mpc_backend.analyses.cox_fit import BETA_SCALE, CoxFit, CoxSums
 from mpc_backend.analyses.cox_parameters import CoxParameters
 from mpc_backend.analyses.cox_residuals import TimeTest
-from mpc_backend.analyses.cox_result import EVENTS_PER_TERM, LARGEST_ERROR, LARGEST_SHOWN, LARGEST_STEP
+from mpc_backend.analyses.cox_result import LARGEST_ERROR, LARGEST_SHOWN, LARGEST_STEP
 from mpc_backend.analyses.cox_risk import LARGEST_PREDICTOR, RESULT_SCALE
 from mpc_backend.analyses.disclosure import masked, views
 from mpc_backend.analyses.secret_curves import rounded_numbers
@@ -28,6 +27,7 @@ from mpc_backend.operations.linear import PositiveInverse
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt, SecretValue
 from mpc_backend.values.products import matrix_multiplied
 
+SHOWN, FEW, RARE, UNSOLVED = 0, 1, 2, 3
 COUNT_BITS = 29
 COEF_DECIMALS, COEF_DIGITS = 5, 4
 ERROR_DECIMALS, ERROR_DIGITS = 6, 3
@@ -93,24 +93,16 @@ def released_outputs(
     numbers = secret_numbers(cox, sums, fit, likelihood, middle, time)
     k = released.policy.minimum_cell
     enough = (found.whole >= k).reshape(-1).all()
-    kept = sound(fit) & ~numbers.deficient
-    shown = enough & kept
-    large = _levels(cox, found, k)
-    settled = _settled(numbers)
-    terms = settled & shown.reshape(1)
-    terms = terms if large is None else terms & large
-    every = shown & settled.all()
-    every = every if large is None else every & large.all()
+    common = enough if found.levels is None else enough & (found.levels >= k).ravel().all()
+    shown = common & sound(fit) & ~numbers.deficient
+    flags = stack([~enough, enough & ~common, common & ~shown]).to_int()
+    terms = _settled(numbers) & shown.reshape(1)
+    every = terms.all()
     outputs: Outputs = {
-        "enough": enough,
-        "sound": shown,
-        "settled": settled & shown.reshape(1),
+        "state": flags[0] * FEW + flags[1] * RARE + flags[2] * UNSOLVED,
+        "settled": terms,
         "tested": every,
     }
-    if large is not None:
-        outputs["large"] = large & enough.reshape(1)
-    few = (found.whole[0, 1] < EVENTS_PER_TERM * len(cox.terms)).reshape(1) & enough.reshape(1)
-    outputs["few"] = few
     outputs |= _rounded(cox, numbers, terms, every)
     return {PREFIX + name: value for name, value in outputs.items()}
 
@@ -154,23 +146,6 @@ def _settled(numbers: SecretNumbers) -> SecretBits:
     still = stack([numbers.step, -numbers.step]).with_bits(BETA_SCALE + 20) < LARGEST_STEP
     known = numbers.error.with_bits(numbers.error.scale + 12) < LARGEST_ERROR
     return wide.all(axis=0) & still.all(axis=0) & known
-
-
-def _levels(cox: CoxParameters, found: Counts, k: int) -> SecretBits | None:
-    """Which terms (p,) belong to covariates whose levels all have k persons and k deaths; numbers have no levels."""
-    if found.levels is None:
-        return None
-    flat = found.levels.reshape(-1, cox.level_count)
-    enough = (flat >= k).all(axis=0)
-    parts, start = [], 0
-    for covariate in cox.covariates:
-        if covariate.levels is None:
-            parts.append(enough[:1] | np.ones(1, dtype=bool))
-            continue
-        inside = enough[start : start + len(covariate.levels)].all().reshape(1)
-        parts.append(inside.broadcast_to((len(covariate.terms),)))
-        start += len(covariate.levels)
-    return concatenate(parts)
 
 
 def secret_numbers(

@@ -19,6 +19,10 @@ EVENTS_PER_TERM = 10
 FEW_EVENTS = (
     f"Cox regression: fewer than {EVENTS_PER_TERM} events for each coefficient; its numbers are unreliable."
 )
+FEW_EVENTS_SHOWN = (
+    f"Cox regression: fewer than {EVENTS_PER_TERM} events for each coefficient by the numbers of events shown for the arms; "
+    "its numbers are unreliable."
+)
 NOT_ESTIMABLE = "not estimable: no finite hazard ratio fits best (separation), or the steps were too few"
 CONSTANT = "not estimable: the covariate is constant within every stratum"
 ALIASED = "not estimable: the covariate is a linear combination of those before it"

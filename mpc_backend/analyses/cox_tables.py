@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mpc_backend.analyses import life_table as km
 from mpc_backend.analyses.base import SiteData
+from mpc_backend.analyses.coded import counted_values, measured
 from mpc_backend.analyses.cox_clear import Rows, centred, likelihood, ordered, own_fit
 from mpc_backend.analyses.cox_parameters import PERSON, CoxCovariate, CoxParameters
 from mpc_backend.analyses.errors import LocalDataError
@@ -75,9 +76,9 @@ def rows_spec(parameters: SurvivalParameters, cox: CoxParameters) -> TableSpec:
 
 
 def sums_spec(cox: CoxParameters) -> TableSpec:
-    """One row of sums: persons and events, in all and by level of covariates that have levels; events' covariates; score,
-    information and log likelihood at zero; information of the hospital's own fit, and information times coefficients
-    plus score there."""
+    """One row of sums: persons and events, in all and by level or code of covariates that have some; events' covariates;
+    score, information and log likelihood at zero; information of the hospital's own fit, and information times
+    coefficients plus score there."""
     p = len(cox.terms)
     real = {
         "event_x": p, "null_score": p, "null_information": p * p, "null_likelihood": 1,
@@ -124,6 +125,9 @@ def local_tables(parameters: SurvivalParameters, cox: CoxParameters, site: SiteD
         keys, identified = _keys(_identifiers(frame, cox.cluster, site))
         complete &= identified
     kept = np.flatnonzero(complete)
+    for each in cox.covariates:
+        if each.levels is None:
+            measured(frame.iloc[kept], each.variable, each.codes)
     rows = ordered(_scaled(x[kept], strata[kept], cox), bins[kept], events[kept], strata[kept])
     early = _early(rows)
     tables = {"cox_rows": _row_columns(parameters, cox, rows, early), "cox_sums": _sums(cox, rows)}
@@ -235,12 +239,6 @@ def _sums(cox: CoxParameters, rows: Rows) -> Arrays:
 
 
 def _level_counts(cox: CoxParameters, frame: pd.DataFrame, events: Ints) -> Arrays:
-    """Persons and deaths at each level of each covariate that has levels, (1, levels) each."""
-    persons, deaths = [], []
-    for covariate in cox.covariates:
-        if covariate.levels is not None:
-            codes = level_codes(frame, covariate.variable, covariate.levels)
-            persons.append(np.bincount(codes, minlength=len(covariate.levels)))
-            deaths.append(np.bincount(codes, events, minlength=len(covariate.levels)))
-    found = {"level_persons": persons, "level_events": deaths}
-    return {name: np.concatenate(parts)[None].astype(np.int64) for name, parts in found.items()}
+    """Persons and deaths at each level or code of each covariate that has some, (1, levels) each."""
+    hot = np.concatenate([counted_values(frame, each) for each in cox.covariates if each.counted], axis=1)
+    return {"level_persons": hot.sum(axis=0)[None], "level_events": (events @ hot)[None]}

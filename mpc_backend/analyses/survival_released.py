@@ -195,6 +195,6 @@ def _withheld(
         if arm.curve.rmst is None or arms[0].curve.rmst is None
     ]
     if len(arms) > 1:
-        why = f"an arm has fewer than {policy.minimum_cell} persons or there are fewer than {policy.minimum_cell} events"
+        why = f"an arm has fewer than {policy.minimum_cell} persons or events"
         found += [Suppressed(what=name, why=why) for name, test in tests.items() if test is None]
     return found

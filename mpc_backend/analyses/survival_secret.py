@@ -98,8 +98,7 @@ def released_outputs(
     outputs["frequent"] = frequent[1]
     outputs["median"] = _medians(parameters, curves, enough & overlap & frequent[1])
     session.progress("display, tables and means", 0.8)
-    events = counts.events.sum(3).sum(2).sum(1)
-    testable = enough.all(axis=0) & (events >= released.policy.minimum_cell).all(axis=0)
+    testable = (enough & frequent[1]).all(axis=0)
     return outputs | released_tests(tables.score, tables.variance, len(parameters.arms), testable)
 
 

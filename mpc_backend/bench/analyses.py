@@ -147,7 +147,10 @@ def cox_case(n: int, rng: Rng) -> Case:
     effect = np.log(2) * (frame["age"] - 57) / 20 + frame[marks].to_numpy() @ np.linspace(-0.6, 0.6, 8)
     frame = _outcome(frame, 0.01 * np.exp(effect), 150, rng)
     numbers = {**dict.fromkeys(marks, 0.5), "age": 16, "year": 3}
-    covariates = [{"variable": name, "scale": scale} for name, scale in numbers.items()]
+    covariates = [
+        {"variable": name, "scale": scale, "codes": ("0", "1") if name in marks else None}
+        for name, scale in numbers.items()
+    ]
     parameters = {
         "outcome": "outcome", "arm": "arm", "arms": ["all"], "time_unit": "month", "unit": "month", "horizon": 120,
         "cox": {"covariates": covariates},
@@ -176,7 +179,10 @@ def logistic_case(n: int, rng: Rng) -> Case:
     odds = -2 + (frame["age"] - 57) / 20 + frame[marks].to_numpy() @ np.linspace(-0.6, 0.6, 8)
     frame["relapse"] = (rng.random(n) < 1 / (1 + np.exp(-odds))).astype(np.int64)
     numbers = {**dict.fromkeys(marks, (0.3, 0.5)), "age": (57, 16), "year": (2017, 3)}
-    predictors = [{"variable": name, "centre": at, "scale": by} for name, (at, by) in numbers.items()]
+    predictors = [
+        {"variable": name, "centre": at, "scale": by, "codes": ("0", "1") if name in marks else None}
+        for name, (at, by) in numbers.items()
+    ]
     variables = {
         **{
             name: {"kind": "presence", "domain": "measurement", "concepts": [3_000_000]}

@@ -163,9 +163,8 @@ def _judge_contrast(pooled: Comparison, result: SurvivalResult) -> Iterator[Chec
 
 
 def _judge_tests(pooled: Comparison, result: SurvivalResult) -> Iterator[Check]:
-    """Both log-rank tests, shown where each arm has enough persons and there are enough events."""
-    persons, events = pooled.persons, sum(pooled.events)
-    shown = min(persons) >= SMALLEST and events >= SMALLEST
+    """Both log-rank tests, shown where each arm has enough persons and enough events."""
+    shown = min(*pooled.persons, *pooled.events) >= SMALLEST
     tests = (
         ("log-rank", "hospital", pooled.log_rank, result.log_rank),
         (

@@ -15,6 +15,7 @@ from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.cox_clear import likelihood, ordered, own_fit
 from mpc_backend.analyses.cox_result import ALIASED, CONSTANT, NO_EVENTS, NOT_ESTIMABLE, CoxResult
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
+from mpc_backend.analyses.grid import level_text
 from mpc_backend.try_ import cox as try_cox
 from mpc_backend.try_cli import try_app
 
@@ -68,14 +69,19 @@ def column(name: str) -> str:
     return name.replace(".", "_")
 
 
+def covariate(name: str, given: object, frame: pd.DataFrame) -> dict:
+    """A covariate with its levels, or its scale and, where it has no more than two values, its codes."""
+    if isinstance(given, list):
+        return {"variable": name, "levels": given}
+    known = frame[name].dropna().unique() if name in frame else ()
+    codes = {"codes": [level_text(value) for value in known]} if 0 < len(known) <= 2 else {}
+    return {"variable": name, "scale": given, **codes}
+
+
 def parameters(covariates: dict, frame: pd.DataFrame, **choice: object) -> dict:
     """Of an analysis of frame's o_time and o_event; a covariate has its scale or its levels."""
-    kinds = {True: "levels", False: "scale"}
     cox = {
-        "covariates": [
-            {"variable": column(name), kinds[isinstance(given, list)]: given}
-            for name, given in covariates.items()
-        ],
+        "covariates": [covariate(column(name), given, frame) for name, given in covariates.items()],
         **{
             name: choice[name]
             for name in ("ties", "cluster", "shared_ids", "ph", "iterations")
@@ -230,23 +236,23 @@ def test_the_command_prints_the_golden_numbers():
 
 def test_columns_of_a_file_become_covariates():
     frame = pd.DataFrame({"age": [41, 62, 77.5], "arm": ["b", "a", "b"], "id": [1, 1, 2], "same": ["x"] * 3})
-    columns, parameters = try_cox.prepared(frame, ("age", "arm"), "breslow", "id")
+    columns, parameters = try_cox.prepared(frame, ("age", "arm"), "breslow", "id", None)
     assert parameters == {
         "covariates": [
-            {"variable": "covariate0", "scale": 10.0}, {"variable": "covariate1", "levels": ["a", "b"]}
+            {"variable": "covariate0", "scale": 10.0, "codes": None}, {"variable": "covariate1", "levels": ["a", "b"]}
         ],
         "ties": "breslow", "shared_ids": True, "cluster": "cluster_id",
     }  # fmt: skip
     assert list(columns) == ["covariate0", "covariate1", "cluster_id"]
     assert [try_cox.one_digit(spread) for spread in (0, 0.0349, 14.9, 95)] == [1, 0.03, 10, 100]
-    assert try_cox.prepared(frame, (), "efron", None) == ({}, None)
+    assert try_cox.prepared(frame, (), "efron", None, None) == ({}, None)
     for covariates, cluster, words in (
         ((), "id", "--covariates"),
         (("same",), None, "one level"),
         (("no",), None, "no"),
     ):
         with pytest.raises(LocalDataError, match=words):
-            try_cox.prepared(frame, covariates, "efron", cluster)
+            try_cox.prepared(frame, covariates, "efron", cluster, None)
 
 
 def test_a_study_clusters_by_the_hospitals_own_number_of_the_person(run):

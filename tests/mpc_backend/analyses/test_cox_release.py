@@ -7,7 +7,9 @@ from lifelines.datasets import load_lung
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.cox_released import FEW, RARE, SHOWN
 from mpc_backend.analyses.cox_result import DETERMINED, NOT_ESTIMABLE
+from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.plain import opened_outputs, shared_inputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.testing import World
@@ -77,34 +79,98 @@ def test_k_events_are_needed_with_and_without_a_recipients_own(run, events, show
 
 
 @pytest.mark.parametrize(("events", "shown"), [(19, False), (20, True)])
-def test_each_level_needs_k_events(run, events, shown):
+def test_each_level_needs_k_events_or_the_whole_model_is_withheld(run, events, shown):
     parameters = given([{"variable": "x", "scale": 1}, {"variable": "g", "levels": ["u", "v"]}])
-    number, level = run("survival", parameters, {"a": few(events)}, policy=HIDING).cox.terms
-    assert number.coef is not None and (level.coef is not None) == shown
-    assert shown or "at one of its levels" in level.why
+    result = run("survival", parameters, {"a": few(events)}, policy=HIDING).cox
+    assert [term.coef is not None for term in result.terms] == [shown, shown]
+    assert (result.tests is not None) == (result.ph is not None) == shown
+    assert shown or all("at a level of a covariate" in term.why for term in result.terms)
+    exact = run("survival", parameters, {"a": few(events)}, policy=EXACT).cox
+    assert all(term.coef is not None for term in exact.terms), "exact release shows what can be estimated"
 
 
-def test_numbers_of_a_small_level_are_not_even_opened():
-    parameters = given([{"variable": "x", "scale": 1}, {"variable": "g", "levels": ["u", "v"]}], ph=False)
-    chosen, typed = analysis("survival"), parse_parameters("survival", parameters)
-    tables = {"a": chosen.local(typed, SiteData(few(19)))}
-    with World("plain") as world:
-        opened = opened_outputs(world, chosen, typed, Released(HIDING, ("a",)), tables)
-    coef, errors = opened["cox_coef"], np.reshape(opened["cox_errors"], (2, 2))
-    assert coef[0] != 0 and coef[1] == 0 and (errors[:, 0] > 0).all() and not errors[:, 1].any()
-    assert not np.any(opened["cox_chi2"])
+def marked(persons: int, deaths: int, kind: str) -> pd.DataFrame:
+    """120 persons of whom so many, with so many deaths, are marked apart from the others, who have ten and more deaths."""
+    frame = few(60, 120)
+    frame["o_time"] = frame.o_time // 20 * 8
+    died = frame.o_event == 1
+    rows = [*frame.index[died][:deaths], *frame.index[~died][: persons - deaths]]
+    frame["mark"] = ["u", "v"] * 60 if kind == "levels" else 0.0
+    frame.loc[rows, "mark"] = "w" if kind == "levels" else 1.0
+    return frame
+
+
+MARKS = {
+    "levels": {"variable": "mark", "levels": ["u", "v", "w"]},
+    "codes": {"variable": "mark", "scale": 0.3, "codes": ["0", "1"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "small", "receiving"),
+    [("levels", [(0, 0), (1, 0), (1, 1), (10, 9)], ()), ("codes", [(0, 0), (9, 9)], ("b",))],
+)
+def test_data_that_differ_only_in_a_small_level_open_the_same(kind, small, receiving):
+    """Nobody, somebody, somebody who died, ten of whom nine died: everything that is opened is equal."""
+    covariates = [{"variable": "x", "scale": 1}, MARKS[kind]]
+    typed = parse_parameters("survival", given(covariates, ph=False, iterations=2))
+    chosen = analysis("survival")
+    own = {name: chosen.local(typed, SiteData(marked(12, 10, kind))) for name in receiving}
+
+    def opened(persons: int, deaths: int) -> dict:
+        tables = {"a": chosen.local(typed, SiteData(marked(persons, deaths, kind))), **own}
+        with World("plain") as world:
+            return opened_outputs(world, chosen, typed, Released(HIDING, tuple(tables), receiving), tables)
+
+    first, *others = (opened(*each) for each in small)
+    assert first["cox_state"] == RARE and not np.any(first["cox_settled"])
+    for other in others:
+        assert first.keys() == other.keys()
+        assert all(np.array_equal(first[name], other[name]) for name in first)
+    assert opened(10, 10)["cox_state"] == SHOWN
+
+
+def test_a_number_of_two_values_needs_its_codes_also_where_others_have_missing_facts(run):
+    with pytest.raises(LocalDataError, match=r"column mark .* declare its codes"):
+        run("survival", given([{"variable": "mark", "scale": 0.3}]), {"a": marked(30, 20, "codes")})
+    third = marked(30, 20, "codes").assign(y=1.5)
+    third["y"] += np.arange(120)
+    third.loc[third.index[-1], ["mark", "y"]] = [2.0, None]
+    with pytest.raises(LocalDataError, match=r"column mark .* declare its codes"):
+        run(
+            "survival",
+            given([{"variable": "mark", "scale": 0.3}, {"variable": "y", "scale": 30}]),
+            {"a": third},
+        )
+
+
+@pytest.mark.parametrize(("events", "said"), [(14, True), (16, False)])
+def test_few_events_are_said_by_what_is_shown(run, events, said):
+    """14 are shown as 10 and 16 as 20, which is enough for two coefficients."""
+    frame = few(events).assign(y=np.random.default_rng(9).normal(size=40))
+    parameters = given([{"variable": "x", "scale": 1}, {"variable": "y", "scale": 1}], ph=False)
+    notes = run("survival", parameters, {"a": frame}, policy=HIDING).notes
+    assert (
+        "fewer than 10 events for each coefficient by the numbers of events shown" in " ".join(notes)
+    ) == said
 
 
 def test_what_cannot_be_estimated_is_said(run):
     same = lung(same=1.0)
     constant = run(
-        "survival", given([*LUNG, {"variable": "same", "scale": 1}]), {"a": same}, policy=HIDING
+        "survival",
+        given([*LUNG, {"variable": "same", "scale": 1, "codes": ["1"]}]),
+        {"a": same},
+        policy=HIDING,
     ).cox
     assert {term.why for term in constant.terms} == {DETERMINED} and constant.tests is None
     # Whoever dies in the first two months is marked, and nobody else: the likelihood rises for ever.
     same["mark"] = ((same.o_time <= 60) & (same.o_event == 1)).astype(float)
     apart = run(
-        "survival", given([*LUNG, {"variable": "mark", "scale": 0.3}]), {"a": same}, policy=HIDING
+        "survival",
+        given([*LUNG, {"variable": "mark", "scale": 0.3, "codes": ["0", "1"]}]),
+        {"a": same},
+        policy=HIDING,
     ).cox
     assert apart.terms[-1].why in (NOT_ESTIMABLE, DETERMINED) and apart.terms[-1].coef is None
     assert apart.tests is None and apart.ph is None
@@ -128,7 +194,8 @@ def test_hidden_numbers_open_to_the_same_constants():
         opened.append({name: np.asarray(value) for name, value in found.items() if name.startswith("cox_")})
     assert opened[0].keys() == opened[1].keys() and len(opened[0]) > 6
     for name, first in opened[0].items():
-        assert not first.any() and np.array_equal(first, opened[1][name]), name
+        assert (first == (FEW if name == "cox_state" else 0)).all(), name
+        assert np.array_equal(first, opened[1][name]), name
 
 
 def ran(protocol: str, seed: int):
