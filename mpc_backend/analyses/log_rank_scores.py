@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from mpc_backend.analyses.distributions import chi_square_tail
 
 Floats = NDArray[np.float64]
+SMALLEST_PIVOT = 2.0**-10
+"""A pivot of the correlation matrix below this is a linear dependence: the arm adds no degree of freedom."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,20 @@ def _left_continuous(failed: Floats, total: Floats) -> Floats:
 
 
 def chi_square_test(score: Floats, variance: Floats) -> LogRank | None:
-    """Chi-square with a generalised inverse; None where no arm could be compared."""
-    rank = int(
-        np.linalg.matrix_rank(variance, hermitian=True, tol=1e-9 * max(1.0, float(np.trace(variance))))
-    )
-    if rank == 0:
-        return None
-    value = float(score @ np.linalg.pinv(variance, rcond=1e-9, hermitian=True) @ score)
-    return LogRank(value, rank, chi_square_tail(value, rank))
+    """u' V^- u over all arms but the last, by elimination on correlations; None where no arm could be compared.
+
+    Hospitals share scores and variances in fixed point, so that what should vanish is off by units of their last place: an arm
+    of which the others explain all but `SMALLEST_PIVOT` adds no degree of freedom, as on shares (``secret_tests``).
+    """
+    diagonal = np.maximum(np.diagonal(variance)[:-1], 0.0)
+    root = np.where(diagonal > 0, np.sqrt(diagonal), np.inf)
+    z, rows = score[:-1] / root, variance[:-1, :-1] / np.outer(root, root)
+    value, rank = 0.0, 0
+    for pivot in range(len(z)):
+        if rows[pivot, pivot] <= SMALLEST_PIVOT:
+            continue
+        factor = rows[pivot + 1 :, pivot] / rows[pivot, pivot]
+        value, rank = value + float(z[pivot] ** 2 / rows[pivot, pivot]), rank + 1
+        z[pivot + 1 :] -= factor * z[pivot]
+        rows[pivot + 1 :] -= np.outer(factor, rows[pivot])
+    return LogRank(value, rank, chi_square_tail(value, rank)) if rank else None

@@ -6,6 +6,7 @@ import numpy as np
 
 from mpc_backend.analyses.base import Outputs
 from mpc_backend.analyses.disclosure import masked
+from mpc_backend.analyses.log_rank_scores import SMALLEST_PIVOT
 from mpc_backend.operations import divide, reciprocal, sqrt
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
@@ -17,8 +18,6 @@ ROOT_SCALE = 17
 RATIO_BITS = 8
 """Of observed minus expected over its variance, about a log hazard ratio."""
 CHI2_DECIMALS = 3
-SMALLEST_PIVOT = 2.0**-10
-"""A pivot of the correlation matrix below this is a linear dependence: the arm adds no degree of freedom."""
 
 
 def released_tests(score: SecretFixed, variance: SecretFixed, arms: int, shown: SecretBits) -> Outputs:

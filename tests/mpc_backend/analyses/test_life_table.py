@@ -94,6 +94,10 @@ def test_log_rank_of_several_arms_agrees_with_lifelines(lung):
     assert (found.chi2, found.df, found.p) == pytest.approx(
         (expected.test_statistic, 3, expected.p_value), rel=1e-9
     )
+    shared = [np.round(each * 2**20) / 2**20 for each in log_rank.scores(*counts(frame, arms))]
+    again = log_rank.chi_square_test(*shared)
+    assert again is not None and again.df == 3, "arms sum to zero but for units of the last place"
+    assert again.p == pytest.approx(expected.p_value, rel=1e-4)
 
 
 def test_an_empty_arm_adds_no_degree_of_freedom_and_no_events_no_test(lung):
