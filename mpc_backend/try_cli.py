@@ -42,6 +42,10 @@ def count(
     where: Annotated[str, typer.Option(help="Condition over the columns: age >= 60 and sex == 'f'")],
     then: Annotated[list[str] | None, typer.Option(help="Further conditions, one by one.")] = None,
     person: Annotated[str | None, typer.Option(help="Column of person ids; else a row is a person.")] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(help="Columns that say who somebody is at any hospital: counted once. ID or A,B,C"),
+    ] = None,
     site: Site = None,
     release: Release = "k=10",
     protocol: ProtocolName = "rep4",
@@ -49,7 +53,8 @@ def count(
 ) -> None:
     """How many persons are left after each condition."""
     frame = read_csv(file)
-    done = counting.count(frame, [where, *(then or [])], Setting(protocol, release), site, person)
+    setting = Setting(protocol, release)
+    done = counting.count(frame, [where, *(then or [])], setting, site, person, listed(link))
     say(done, counting, as_json)
 
 

@@ -27,6 +27,8 @@ from mpc_backend.values import SecretValue
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mpc_backend.analyses.linked_steps import LinkedRows
+
 
 class Parameters(BaseModel):
     """What a signed study fixes about one analysis; unknown names are refused."""
@@ -58,13 +60,15 @@ class SiteData:
     ``frame``: one row per cohort entry (by default per person), columns as the study's variables name them; a
     time-to-event variable ``v`` gives columns ``v_time`` and ``v_event``; missing is NA. ``attrition``: (label, distinct
     persons left) for the entry event and then each criterion. ``population``: distinct persons in the hospital's data.
-    ``persons``: the hospital's own number of the person of each row; None: every row is a person.
+    ``persons``: the hospital's own number of the person of each row; None: every row is a person. ``linked``: all persons
+    of the hospital as a count shares them that recognises persons of several hospitals; None: the study asks for none.
     """
 
     frame: pd.DataFrame
     attrition: tuple[tuple[str, int], ...] = ()
     population: int = 0
     persons: NDArray[np.int64] | None = None
+    linked: LinkedRows | None = None
 
 
 def shaped(spec: TableSpec, columns: Arrays) -> Arrays:

@@ -1,15 +1,15 @@
-"""How many persons: a cohort's attrition over all hospitals, each person counted once per hospital.
+"""How many persons: a cohort's attrition over all hospitals, each person counted once, or once per hospital without linkage.
 
-Every hospital shares one vector of exact counts. Thresholds and differences are tested on the exact sums inside MPC, and
-only what may be shown is rounded and opened. See docs/analyses/cohort_count.md.
+Every hospital shares one vector of exact counts or, with linkage, one row a person. Thresholds and differences are tested on
+exact sums inside MPC, and only what may be shown is rounded and opened. See docs/analyses/cohort_count.md.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mpc_backend.analyses.base import (
     Analysis,
@@ -23,8 +23,10 @@ from mpc_backend.analyses.base import (
     Suppressed,
 )
 from mpc_backend.analyses.cells import Cell, HiddenCount, cells
-from mpc_backend.analyses.disclosure import release_chain, require_sites, total, views
+from mpc_backend.analyses.disclosure import release_chain, require_sites, views
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
+from mpc_backend.analyses.linked_secret import linked_counts
+from mpc_backend.analyses.linked_steps import LinkedRows, LinkedStep, has_entry, person_columns, persons_table
 from mpc_backend.session import Session
 from mpc_backend.tables import Arrays, Column, TableSpec
 from mpc_backend.values import SecretInt
@@ -34,9 +36,28 @@ Label = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class CountParameters(Parameters):
-    """``steps``: a label per attrition step, the entry event first. Left out in a study, they follow from its cohort."""
+    """``steps``: a label per attrition step, the entry event first. Left out in a study, they follow from its cohort.
+
+    ``linkage``: a person of several hospitals counts once. ``linked`` then says of each step how hospitals' records are
+    combined, and ``first`` that the entry is a person's first record of its kind at any hospital; both follow from the cohort.
+    """
 
     steps: Annotated[tuple[Label, ...], Field(max_length=100)] = ()
+    linkage: bool = False
+    linked: Annotated[tuple[LinkedStep, ...], Field(max_length=100)] = ()
+    first: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.linked and not self.linkage:
+            raise ValueError("linked steps need linkage: true")
+        if self.linked and len(self.linked) != len(self.steps):
+            raise ValueError(f"{len(self.steps)} steps are named and {len(self.linked)} are linked")
+        dated = [step.how != "anywhere" for step in self.linked]
+        entries = [step.how == "entry" for step in self.linked]
+        if any(entries[1:]) or (any(dated) and not entries[0]) or (self.first and not any(entries)):
+            raise ValueError("steps that look at days come after one entry, which is the first step")
+        return self
 
 
 class Step(BaseModel):
@@ -49,13 +70,17 @@ class Step(BaseModel):
 
 
 class CountResult(Result):
-    """The released attrition: the population first, then each step; ``count`` is the last one."""
+    """The released attrition: the population first, then each step; ``count`` is the last one.
+
+    ``linked``: a person of several hospitals is counted once; otherwise once at each of them.
+    """
 
     kind: Literal["cohort_count"] = "cohort_count"
     population: Cell
     steps: list[Step]
     count: Cell
     release: str
+    linked: bool = False
 
 
 class CohortCount(Analysis[CountParameters]):
@@ -66,14 +91,18 @@ class CohortCount(Analysis[CountParameters]):
 
     def tables(self, parameters: CountParameters) -> tuple[TableSpec, ...]:
         _require_steps(parameters)
+        if parameters.linkage:
+            return (persons_table(parameters.linked, first=parameters.first),)
         column = Column(name="persons", kind="int", bits=COUNT_BITS, ring=64)
         return (
             TableSpec(name="attrition", level="aggregate", columns=(column,), rows=1 + len(parameters.steps)),
         )
 
     def local(self, parameters: CountParameters, site: SiteData) -> dict[str, Arrays]:
-        """The population, then the persons left after each step."""
+        """The population, then the persons left after each step; with linkage a row for each person."""
         _require_steps(parameters)
+        if parameters.linkage:
+            return {"persons": person_columns(parameters.linked, _linked_rows(parameters, site))}
         persons = np.array([site.population, *(left for _, left in site.attrition)], dtype=np.int64)
         if len(site.attrition) != len(parameters.steps):
             raise LocalDataError(
@@ -87,12 +116,14 @@ class CohortCount(Analysis[CountParameters]):
         self, session: Session, parameters: CountParameters, released: Released, inputs: Inputs
     ) -> Outputs:
         require_sites(released)
-        by_site = {site: _persons(columns["persons"]) for site, columns in inputs["attrition"].items()}
-        if released.policy.release == "exact":
-            counts = total(by_site)
-            return {"state": counts * 0, "value": counts}
         policy = released.policy
-        chains = views(released, by_site)[:, None, :]
+        if parameters.linkage:
+            chains = linked_counts(parameters.linked, released, inputs["persons"], first=parameters.first)
+        else:
+            by_site = {site: _persons(columns["persons"]) for site, columns in inputs["attrition"].items()}
+            chains = views(released, by_site)[:, None, :]
+        if policy.release == "exact":
+            return {"state": chains[0, 0] * 0, "value": chains[0, 0]}
         states, values = release_chain(chains, policy, policy.rounding)
         return {"state": states[0], "value": values[0]}
 
@@ -108,8 +139,9 @@ class CohortCount(Analysis[CountParameters]):
             steps=steps,
             count=shown[-1],
             suppressed=_hidden(["population", *parameters.steps], shown),
-            notes=["History judged per hospital; persons may be counted at more than one."],
+            notes=[_counted(parameters)],
             release=policy.footnote(),
+            linked=parameters.linkage,
         )
 
 
@@ -121,6 +153,47 @@ def _hidden(labels: list[str], shown: list[Cell]) -> list[Suppressed]:
     ]
 
 
+UNLINKED = "History judged per hospital; persons may be counted at more than one."
+ENTRY_WORDS = {
+    False: "The entry is a person's earliest at any hospital, unless any of them recorded a death before.",
+    True: "The entry is a person's earliest at any hospital, and counts only if no hospital has an earlier record of its "
+    "kind or of a death.",
+}
+
+
+def _counted(parameters: CountParameters) -> str:
+    """How persons were counted, and whose records each step looked at."""
+    if not parameters.linkage:
+        return UNLINKED
+    said = ["Persons seen at several hospitals are counted once."]
+    if not has_entry(parameters.linked):
+        return said[0]
+    said.append(ENTRY_WORDS[parameters.first])
+    steps = list(zip(parameters.steps, parameters.linked, strict=True))
+    by_how = {
+        how: ", ".join(f"“{label}”" for label, step in steps if step.how == how)
+        for how in ("since", "at_entry")
+    }
+    if by_how["since"]:
+        said.append(f"Judged on the records of all hospitals: {by_how['since']}.")
+    if by_how["at_entry"]:
+        said.append(f"Judged at the hospital of the entry alone: {by_how['at_entry']}.")
+    return " ".join(said)
+
+
+def _linked_rows(parameters: CountParameters, site: SiteData) -> LinkedRows:
+    found = site.linked
+    if found is None:
+        raise LocalDataError(
+            "the study counts persons of several hospitals once, and no tokens of persons were made here"
+        )
+    if len(found.steps) != len(parameters.linked):
+        raise LocalDataError(
+            f"persons were judged in {len(found.steps)} steps, the study announces {len(parameters.linked)}"
+        )
+    return found
+
+
 def _persons(value: object) -> SecretInt:
     assert isinstance(value, SecretInt)
     return value
@@ -129,3 +202,7 @@ def _persons(value: object) -> SecretInt:
 def _require_steps(parameters: CountParameters) -> None:
     if not parameters.steps:
         raise ParametersRefused("steps: none announced; resolve the parameters with the study's cohort first")
+    if parameters.linkage and not parameters.linked:
+        raise ParametersRefused(
+            "linked: none announced; resolve the parameters with the study's cohort first"
+        )

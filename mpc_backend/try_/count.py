@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from governance.linkage import LinkageSecret, plain_text
 from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.cells import Cell, HiddenCount
 from mpc_backend.analyses.cohort_count import CountResult, Step
 from mpc_backend.analyses.errors import LocalDataError
-from mpc_backend.analyses.grid import column
+from mpc_backend.analyses.grid import column, level_text
+from mpc_backend.analyses.linked_steps import LinkedRows, token_words
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.try_.data import by_site
 from mpc_backend.try_.output import TAIL, Output
@@ -25,28 +27,87 @@ ALLOWED = (
 
 
 class CountOutput(Output):
-    """What `tessera try count --json` prints; ``count`` is that of the last step."""
+    """What `tessera try count --json` prints; ``count`` is that of the last step. ``linked``: persons of several hospitals are
+    counted once."""
 
     population: Cell
     steps: list[Step]
     count: Cell
+    linked: bool
 
 
 def count(
-    frame: pd.DataFrame, conditions: Sequence[str], setting: Setting, site: str | None, person: str | None
+    frame: pd.DataFrame,
+    conditions: Sequence[str],
+    setting: Setting,
+    site: str | None,
+    person: str | None = None,
+    link: Sequence[str] = (),
 ) -> Answer:
-    """The attrition of the conditions, applied in order; ``person`` names a column of ids, else a row is a person."""
+    """The attrition of the conditions, applied in order; ``person`` names a column of ids, else a row is a person.
+
+    ``link``: columns by which a person is recognised at every hospital; a row that lacks one is a person of its own.
+    """
+    if link:
+        return _linked(frame, conditions, setting, site, person, link)
     ids = pd.Series(np.arange(len(frame))) if person is None else column(frame, person)
     if ids.isna().any():
         raise LocalDataError(f"column {person} is missing in some rows; every row needs its person")
-    left = pd.DataFrame({"person": ids.to_numpy()})
-    kept = np.ones(len(frame), dtype=bool)
-    for number, condition in enumerate(conditions):
-        kept &= _holds(frame, condition)
-        left[f"step{number}"] = kept
+    left = _left(frame, conditions).assign(person=ids.to_numpy())
     sites = {name: _attrition(data.frame, conditions) for name, data in by_site(left, frame, site).items()}
     found = analysis("cohort_count")
     return answer(found, parse_parameters("cohort_count", {"steps": list(conditions)}), setting, sites)
+
+
+def _linked(
+    frame: pd.DataFrame,
+    conditions: Sequence[str],
+    setting: Setting,
+    site: str | None,
+    person: str | None,
+    link: Sequence[str],
+) -> Answer:
+    """The attrition of persons who are recognised at every hospital."""
+    if person is not None:
+        raise LocalDataError(
+            "--person numbers persons within a hospital and --link across them; give one of the two"
+        )
+    texts = [
+        column(frame, name).map(lambda value: plain_text(level_text(value)), na_action="ignore").fillna("")
+        for name in link
+    ]
+    study = LinkageSecret.generate().for_study("00" * 32)
+    tokens = token_words(
+        study.tokens([dict(zip(link, row, strict=True)) for row in zip(*texts, strict=True)])
+    )
+    left = _left(frame, conditions).assign(row=np.arange(len(frame)))
+    steps = [f"step{number}" for number in range(len(conditions))]
+    sites = {
+        name: SiteData(
+            data.frame,
+            linked=LinkedRows(
+                tokens[data.frame["row"].to_numpy()],
+                tuple(data.frame[step].to_numpy(dtype=bool) for step in steps),
+            ),
+        )
+        for name, data in by_site(left, frame, site).items()
+    }
+    parameters = {
+        "steps": list(conditions),
+        "linkage": True,
+        "linked": [{"how": "anywhere"}] * len(conditions),
+    }
+    return answer(analysis("cohort_count"), parse_parameters("cohort_count", parameters), setting, sites)
+
+
+def _left(frame: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
+    """``step0``, ``step1``, ...: rows for which this condition and all before it hold."""
+    kept = np.ones(len(frame), dtype=bool)
+    left = {}
+    for number, condition in enumerate(conditions):
+        kept = kept & _holds(frame, condition)
+        left[f"step{number}"] = kept
+    return pd.DataFrame(left)
 
 
 def _attrition(rows: pd.DataFrame, conditions: Sequence[str]) -> SiteData:
@@ -74,9 +135,11 @@ def _holds(frame: pd.DataFrame, condition: str) -> np.ndarray[Any, np.dtype[np.b
 
 
 def as_json(result: CountResult) -> dict[str, Any]:
-    """The JSON form (docs/schemas/try-count.json), without what every object ends with."""
-    output = CountOutput(population=result.population, steps=result.steps, count=result.count)
-    return output.model_dump(mode="json", exclude=set(TAIL))
+    """The JSON form (docs/schemas/try-count.json), but for what every object ends with."""
+    output = CountOutput(
+        population=result.population, steps=result.steps, count=result.count, linked=result.linked
+    )
+    return output.model_dump(exclude=set(TAIL))
 
 
 def in_words(result: CountResult) -> list[str]:

@@ -1,0 +1,278 @@
+"""Persons of several hospitals are counted once: against a statement in plain words, against SQL, and what nodes see."""
+
+import json
+import logging
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.cohort_count import CohortCount
+from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
+from mpc_backend.analyses.linked_secret import linked_counts
+from mpc_backend.analyses.linked_steps import LATEST, NEVER, LinkedRows, token_words
+from mpc_backend.analyses.registry import parse_parameters
+from mpc_backend.testing import World
+from mpc_backend.try_cli import try_app
+
+HOWS = (
+    {"how": "entry"},
+    {"how": "since"},
+    {"how": "since", "unless": True},
+    {"how": "at_entry"},
+    {"how": "at_entry", "unless": True},
+    {"how": "anywhere"},
+)
+EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
+
+
+def parameters(hows=HOWS, *, first: bool = False):
+    steps = [f"step {number}" for number in range(len(hows))]
+    return parse_parameters(
+        "cohort_count", {"steps": steps, "linkage": True, "linked": list(hows), "first": first}
+    )
+
+
+def token(person: int) -> bytes:
+    """128 bits that lie close together, so that every word of a token has to be looked at."""
+    return bytes(4 * (person % 3)) + bytes([person % 7, 0, 0, 128]) + bytes(12 - 4 * (person % 3))
+
+
+def rows_of(persons: list[dict], *, first: bool) -> LinkedRows:
+    steps = tuple(np.array([one["steps"][place] for one in persons]) for place in range(len(HOWS)))
+    died = np.array([one["died"] for one in persons], np.int64)
+    earliest = np.array([one["first"] for one in persons], np.int64)
+    return LinkedRows(
+        token_words([token(one["who"]) for one in persons]), steps, died, earliest if first else None
+    )
+
+
+def counted(sites: dict[str, list[dict]], receiving: tuple[str, ...], *, first: bool) -> list[list[int]]:
+    """In plain words: all that hospitals say of a person is put together, then the steps are asked in order."""
+    people: dict[bytes, list[tuple[str, dict]]] = {}
+    for site, persons in sites.items():
+        for one in persons:
+            people.setdefault(token(one["who"]), []).append((site, one))
+    found = np.zeros((1 + len(receiving), 1 + len(HOWS)), int)
+    for known in people.values():
+        said = [one["steps"] for _, one in known]
+        entry = min(one[0] for one in said)
+        before_death = entry <= min(one["died"] for _, one in known)
+        is_first = not first or entry <= min(one["first"] for _, one in known)
+        deciding = [one for one in said if one[0] == entry]
+        passed = [
+            True,
+            entry != NEVER and before_death and is_first,
+            min(one[1] for one in said) <= entry,
+            min(one[2] for one in said) > entry,
+            any(one[3] for one in deciding),
+            not any(one[4] for one in deciding),
+            any(one[5] for one in said),
+        ]
+        left = np.cumprod(passed)
+        found[0] += left
+        for view, site in enumerate(receiving, 1):
+            found[view] += left * (site not in [where for where, _ in known])
+    return found.tolist()
+
+
+days = st.one_of(st.integers(-2, 4), st.just(NEVER))
+person = st.fixed_dictionaries(
+    {
+        "who": st.integers(0, 8),
+        "steps": st.tuples(days, days, days, st.booleans(), st.booleans(), st.booleans()),
+        "died": st.one_of(st.integers(0, 4), st.just(LATEST)),
+        "first": st.one_of(st.integers(-2, 4), st.just(LATEST)),
+    }
+)
+hospitals = st.dictionaries(
+    st.sampled_from("abcde"), st.lists(person, min_size=1, max_size=12), min_size=1, max_size=5
+)
+
+
+def on_shares(protocol, sites, receiving, *, first, trace=False):
+    """Counts by view, from tables without padding, and the world's traffic."""
+    chosen, typed = CohortCount(), parameters(first=first)
+    (spec,) = chosen.tables(typed)
+    released = Released(EXACT, tuple(sites), receiving)
+    with World(protocol, trace=trace) as world:
+        inputs = {}
+        for name, persons in sites.items():
+            columns = chosen.local(typed, SiteData(pd.DataFrame(), linked=rows_of(persons, first=first)))[
+                "persons"
+            ]
+            inputs[name] = {one.name: world.share_column(one, columns[one.name]) for one in spec.columns}
+        found = world.run(lambda _, given: linked_counts(typed.linked, released, given, first=first), inputs)
+        return found[:, 0].tolist(), world.traffic
+
+
+@settings(max_examples=25, deadline=None)
+@given(hospitals, st.booleans(), st.data())
+def test_whoever_is_seen_at_several_hospitals_counts_once(sites, first, data):
+    receiving = tuple(data.draw(st.lists(st.sampled_from(sorted(sites)), unique=True, max_size=2)))
+    found, _ = on_shares("plain", sites, receiving, first=first)
+    assert found == counted(sites, receiving, first=first)
+
+
+def some(seed: int, persons: int) -> list[dict]:
+    rng = np.random.default_rng(seed)
+
+    def day(missing: float) -> int:
+        return NEVER if rng.random() < missing else int(rng.integers(0, 5))
+
+    return [
+        {
+            "who": int(rng.integers(0, 21)),
+            "steps": (day(0.2), day(0.2), day(0.6), *(bool(one) for one in rng.random(3) < 0.6)),
+            "died": min(LATEST, day(0.7)),
+            "first": min(LATEST, day(0.7)),
+        }
+        for _ in range(persons)
+    ]
+
+
+@pytest.mark.parametrize("protocol", ["rep3", "rep4"])
+def test_shares_give_what_plain_words_say(protocol):
+    sites = {site: some(number, 25) for number, site in enumerate("abc")}
+    found, _ = on_shares(protocol, sites, ("b",), first=True)
+    assert found == counted(sites, ("b",), first=True) and found[0][0] > found[0][1] > 0
+
+
+@pytest.mark.parametrize("protocol", ["rep3", "rep4"])
+def test_messages_and_what_is_opened_tell_nothing_of_persons(protocol, caplog):
+    """Few enough rows that the sort does not depend on how they were shuffled: all other data, the same messages."""
+    alone = [
+        {"who": n, "steps": (n, n, NEVER, True, False, True), "died": LATEST, "first": n} for n in range(4)
+    ]
+    nobody = [
+        {"who": n + 4, "steps": (NEVER,) * 3 + (False,) * 3, "died": LATEST, "first": LATEST}
+        for n in range(4)
+    ]
+    traces = []
+    for sites in ({"a": alone, "b": alone}, {"a": alone, "b": nobody}, {"a": nobody, "b": alone}):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            _, traffic = on_shares(protocol, sites, ("a",), first=True, trace=True)
+        opened = [one.getMessage() for one in caplog.records if one.getMessage().startswith("open ")]
+        inside = [said for said in opened if not said.startswith("open result")]
+        assert inside and all(said.startswith("open random comparisons of shuffled rows") for said in inside)
+        traces.append([one.trace for one in traffic])
+    assert traces[0] == traces[1] == traces[2]
+
+
+def shown(result) -> list[object]:
+    cells = [result.population, *(step.count for step in result.steps)]
+    return [one.value if one.state == "released" else one.state for one in cells]
+
+
+def everybody(*people: range | list[int]) -> SiteData:
+    """Persons at one hospital by number; who is below 1,000 passes the only step."""
+    numbers = [number for part in people for number in part]
+    tokens = token_words([(number + 1).to_bytes(16, "big") for number in numbers])
+    return SiteData(pd.DataFrame(), linked=LinkedRows(tokens, (np.array(numbers) < 1000,)))
+
+
+@pytest.mark.parametrize(("elsewhere", "expected"), [(9, "suppressed"), (10, 110), (11, 111)])
+def test_thresholds_hold_for_persons_whom_a_receiving_hospital_does_not_know(run, elsewhere, expected):
+    """a knows 100 of those counted; others are at b alone, and at b there are more of a's."""
+    given_parameters = {"steps": ["s"], "linkage": True, "linked": [{"how": "anywhere"}]}
+    sites = {
+        "a": everybody(range(100), range(1000, 1050)),
+        "b": everybody(range(50, 100 + elsewhere), range(2000, 2100)),
+        "c": everybody(range(3000, 3050)),
+    }
+    policy = DisclosurePolicy(minimum_sites=1, rounding=1)
+    everyone = 100 + elsewhere + 50 + 100 + 50
+    assert shown(run("cohort_count", given_parameters, sites, policy=policy)) == [everyone, 100 + elsewhere]
+    guarded = run("cohort_count", given_parameters, sites, policy=policy, receiving=("a",))
+    assert shown(guarded) == [everyone, expected]
+    assert guarded.linked and guarded.notes == ["Persons seen at several hospitals are counted once."]
+
+
+def test_the_answer_says_whose_records_each_step_looked_at(run):
+    typed = parameters(first=True)
+    rows = rows_of(some(1, 20), first=True)
+    result = run(
+        "cohort_count", typed.model_dump(), {"a": SiteData(pd.DataFrame(), linked=rows)}, policy=EXACT
+    )
+    assert result.notes == [
+        "Persons seen at several hospitals are counted once. The entry is a person's earliest at any hospital, and counts "
+        "only if no hospital has an earlier record of its kind or of a death. Judged on the records of all hospitals: "
+        "“step 1”, “step 2”. Judged at the hospital of the entry alone: “step 3”, “step 4”."
+    ]
+
+
+def test_try_count_agrees_with_sql_on_persons_who_overlap(tmp_path):
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "site": rng.choice(list("xyz"), 400),
+            "number": rng.integers(0, 150, 400),
+            "age": rng.integers(20, 90, 400),
+            "sex": rng.choice(["f", "m"], 400),
+        }
+    )
+    frame["name"] = frame["number"].map(lambda n: f"Ünal {n % 50}")
+    written = frame.assign(
+        name=[n.upper() if i % 2 else n.replace("Ü", "U") for i, n in enumerate(frame["name"])]
+    )
+    file = tmp_path / "persons.csv"
+    written.to_csv(file, index=False)
+
+    def answer(*arguments: str) -> dict:
+        call = [
+            "count",
+            str(file),
+            "--where",
+            "age >= 60",
+            "--then",
+            "sex == 'f'",
+            "--site",
+            "site",
+            *arguments,
+        ]
+        done = CliRunner().invoke(try_app, [*call, "--protocol", "rep3", "--release", "exact", "--json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.output)
+
+    for link, who in (("number", "number"), ("name,number", "(name, number)"), ("name", "name")):
+        sql = f"""SELECT count(DISTINCT {who}), count(DISTINCT {who}) FILTER (age >= 60),
+            count(DISTINCT {who}) FILTER (age >= 60 AND sex = 'f') FROM frame"""
+        found = answer("--link", link)
+        counts = (found["population"], *(step["count"] for step in found["steps"]))
+        assert found["linked"] and tuple(one["value"] for one in counts) == duckdb.sql(sql).fetchone()
+    apart = answer("--person", "number")
+    assert not apart["linked"] and apart["population"]["value"] > frame["number"].nunique()
+
+
+def test_who_lacks_an_identifier_is_a_person_of_their_own(tmp_path):
+    file = tmp_path / "persons.csv"
+    file.write_text("site,id,age\nx,1,60\ny,1,60\nx,,60\ny,,60\n")
+    call = ["count", str(file), "--where", "age > 50", "--site", "site", "--link", "id"]
+    done = CliRunner().invoke(try_app, [*call, "--protocol", "rep3", "--release", "exact", "--json"])
+    assert json.loads(done.output)["count"]["value"] == 3
+
+
+def test_parameters_and_rows_that_do_not_fit_are_refused():
+    with pytest.raises(ParametersRefused, match="linkage: true"):
+        parse_parameters("cohort_count", {"steps": ["s"], "linked": [{"how": "anywhere"}]})
+    with pytest.raises(ParametersRefused, match="1 steps are named and 2"):
+        parse_parameters(
+            "cohort_count", {"steps": ["s"], "linkage": True, "linked": [{"how": "anywhere"}] * 2}
+        )
+    for hows in ([{"how": "since"}], [{"how": "anywhere"}, {"how": "entry"}]):
+        with pytest.raises(ParametersRefused, match="after one entry"):
+            parameters(hows)
+    chosen, typed = CohortCount(), parameters([{"how": "anywhere"}])
+    with pytest.raises(ParametersRefused, match="linked: none announced"):
+        chosen.tables(parse_parameters("cohort_count", {"steps": ["s"], "linkage": True}))
+    with pytest.raises(LocalDataError, match="no tokens"):
+        chosen.local(typed, SiteData(pd.DataFrame()))
+    with pytest.raises(LocalDataError, match="6 steps, the study announces 1"):
+        chosen.local(typed, SiteData(pd.DataFrame(), linked=rows_of(some(1, 3), first=False)))
