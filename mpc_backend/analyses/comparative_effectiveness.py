@@ -85,7 +85,7 @@ def _gathered(parameters: ComparativeParameters, inputs: Inputs) -> Shared:
 def _counts(parameters: ComparativeParameters, summary: Columns) -> dict[str, dict[str, SecretInt]]:
     """Counts by name and hospital: persons (2,), the others (2, k)."""
     found: dict[str, dict[str, SecretInt]] = {}
-    for name in ("persons", "events", "at_risk", "levels"):
+    for name in ("persons", "events", "at_risk", "levels", *(["codes"] if any(parameters.codes) else [])):
         shape = (2,) if name == "persons" else (2, -1)
         found[name] = {site: _whole(columns[name]).reshape(shape) for site, columns in summary.items()}
     return found

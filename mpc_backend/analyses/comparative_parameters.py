@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mpc_backend.analyses.base import Parameters
+from mpc_backend.analyses.coded import CodedOrLevels
 from mpc_backend.analyses.grid import ColumnName, Level, Unit
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -19,13 +20,11 @@ STRATA = 5
 """Propensity strata: quintiles."""
 
 
-class Covariate(BaseModel):
+class Covariate(CodedOrLevels):
     """A covariate: its ``levels`` as text, the first of them the reference; or a number, taken as
-    (value - ``centre``) / ``scale``, which are public and should be about its mean and standard deviation."""
+    (value - ``centre``) / ``scale``, which are public and should be about its mean and standard deviation, with its ``codes``
+    where it has few values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    variable: ColumnName
     levels: Annotated[tuple[Level, ...], Field(min_length=2, max_length=20)] | None = None
     centre: Finite | None = None
     scale: Annotated[Finite, Field(gt=0)] | None = None
@@ -35,8 +34,6 @@ class Covariate(BaseModel):
         number = self.centre is not None and self.scale is not None
         if number == (self.levels is not None) or (self.centre is None) != (self.scale is None):
             raise ValueError(f"covariate {self.variable}: give either levels, or centre and scale")
-        if self.levels is not None and len(set(self.levels)) != len(self.levels):
-            raise ValueError(f"covariate {self.variable}: levels must be distinct")
         return self
 
     @property
@@ -154,6 +151,13 @@ class ComparativeParameters(Parameters):
         """Which shared columns are levels, 0 or 1."""
         flags = [bool(covariate.levels) for covariate in self.all_covariates for _ in covariate.labels]
         return tuple(place for place, flag in enumerate(flags) if flag)
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """How many codes the variable of each shared column has."""
+        return tuple(
+            len(covariate.codes or ()) for covariate in self.all_covariates for _ in covariate.labels
+        )
 
     @property
     def bins(self) -> int:

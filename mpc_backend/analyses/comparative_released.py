@@ -259,6 +259,6 @@ def _withheld(outcomes: list[Compared], balance: list[CovariateBalance]) -> list
                 found.append(Suppressed(what=what, why=arm.why_not))
     hidden = [each.covariate for each in balance if each.before is None]
     if hidden:
-        why = "constant, or a level or an arm with too few persons"
+        why = "constant, or a level, a code or an arm with too few persons"
         found.append(Suppressed(what=f"balance of {', '.join(hidden)}", why=why))
     return found

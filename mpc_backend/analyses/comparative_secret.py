@@ -12,7 +12,17 @@ from mpc_backend.analyses.comparative_balance import Moments, balance
 from mpc_backend.analyses.comparative_parameters import ComparativeParameters
 from mpc_backend.analyses.comparative_weights import People, Weighted, weight_scale, weighted
 from mpc_backend.analyses.curve_display import SMALLEST_ROUNDING
-from mpc_backend.analyses.disclosure import at_least, masked, release_chain, rounded, sum_of, total, views
+from mpc_backend.analyses.disclosure import (
+    all_of,
+    at_least,
+    masked,
+    release_chain,
+    rounded,
+    runs,
+    sum_of,
+    total,
+    views,
+)
 from mpc_backend.analyses.secret_curves import (
     mean_decimals,
     raw,
@@ -224,7 +234,7 @@ def _balance_shown(
     parameters: ComparativeParameters, released: Released, shared: Shared, found: Weighted, arms: _Arms
 ) -> Outputs:
     """Standardised differences of the covariates before and after weighting, where both arms have k persons and, for a level,
-    k with it and k without it."""
+    k with it and k without it, for a number with codes k of each."""
     policy, places = released.policy, list(parameters.level_places)
     moments = balance(found.weights, shared.people.covariates, shared.moments)
     before, after = rounded_numbers([(moments.before, 1000), (moments.after, 1000)])
@@ -236,6 +246,10 @@ def _balance_shown(
         numbers = np.ones(len(parameters.columns), dtype=bool)
         numbers[places] = False
         shown = shown & (large | numbers)
+    if any(parameters.codes):
+        coded = views(released, shared.counts["codes"]).with_bits(29)
+        every = at_least(coded, policy).all(axis=0).reshape(1, -1)
+        shown = shown & all_of(every, runs(parameters.codes)).reshape(-1)
     supported = shown & arms.supported.all().reshape(1).broadcast_to(before.shape)
     return {
         "balance_shown": shown,

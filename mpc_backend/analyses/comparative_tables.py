@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_backend.analyses.base import SiteData
+from mpc_backend.analyses.coded import measured
 from mpc_backend.analyses.comparative_parameters import ComparativeParameters, Covariate
 from mpc_backend.analyses.errors import LocalDataError
-from mpc_backend.analyses.grid import Ints, level_codes, numbers, one_hot, times_and_events
+from mpc_backend.analyses.grid import Ints, level_codes, one_hot, times_and_events
 from mpc_backend.tables import Arrays, Column, TableSpec
 
 COVARIATE_SCALE = 16
@@ -42,9 +43,11 @@ def people_spec(parameters: ComparativeParameters) -> TableSpec:
 
 def summary_spec(parameters: ComparativeParameters) -> TableSpec:
     """A row an arm: persons; by endpoint, events before tau and persons at risk at tau; by covariate column, sum, sum of
-    squares, and persons with the level."""
+    squares, and persons with the level; persons of each code of a number."""
     width, endpoints = len(parameters.columns), len(parameters.endpoints)
     counts = [("persons", 1), ("events", endpoints), ("at_risk", endpoints), ("levels", width)]
+    if any(parameters.codes):
+        counts.append(("codes", sum(parameters.codes)))
     columns = [Column(name=name, kind="int", bits=COUNT_BITS, width=size) for name, size in counts]
     columns += [
         Column(name=name, kind="fixed", bits=SUM_BITS, scale=COVARIATE_SCALE, width=width)
@@ -63,14 +66,14 @@ def local_tables(parameters: ComparativeParameters, site: SiteData) -> dict[str,
         for name in parameters.endpoints
     ]
     known = (arms >= 0) & np.all([each[2] for each in endpoints], axis=0)
-    for _, present in parts:
+    for _, present, _ in parts:
         known &= present
     if int(known.sum()) * parameters.bins > LARGEST_TABLE:
         raise LocalDataError(
             f"{int(known.sum())} persons by {parameters.bins} times are too many cells (at most {LARGEST_TABLE}): take a "
             "coarser unit"
         )
-    covariates = np.concatenate([values for values, _ in parts], axis=1)[known]
+    covariates = np.concatenate([values for values, _, _ in parts], axis=1)[known]
     people: Arrays = {
         "valid": np.ones(int(known.sum()), dtype=np.int64),
         "treated": arms[known],
@@ -79,29 +82,33 @@ def local_tables(parameters: ComparativeParameters, site: SiteData) -> dict[str,
     for place, (times, events, _) in enumerate(endpoints):
         people[f"failed{place}"] = events[known]
         people[f"exit{place}"] = one_hot(times[known], parameters.bins)
-    return {"people": people, "summary": _summary(parameters, people)}
+    codes = np.concatenate([hot for _, _, hot in parts], axis=1)[known]
+    return {"people": people, "summary": _summary(parameters, people, codes)}
 
 
-def _columns(covariate: Covariate, site: SiteData) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """The columns of a covariate (rows, columns), and where it is known."""
+def _columns(
+    covariate: Covariate, site: SiteData
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Ints]:
+    """The columns of a covariate (rows, columns), where it is known, and which of its codes each row has."""
     frame = site.frame.reset_index(drop=True)
     if covariate.levels is not None:
         codes = level_codes(frame, covariate.variable, covariate.levels)
         hot = one_hot(codes, len(covariate.levels)).astype(np.float64)
-        return hot[:, -len(covariate.labels) :], codes >= 0
+        return hot[:, -len(covariate.labels) :], codes >= 0, np.zeros((len(frame), 0), dtype=np.int64)
     assert covariate.centre is not None and covariate.scale is not None
-    values = (numbers(frame, covariate.variable) - covariate.centre) / covariate.scale
+    read, hot_codes = measured(frame, covariate.variable, covariate.codes)
+    values = (read - covariate.centre) / covariate.scale
     known = ~np.isnan(values)
     if (np.abs(values[known]) > LARGEST_COVARIATE).any():
         raise LocalDataError(
             f"column {covariate.variable} holds numbers more than {LARGEST_COVARIATE:g} scales ({covariate.scale:g}) "
             f"from its centre {covariate.centre:g}"
         )
-    return np.where(known, values, 0.0)[:, None], known
+    return np.where(known, values, 0.0)[:, None], known, hot_codes
 
 
-def _summary(parameters: ComparativeParameters, people: Arrays) -> Arrays:
-    """What the rows add up to, by arm."""
+def _summary(parameters: ComparativeParameters, people: Arrays, codes: Ints) -> Arrays:
+    """What the rows add up to, by arm; ``codes`` (rows, codes)."""
     flags = one_hot(np.asarray(people["treated"], dtype=np.int64), 2).T
     covariates = np.asarray(people["covariates"], dtype=np.float64)
     levels = np.zeros((2, covariates.shape[1]), dtype=np.int64)
@@ -113,7 +120,9 @@ def _summary(parameters: ComparativeParameters, people: Arrays) -> Arrays:
         failed = np.asarray(people[f"failed{place}"], dtype=np.int64) * (1 - exits[:, -1])
         events = np.column_stack([events, flags @ failed])
         at_risk = np.column_stack([at_risk, flags @ exits[:, -1]])
+    coded = {"codes": flags @ codes} if codes.shape[1] else {}
     return {
+        **coded,
         "persons": flags.sum(axis=1),
         "events": events,
         "at_risk": at_risk,

@@ -23,6 +23,7 @@ from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, column
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.try_.data import by_site, complete, levels, outcome_columns
+from mpc_backend.try_.declare import codes_of
 from mpc_backend.try_.output import TAIL, Output, OutputPart, cell_words, number
 from mpc_backend.try_.running import Answer, Setting, answer
 
@@ -125,6 +126,9 @@ def _parameters(
     if len(arms) != 2:
         raise ParametersRefused(f"column {choice.arm} has {len(arms)} values; two treatments can be compared")
     made = {old: _covariate(known, old, new) for old, new in names.items()}
+    for old, covariate in made.items():
+        if "scale" in covariate:
+            covariate["codes"] = codes_of(frame, old, choice.site)
     return {
         "outcome": "outcome",
         "arm": "arm",

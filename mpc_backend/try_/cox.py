@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +13,14 @@ from mpc_backend.analyses.cox_result import CoxResult, CoxTerm
 from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.grid import column, numbers
 from mpc_backend.try_.data import levels
+from mpc_backend.try_.declare import codes_of, one_digit
 
 PREFIX = "covariate"
 CLUSTER = "cluster_id"
 
 
 def prepared(
-    frame: pd.DataFrame, covariates: Sequence[str], ties: Ties, cluster: str | None
+    frame: pd.DataFrame, covariates: Sequence[str], ties: Ties, cluster: str | None, site: str | None
 ) -> tuple[dict[str, pd.Series], dict[str, Any] | None]:
     """Columns to add to the rows, and the parameters of the regression; None without covariates."""
     if not covariates:
@@ -30,32 +30,25 @@ def prepared(
             )
         return {}, None
     columns = {f"{PREFIX}{place}": column(frame, name) for place, name in enumerate(covariates)}
-    declared = [_declared(frame, name, f"{PREFIX}{place}") for place, name in enumerate(covariates)]
+    declared = [_declared(frame, name, f"{PREFIX}{place}", site) for place, name in enumerate(covariates)]
     parameters: dict[str, Any] = {"covariates": declared, "ties": ties, "shared_ids": True}
     if cluster is not None:
         columns[CLUSTER], parameters["cluster"] = column(frame, cluster), CLUSTER
     return columns, parameters
 
 
-def _declared(frame: pd.DataFrame, source: str, name: str) -> dict[str, Any]:
+def _declared(frame: pd.DataFrame, source: str, name: str, site: str | None) -> dict[str, Any]:
     """A numeric column with its standard deviation, to one digit, as its scale; any other with its levels."""
     given = column(frame, source)
     if pd.api.types.is_numeric_dtype(given.dtype):
         values = numbers(frame, source)
         known = values[~np.isnan(values)]
-        return {"variable": name, "scale": one_digit(float(known.std()) if known.size else 0.0)}
+        scale = one_digit(float(known.std()) if known.size else 0.0)
+        return {"variable": name, "scale": scale, "codes": codes_of(frame, source, site)}
     found = levels(frame, source, MOST_TERMS + 1)
     if len(found) == 1:
         raise LocalDataError(f"column {source} has one level only; a covariate needs two")
     return {"variable": name, "levels": list(found)}
-
-
-def one_digit(spread: float) -> float:
-    """A positive number to one significant digit; 1 for 0."""
-    if spread <= 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(spread))
-    return float(f"{round(spread / power) * power:.12g}")
 
 
 def named(result: CoxResult, covariates: Sequence[str], parameters: dict[str, Any]) -> CoxResult:

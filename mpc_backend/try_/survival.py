@@ -78,7 +78,7 @@ def _run(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answe
     for name, source in zip(names, choice.strata, strict=True):
         ready[name] = column(frame, source)
     known = complete(ready)
-    columns, regression = cox.prepared(frame, choice.covariates, choice.ties, choice.cluster)
+    columns, regression = cox.prepared(frame, choice.covariates, choice.ties, choice.cluster, choice.site)
     ready = ready.assign(**columns)
     if known.empty:
         raise LocalDataError("no row knows its time, event, arm and strata")

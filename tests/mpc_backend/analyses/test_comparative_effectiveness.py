@@ -278,7 +278,7 @@ def test_a_receiving_hospital_cannot_subtract_its_own(run):
 
 def test_treatments_that_the_score_separates_are_not_compared(run):
     frame = people(60, 20)
-    frame["x"] = frame.hormon * 4.0 - 2
+    frame["x"] = frame.hormon * 4.0 - 2 + frame.z / 10
     for weights, policy in (("overlap", EXACT), ("iptw", HIDING), ("strata", HIDING)):
         result = run(KIND, {**SMALL, "weights": weights}, {"a": frame}, policy=policy)
         assert result.primary.contrast is None
@@ -317,6 +317,41 @@ def test_a_level_of_fewer_than_k_persons_of_an_arm_shows_no_balance(run, having)
     assert (result.balance[1].before is None) == (having in (9, 51)) and result.balance[0].before is not None
 
 
+FLAG = {
+    **SMALL, "weights": "none", "balance": [{"variable": "z", "centre": 0.5, "scale": 0.5, "codes": ["0", "1"]}],
+}  # fmt: skip
+
+
+def flagged(having: int) -> pd.DataFrame:
+    """Of 60 treated persons ``having`` have z, of the others half."""
+    frame = people(60, 20)
+    treated = frame.index[frame.hormon == 1]
+    return frame.assign(z=np.arange(len(frame)) % 2 * 1.0).assign(
+        z=lambda rows: rows.z.where(rows.hormon == 0, (rows.index - treated[0] < having) * 1.0)
+    )
+
+
+@pytest.mark.parametrize("having", [9, 10, 50, 51])
+def test_a_number_of_few_values_shows_no_balance_without_k_persons_of_each(run, having):
+    """The mean of 0 and 1 in an arm is a number of persons."""
+    frame = flagged(having)
+    for sites, receiving in (({"a": frame}, ()), ({"a": frame, "b": flagged(30)}, ("b",))):
+        result = run(KIND, FLAG, sites, policy=HIDING, receiving=receiving)
+        hidden = (each.before is None for each in result.balance)
+        assert [*hidden] == [False, having in (9, 51)] and result.primary.contrast is not None
+    assert all(each.before is not None for each in run(KIND, FLAG, {"a": flagged(1)}, policy=EXACT).balance)
+
+
+def test_rare_codes_open_to_constants_and_a_study_has_to_declare_them(run):
+    first, second = (opened(flagged(having), FLAG) for having in (0, 9))
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(np.asarray(first[name]), np.asarray(second[name])) for name in first)
+    for codes, words in ((None, "z has no more than two different numbers"), (["0"], "other values than 0")):
+        study = {**FLAG, "balance": [{**FLAG["balance"][0], "codes": codes}]}
+        with pytest.raises(LocalDataError, match=words):
+            run(KIND, study, {"a": flagged(9)})
+
+
 def test_a_negative_control_is_compared_alike(run, rotterdam):
     study = {**STUDY, "weights": "overlap", "negative_control": "recur"}
     both = run(KIND, study, thirds(rotterdam), policy=EXACT)
@@ -348,7 +383,7 @@ def test_what_is_hidden_opens_to_the_same_constants():
     for name in ("before", "after", "balance_shown"):
         assert not np.asarray(first[name]).any() and not np.asarray(second[name]).any(), name
     separated = people(60, 20)
-    separated["x"] = separated.hormon * 4.0 - 2
+    separated["x"] = separated.hormon * 4.0 - 2 + separated.z / 10
     found = opened(separated, {**SMALL, "weights": "iptw"})
     assert (np.asarray(found["state0"]) == 1).all() and not np.asarray(found["count_value"])[1, :, 1].any()
     assert not np.asarray(found["effective"]).any() and not np.asarray(found["mean0"]).any()

@@ -7,9 +7,10 @@ import pytest
 import ranking_data as data
 from typer.testing import CliRunner
 
-from mpc_backend.analyses.errors import AnalysisError
+from mpc_backend.analyses.errors import AnalysisError, LocalDataError
 from mpc_backend.analyses.ranking_result import WARNING, HiddenArm, RankingResult
 from mpc_backend.analyses.survival_result import Contrast
+from mpc_backend.try_.declare import codes_of, one_digit, place_and_spread
 from mpc_backend.try_.ranking import in_words
 from mpc_backend.try_cli import try_app
 
@@ -271,3 +272,38 @@ def test_conditions_that_are_none_are_refused(lung_file):
 def test_a_small_k_is_refused_in_a_sentence(lung_file):
     told = refusal("count", lung_file, "--where", "sex == 1", "--release", "k=3")
     assert told.startswith("--release k=3: ") and "Value error" not in told
+
+
+def test_numbers_are_declared_as_a_study_would():
+    """Codes where all rows have no more than two values, or those of one hospital."""
+    frame = pd.DataFrame(
+        {
+            "flag": [1.0, 0.0] * 20, "part": [1, 2] * 10 + [1, 2, 3, 4] * 5, "age": range(40),
+            "lot": [0.5] * 20 + [*range(100, 120)], "none": None,
+            "hospital": ["a"] * 20 + ["b"] * 20,
+        }
+    )  # fmt: skip
+    frame.loc[3, "flag"] = None
+    expected = {
+        "flag": (["0", "1"], ["0", "1"]), "part": (None, ["1", "2", "3", "4"]), "age": (None, None),
+        "none": (None, None), "lot": (None, ["0.5", *map(str, range(100, 120))]),
+    }  # fmt: skip
+    found = {name: (codes_of(frame, name, None), codes_of(frame, name, "hospital")) for name in expected}
+    assert found == expected
+    frame["lot"] = [0.5] * 19 + [*range(100, 121)]
+    with pytest.raises(
+        LocalDataError, match=r"column lot has .* at one hospital, .* and 22 in all; at most 21"
+    ):
+        codes_of(frame.assign(hospital=["a"] * 19 + ["b"] * 21), "lot", "hospital")
+    assert [one_digit(spread) for spread in (0, 0.0349, 14.9, 95)] == [1, 0.03, 10, 100]
+    assert place_and_spread(frame, "age") == (20, 10) and place_and_spread(frame.head(19), "lot") == (0.5, 1)
+
+
+def test_codes_of_the_outcome_and_of_covariates_are_counted(tmp_path):
+    frame = pd.DataFrame({"mark": [0, 1] * 30, "ill": [0, 0, 1, 1] * 15, "rare": [1] * 9 + [0] * 51})
+    path = tmp_path / "file.csv"
+    frame.to_csv(path, index=False)
+    for covariate, shown in (("mark", True), ("rare", False)):
+        call = ("--outcome", "ill", "--covariates", covariate, "--protocol", "rep3")
+        found = answered("linear", str(path), *call)
+        assert (found["why_not"] is None) == shown == (found["terms"][1]["coef"] is not None)
