@@ -19,8 +19,17 @@ from mpc_backend.analyses.competing_result import (
     TimeLost,
     contrasts,
 )
-from mpc_backend.analyses.competing_secret import FEW, RARE, RISK_DECIMALS, SHORT, SHOWN
-from mpc_backend.analyses.curve_display import CURVE_DECIMALS, DISPLAY, table_cells
+from mpc_backend.analyses.competing_secret import (
+    FEW,
+    ONE,
+    RARE,
+    RISK_DECIMALS,
+    SHORT,
+    SHOWN,
+    finest_lost,
+    step_of,
+)
+from mpc_backend.analyses.curve_display import DISPLAY, table_cells
 from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.life_table import log_log_interval
 from mpc_backend.analyses.log_rank_scores import chi_square_test
@@ -29,6 +38,7 @@ from mpc_backend.analyses.secret_tests import CHI2_DECIMALS
 from mpc_backend.analyses.survival_exact import exact_cell
 from mpc_backend.analyses.survival_result import CurvePoint, Test, number, p_value, test_of
 
+TOGETHER = "fewer than {k} events of it, or of another reason that its number would tell"
 LABEL = "cumulative incidence, with the other causes competing; crude, not adjusted for anything"
 NOTE = "History judged per hospital; persons may be counted at more than one."
 Floats = NDArray[np.float64]
@@ -170,20 +180,29 @@ def _risk(parameters: CompetingParameters, estimate: float, se: float) -> Risk:
 def _arm(parameters: CompetingParameters, policy: DisclosurePolicy, opened: Opened, arm: int) -> CompetingArm:
     times = parameters.table_times
     table = table_cells(policy, opened, arm, times, parameters.horizon)
+    gone = [_row(policy, *each) for each in zip(table.all_gone, table.gone, strict=True)]
     rows = [
         CompetingRow(
             time=time,
             at_risk=table.at_risk[i],
-            events={cause: table.gone[place][i] for place, cause in enumerate(parameters.causes)},
-            censored=table.gone[-1][i],
+            events={cause: gone[place][1][i] for place, cause in enumerate(parameters.causes)},
+            censored=gone[-1][1][i],
         )
         for i, time in enumerate(times)
     ]
     curves = [
-        _curve(parameters, policy, opened, arm, place, table.all_gone[place])
+        _curve(parameters, policy, opened, arm, place, table.persons, gone[place][0])
         for place in range(len(parameters.causes))
     ]
     return CompetingArm(arm=parameters.arms[arm], n=table.persons, causes=curves, table=rows)
+
+
+def _row(policy: DisclosurePolicy, total: Cell, cells: list[Cell]) -> tuple[Cell, list[Cell]]:
+    """The total of a reason and its cells by time; of one that is withheld whole, with what that may be for."""
+    if not isinstance(total, HiddenCount):
+        return total, cells
+    hidden = HiddenCount(state="suppressed", why=TOGETHER.format(k=policy.minimum_cell))
+    return hidden, [hidden] * len(cells)
 
 
 def _curve(
@@ -192,22 +211,25 @@ def _curve(
     opened: Opened,
     arm: int,
     place: int,
+    persons: Cell,
     events: Cell,
 ) -> CauseCurve:
     tau, places = parameters.restricted_at, mean_decimals(parameters.restricted_at)
+    unit, lost_unit = (step_of(persons.value or 0, least) / ONE for least in (1, finest_lost(tau)))
     state, row = int(opened["state"][arm, place]), arm * len(parameters.causes) + place
     followed = int(opened["followed"][row])
     where = np.flatnonzero(np.asarray(opened["step"][row], dtype=bool))
-    height = np.asarray(opened["height"][row], dtype=np.float64)[where] / 10.0**CURVE_DECIMALS
-    error = error_of(opened["height_variance"][row], CURVE_DECIMALS)[where]
+    height = np.round(np.asarray(opened["height"][row], dtype=np.float64)[where] * unit, RISK_DECIMALS)
+    error = error_of(opened["height_variance"][row], RISK_DECIMALS)[where]
     start = [CurvePoint(time=0, estimate=0.0, se=0.0, lower=None, upper=None)]
     times = [parameters.display_times[i] for i in where]
     risk = lost = None
     if state == SHOWN:
         se = float(error_of(opened["risk_variance"][arm, place], RISK_DECIMALS))
-        risk = _risk(parameters, float(opened["risk"][arm, place]) / 10.0**RISK_DECIMALS, se)
+        risk = _risk(parameters, round(float(opened["risk"][arm, place]) * unit, RISK_DECIMALS), se)
         spread = float(error_of(opened["lost_variance"][arm, place], places))
-        lost = TimeLost(tau=tau, estimate=float(opened["lost"][arm, place]) / 10.0**places, se=spread)
+        time = round(float(opened["lost"][arm, place]) * lost_unit, RISK_DECIMALS)
+        lost = TimeLost(tau=tau, estimate=time, se=spread)
     return CauseCurve(
         cause=parameters.causes[place],
         label=f"{LABEL}; {DISPLAY.format(k=policy.minimum_cell)}",
@@ -225,7 +247,7 @@ def _why(state: int, policy: DisclosurePolicy) -> str | None:
         SHOWN: None,
         FEW: f"fewer than {policy.minimum_cell} persons",
         SHORT: "follow-up too short",
-        RARE: f"fewer than {policy.minimum_cell} events",
+        RARE: TOGETHER.format(k=policy.minimum_cell),
     }[state]
 
 
@@ -250,7 +272,7 @@ def _withheld(
                 what = f"{arm.arm}: {curve.cause}: risk and time lost at tau"
                 found.append(Suppressed(what=what, why=curve.why_not))
     if len(arms) > 1:
-        why = f"an arm has fewer than {policy.minimum_cell} persons or there are fewer than {policy.minimum_cell} events"
+        why = f"an arm has fewer than {policy.minimum_cell} persons, or its events of the cause are withheld"
         found += [
             Suppressed(what=f"log-rank of {cause}", why=why) for cause, test in tests.items() if test is None
         ]

@@ -1,4 +1,8 @@
-"""What competing risks may open under thresholds, computed on shares from the full tables (formulae: `aalen_johansen`)."""
+"""What competing risks may open under thresholds, computed on shares from the full tables (formulae: `aalen_johansen`).
+
+The reasons for which the persons of an arm leave add up to all of them, whose number is shown. What is withheld of one reason
+must not follow from what is shown of the others: see `_visible` and `step_of`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Outputs, Released
 from mpc_backend.analyses.competing_parameters import CompetingParameters
-from mpc_backend.analyses.curve_display import CURVE_DECIMALS, TOTAL_BITS, at_risk_of, steps, table_outputs
-from mpc_backend.analyses.disclosure import at_least, views
+from mpc_backend.analyses.curve_display import TOTAL_BITS, at_risk_of, table_outputs
+from mpc_backend.analyses.curve_display import steps as curve_steps
+from mpc_backend.analyses.disclosure import views
 from mpc_backend.analyses.secret_curves import (
     HEIGHT_SCALE,
     SCALE,
@@ -26,14 +32,21 @@ from mpc_backend.analyses.secret_curves import (
 )
 from mpc_backend.analyses.secret_tests import released_tests
 from mpc_backend.analyses.significant import rounded_to
+from mpc_backend.analyses.suppression import shown_cells
 from mpc_backend.operations import concatenate, prefix_product, stack
 from mpc_backend.session import Session
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 SHOWN, FEW, SHORT, RARE = 0, 1, 2, 3
 RISK_DECIMALS = 4
-VARIANCE_DIGITS = 3
-"""Significant digits of the variance of a number at tau."""
+"""Of heights and risks."""
+ONE = 10**RISK_DECIMALS
+STEPS = (5000, 2000, 1000, 500, 200, 100, 50, 20, 10, 5, 2, 1)
+"""What they, and times lost, are multiples of, in units of that decimal; they are opened as how many of them."""
+STEP_PERSONS = 5
+"""A step is worth at least this many persons of the arm, as the numbers of the at-risk table are."""
+VARIANCE_DIGITS, LOST_DIGITS = 2, 3
+"""Significant digits of variances of heights and risks, and of time lost."""
 SUM_SCALE = 34
 """Of sums of variance terms, which stay below 6 wherever k persons are at risk: 6 2^(34 + 24) lies below 2^61."""
 
@@ -79,16 +92,90 @@ def released_outputs(
     session.progress("curves computed", 0.5)
     reasons = [counts.exits[:, :, reason] for reason in range(parameters.reasons)]
     times, horizon = parameters.table_times, parameters.horizon
-    outputs = table_outputs(policy, counts.at_risk, reasons, times, horizon)
+    visible = _visible(parameters, policy, counts)
+    outputs = table_outputs(policy, counts.at_risk, reasons, times, horizon, visible.reasons)
     tau = parameters.restricted_at
     persons = counts.at_risk[:, :, 0]
     both = stack([persons, counts.at_risk[:, :, tau]], axis=1)
     enough, followed = ((both >= policy.minimum_cell).all(axis=0)[place] for place in (0, 1))
-    outputs |= _numbers(parameters, released, counts, curves, enough, followed)
+    shown = outputs["table_value"]
+    assert isinstance(shown, SecretInt)
+    steps = _steps_in_one(shown[:, 0, 0], finest_lost(tau))
+    outputs |= _numbers(parameters, released, counts, curves, _Shown(enough, followed, visible, *steps))
     session.progress("display and numbers at tau", 0.8)
-    events = counts.events.sum(3).sum(1)
-    testable = (events >= policy.minimum_cell).all(axis=0) & enough.all(axis=0).reshape(1)
+    testable = (visible.causes & enough[:, None]).all(axis=0)
     return outputs | released_tests(tables.score, tables.variance, len(parameters.arms), testable)
+
+
+@dataclass(frozen=True)
+class _Visible:
+    """What may be shown: of each reason (arms, reasons), and of each cause at tau (arms, causes)."""
+
+    reasons: SecretBits
+    at_tau: SecretBits
+
+    @property
+    def causes(self) -> SecretBits:
+        """Of each cause (arms, causes)."""
+        return self.reasons[:, :-1]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Arms (arms,) with k persons and with k at risk at tau, what may be shown of their causes, and how many steps of their
+    heights, and of their times lost, make 1."""
+
+    enough: SecretBits
+    followed: SecretBits
+    visible: _Visible
+    steps_in_one: SecretInt
+    lost_steps_in_one: SecretInt
+
+
+def _visible(parameters: CompetingParameters, policy: DisclosurePolicy, counts: _Counts) -> _Visible:
+    """Reasons with k persons in every view, less what would tell the number of those withheld.
+
+    Twice the persons of an arm fall into groups whose numbers add up to all of them: by reason; and by cause before tau, with
+    everybody else. A cause is shown at tau if it is shown in both. Persons at risk are shown in any case, so that only those
+    who were censored before the horizon, or tau, are unknown if the censored are hidden.
+    """
+    tau, censored = parameters.restricted_at, counts.exits[:, :, -1:]
+    before = counts.events[..., :tau].sum(3)
+    rest = counts.at_risk[:, :, :1] - before.sum(2)[:, :, None]
+    early = (censored[..., :until].sum(3) for until in (parameters.horizon, tau))
+    causes = counts.events.sum(3), before
+    groups = concatenate([counts.exits.sum(3), concatenate([before, rest], axis=2)], axis=1)
+    unknown = concatenate(
+        [concatenate(list(each), axis=2) for each in zip(causes, early, strict=True)], axis=1
+    )
+    every = np.ones(groups.shape[1:], dtype=bool)
+    shown = shown_cells(groups.with_bits(TOTAL_BITS), every, every, policy, unknown.with_bits(TOTAL_BITS))
+    whole, at_tau = shown[: len(parameters.arms)], shown[len(parameters.arms) :]
+    reasons = concatenate([whole[:, :-1], whole[:, -1:] & at_tau[:, -1:]], axis=1)
+    return _Visible(reasons, (whole & at_tau)[:, :-1])
+
+
+def step_of(persons: int, finest: int = 1) -> int:
+    """What the heights of an arm are multiples of, in units of the last decimal: the smallest of `STEPS` that is worth
+    `STEP_PERSONS` of the persons shown for it, and at least ``finest``."""
+    fitting = [step for step in STEPS if persons * step >= STEP_PERSONS * ONE]
+    return max(min(fitting, default=STEPS[0]), finest)
+
+
+def finest_lost(tau: int) -> int:
+    """A unit of the last decimal of time lost, as `step_of` takes it."""
+    return int(10 ** (RISK_DECIMALS - mean_decimals(tau)))
+
+
+def _steps_in_one(persons: SecretInt, finest: int) -> tuple[SecretInt, SecretInt]:
+    """How many of `step_of` make 1, by arm, of heights and of time lost, from the persons shown (arms,), 0 where hidden."""
+    needed = [STEP_PERSONS * ONE // step for step in STEPS[1:]]
+    large = (stack([persons - least for least in needed], axis=1).with_bits(TOTAL_BITS + 1) >= 0).to_int()
+    found = []
+    for least in (1, finest):
+        many = np.array([ONE // max(step, least) for step in STEPS])
+        found.append(((large * np.diff(many)).sum(1) + int(many[0])).with_bits(15))
+    return found[0], found[1]
 
 
 def _counts(released: Released, tables: CompetingTables) -> _Counts:
@@ -148,40 +235,37 @@ def _numbers(
     released: Released,
     counts: _Counts,
     curves: _Curves,
-    enough: SecretBits,
-    followed: SecretBits,
+    shown: _Shown,
 ) -> Outputs:
-    """The display, and risk and time lost at tau with states SHOWN, FEW, SHORT or RARE by arm and cause."""
-    policy, tau = released.policy, parameters.restricted_at
+    """The display, and risk and time lost (in steps) at tau with states SHOWN, FEW, SHORT or RARE by arm and cause."""
+    tau = parameters.restricted_at
     shape = (len(parameters.arms), len(parameters.causes))
-    places = list(parameters.display_times)
-    variance = _variances(curves, [*places, tau])
+    places = [*parameters.display_times, tau]
+    variance = _variances(curves, places)
     lost, lost_variance = _times_lost(curves, tau)
-    decimals = mean_decimals(tau)
-    factors = 10 ** variance_decimals(RISK_DECIMALS), tau**2 * 10 ** variance_decimals(decimals)
-    height, height_variance, risk, risk_variance, mean, mean_variance = rounded_numbers(
+    height = concatenate([curves.curve[..., np.array(places)], lost[:, :, None]], axis=2)
+    many = [shown.steps_in_one] * len(places) + [(shown.lost_steps_in_one * tau).with_bits(15)]
+    factors = 10 ** variance_decimals(RISK_DECIMALS), tau**2 * 10 ** variance_decimals(mean_decimals(tau))
+    values, spread, lost_spread = rounded_numbers(
         [
-            (curves.curve[..., np.array(places)], 10**CURVE_DECIMALS),
-            (variance[..., :-1], 10 ** variance_decimals(CURVE_DECIMALS)),
-            (curves.curve[..., tau], 10**RISK_DECIMALS),
-            (variance[..., -1], factors[0]),
-            (lost, tau * 10**decimals),
+            ((unit(height) * stack(many, axis=1)[:, None]).with_bits(SCALE + 16), 1),
+            (variance, factors[0]),
             (lost_variance, factors[1]),
         ]
     )
     most = [min(factor, 2**31 - 1) for factor in factors]
-    spread = [
-        rounded_to(each.ravel(), VARIANCE_DIGITS, top).reshape(shape)
-        for each, top in zip((risk_variance, mean_variance), most, strict=True)
-    ]
-    frequent = at_least(counts.events[..., :tau].sum(3).with_bits(TOTAL_BITS), policy)
-    wide = stack([enough, enough & followed])[:, :, None].broadcast_to((2, *shape))
+    spread = rounded_to(spread.ravel(), VARIANCE_DIGITS, most[0]).reshape(variance.shape)
+    lost_spread = rounded_to(lost_spread.ravel(), LOST_DIGITS, most[1]).reshape(shape)
+    wide = stack([shown.enough, shown.enough & shown.followed])[:, :, None].broadcast_to((2, *shape))
+    frequent = shown.visible.at_tau
     flags = stack([wide[1] & frequent, ~wide[0], wide[0] & ~wide[1], wide[1] & ~frequent]).to_int()
-    numbers = stack([risk, spread[0], mean, spread[1]]) * flags[:1]
+    numbers = stack([values[..., -2], spread[..., -1], values[..., -1], lost_spread]) * flags[:1]
     names = ("risk", "risk_variance", "lost", "lost_variance")
     state = flags[1] * FEW + flags[2] * SHORT + flags[3] * RARE
     outputs: Outputs = {"state": state, **{name: numbers[place] for place, name in enumerate(names)}}
-    return outputs | _display(released, counts, (height, height_variance), places, enough)
+    heights = values[..., :-2], spread[..., :-1]
+    seen = shown.enough[:, None] & shown.visible.causes
+    return outputs | _display(released, counts, heights, places[:-1], seen)
 
 
 def _display(
@@ -189,13 +273,15 @@ def _display(
     counts: _Counts,
     heights: tuple[SecretInt, SecretInt],
     places: list[int],
-    enough: SecretBits,
+    shown: SecretBits,
 ) -> Outputs:
-    """The curves where they may step (arms x causes, places), and how far each is followed (arms x causes,)."""
+    """The curves ``shown`` (arms, causes) where they may step (arms x causes, places), and how far each is followed
+    (arms x causes,)."""
     flat = (len(counts.events), -1, counts.events.shape[3])
     risk = counts.at_risk[:, :, None].broadcast_to(counts.events.shape).reshape(flat)
-    shown = enough[:, None].broadcast_to(counts.events.shape[1:3]).ravel()
-    seen, followed = steps(released.policy, counts.events.reshape(flat), risk, np.array(places), shown)
+    seen, followed = curve_steps(
+        released.policy, counts.events.reshape(flat), risk, np.array(places), shown.ravel()
+    )
     flags = stack([seen, followed]).to_int()
     masked = stack([each.reshape(flags.shape[1:]) for each in heights]) * flags[:1]
     return {"step": seen, "followed": flags[1].sum(1), "height": masked[0], "height_variance": masked[1]}

@@ -13,10 +13,10 @@ import numpy as np
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Opened, Outputs
-from mpc_backend.analyses.cells import Cell, cells
-from mpc_backend.analyses.disclosure import release_chain
+from mpc_backend.analyses.cells import SUPPRESSED, Cell, cells
+from mpc_backend.analyses.disclosure import masked, release_chain
 from mpc_backend.analyses.grid import Ints
-from mpc_backend.operations import concatenate, floor_divide, minimum, stack
+from mpc_backend.operations import concatenate, floor_divide, minimum, select, stack
 from mpc_backend.values import SecretBits, SecretInt
 
 DISPLAY_POINTS = 60
@@ -47,11 +47,13 @@ def table_outputs(
     exits: Sequence[SecretInt],
     times: tuple[int, ...],
     horizon: int,
+    shown: SecretBits | None = None,
 ) -> Outputs:
     """The at-risk table (arms, 1 + kinds, 1 + times) of counts (views, arms, bins): at risk, then the persons who left for
     each reason, cumulative, with the latest time first.
 
-    Each is a chain of nested counts that starts with its largest: everybody, then all who left for the reason.
+    Each is a chain of nested counts that starts with its largest: everybody, then all who left for the reason. Reasons that
+    are not ``shown`` (arms, kinds) are withheld at every time.
     """
     latest_first = np.array(sorted({*times, horizon}, reverse=True))
     risk = at_risk[:, :, np.array((0, *times))]
@@ -62,7 +64,12 @@ def table_outputs(
     flat = columns.reshape(columns.shape[0], -1, columns.shape[3])
     states, values = release_chain(flat.with_bits(TOTAL_BITS), policy, _rounding(policy))
     shape = columns.shape[1:]
-    return {"table_state": states.reshape(shape), "table_value": values.reshape(shape)}
+    states, values = states.reshape(shape), values.reshape(shape)
+    if shown is not None:
+        mask = concatenate([shown[:, :1] | np.ones((shape[0], 1), dtype=bool), shown], axis=1)
+        wide = mask[:, :, None].broadcast_to(shape)
+        states, values = select(wide, states, states * 0 + SUPPRESSED), masked(wide, values)
+    return {"table_state": states, "table_value": values}
 
 
 def _rounding(policy: DisclosurePolicy) -> int:

@@ -24,13 +24,16 @@ def shown_cells(
     exists: NDArray[np.bool_],
     adding: NDArray[np.bool_],
     policy: DisclosurePolicy,
+    unknown: SecretInt | None = None,
 ) -> SecretBits:
     """Which cells may be shown, of counts (views, rows, cells) and public places (rows, cells); false where none is.
 
     ``adding`` (rows, cells): those that add up to a number that is known. Of them none is hidden in a row, or at least two
-    with k persons or more in every view, or all.
+    with k persons or more in every view, or all. ``unknown``, in the shape of ``counts``: how many of each cell's persons
+    are in no other number shown, so that hiding the cell hides them; default all.
     """
     _, rows, cells = counts.shape
+    left = counts if unknown is None else unknown
     large = (counts >= policy.minimum_cell).all(axis=0)
     small = (~at_least(counts, policy) if policy.allow_true_zero else ~large) & exists
     flags = (small & adding).to_int()
@@ -38,8 +41,8 @@ def shown_cells(
     together = (counts * flags[None]).sum(2).with_bits(counts.bits + 5)
     few = (together < policy.minimum_cell).any(axis=0)
     needed = (hidden > 0) & ((hidden < 2) | few)
-    usable = large & adding
-    order = (counts[0] + (~usable).to_int() * BEYOND).with_bits(37)
+    usable = (large if unknown is None else (left >= policy.minimum_cell).all(axis=0)) & adding
+    order = (left[0] + (~usable).to_int() * BEYOND).with_bits(37)
     smallest = argmin(order, axis=1).with_bits(8)
     places = np.broadcast_to(np.arange(cells), (rows, cells))
     chosen = smallest.reshape(rows, 1).broadcast_to((rows, cells)) == places
