@@ -104,9 +104,10 @@ class Released:
 
 
 class Analysis(ABC, Generic[P]):
-    """One kind of analysis; see the module docstring. Instances are stateless."""
+    """One kind of analysis; see the module docstring. Instances are stateless. ``result``: the type that `finish` returns."""
 
     kind: ClassVar[str]
+    result: ClassVar[type[Result]]
     parameters: type[P]
 
     @abstractmethod

@@ -88,6 +88,7 @@ class CohortCount(Analysis[CountParameters]):
 
     kind: ClassVar[str] = "cohort_count"
     parameters = CountParameters
+    result = CountResult
 
     def tables(self, parameters: CountParameters) -> tuple[TableSpec, ...]:
         _require_steps(parameters)

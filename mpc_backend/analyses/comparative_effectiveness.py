@@ -32,6 +32,7 @@ class ComparativeEffectiveness(Analysis[ComparativeParameters]):
 
     kind: ClassVar[str] = "comparative_effectiveness"
     parameters = ComparativeParameters
+    result = ComparativeResult
 
     def tables(self, parameters: ComparativeParameters) -> tuple[TableSpec, ...]:
         return people_spec(parameters), summary_spec(parameters)

@@ -26,6 +26,7 @@ class CompetingRisks(Analysis[CompetingParameters]):
 
     kind: ClassVar[str] = "competing_risks"
     parameters = CompetingParameters
+    result = CompetingResult
 
     def tables(self, parameters: CompetingParameters) -> tuple[TableSpec, ...]:
         return exits_spec(parameters), tests_spec(parameters)

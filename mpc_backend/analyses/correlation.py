@@ -30,6 +30,7 @@ class Correlation(Analysis[CorrelationParameters]):
 
     kind: ClassVar[str] = "correlation"
     parameters = CorrelationParameters
+    result = CorrelationResult
 
     def tables(self, parameters: CorrelationParameters) -> tuple[TableSpec, ...]:
         width = (len(parameters.variables) + 1) ** 2

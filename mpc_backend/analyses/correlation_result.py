@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel
@@ -41,7 +42,7 @@ class Pair(BaseModel):
 class CorrelationResult(Result):
     """Result of ``correlation``. ``why_not``: why there are no numbers."""
 
-    kind: str = "correlation"
+    kind: Literal["correlation"] = "correlation"
     n: Cell
     variables: list[Moments]
     pairs: list[Pair]

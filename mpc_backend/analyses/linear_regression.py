@@ -25,6 +25,7 @@ class LinearRegression(Analysis[LinearParameters]):
 
     kind: ClassVar[str] = "linear"
     parameters = LinearParameters
+    result = RegressionResult
 
     def tables(self, parameters: LinearParameters) -> tuple[TableSpec, ...]:
         return sums_spec(parameters), cells_spec(parameters)

@@ -34,6 +34,7 @@ class LogisticRegression(Analysis[LogisticParameters]):
 
     kind: ClassVar[str] = "logistic"
     parameters = LogisticParameters
+    result = RegressionResult
 
     def tables(self, parameters: LogisticParameters) -> tuple[TableSpec, ...]:
         return rows_spec(parameters), cells_spec(parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel
@@ -64,6 +65,7 @@ class ModelTest(BaseModel):
 class RegressionResult(Result):
     """Result of ``linear`` and ``logistic``. ``why_not``: why there are no numbers."""
 
+    kind: Literal["linear", "logistic"]
     estimand: str
     n: Cell
     events: Cell | None = None

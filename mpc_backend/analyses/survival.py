@@ -29,6 +29,7 @@ class Survival(Analysis[SurvivalParameters]):
 
     kind: ClassVar[str] = "survival"
     parameters = SurvivalParameters
+    result = SurvivalResult
 
     def tables(self, parameters: SurvivalParameters) -> tuple[TableSpec, ...]:
         specs = life_table_spec(parameters), tests_spec(parameters)

@@ -22,6 +22,7 @@ class TableOne(Analysis[TableOneParameters]):
 
     kind: ClassVar[str] = "table_one"
     parameters = TableOneParameters
+    result = TableOneResult
 
     def tables(self, parameters: TableOneParameters) -> tuple[TableSpec, ...]:
         return specs(parameters)

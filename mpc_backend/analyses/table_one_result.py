@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel
@@ -90,7 +91,7 @@ class GroupSize(BaseModel):
 class TableOneResult(Result):
     """Result of ``table_one``."""
 
-    kind: str = "table_one"
+    kind: Literal["table_one"] = "table_one"
     by: str
     groups: list[GroupSize]
     numbers: list[NumberRow]

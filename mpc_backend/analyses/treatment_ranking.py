@@ -49,6 +49,7 @@ class TreatmentRanking(Analysis[RankingParameters]):
 
     kind: ClassVar[str] = "treatment_ranking"
     parameters = RankingParameters
+    result = RankingResult
 
     def tables(self, parameters: RankingParameters) -> tuple[TableSpec, ...]:
         if parameters.cells is not None:

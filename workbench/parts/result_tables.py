@@ -8,16 +8,16 @@ from typing import Any
 import pandas as pd
 
 from mpc_backend.analyses.base import Result
+from mpc_backend.analyses.registry import KINDS
 from workbench.frames import tables_of, worded
 
 MAIN = "table"
 
 
 def result_of(body: Mapping[str, Any]) -> Result | None:
-    """The typed result of its JSON form; None for a kind whose tables are not known here."""
-    kinds = {each.model_fields["kind"].default: each for each in Result.__subclasses__()}
-    found = kinds.get(body.get("kind"))
-    return None if found is None else found.model_validate(body)
+    """The typed result of its JSON form; None for a kind that this version does not know."""
+    found = KINDS.get(str(body.get("kind")))
+    return None if found is None else found.result.model_validate(body)
 
 
 def headline(result: Result) -> str:
