@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cells import Cell
-from mpc_backend.analyses.distributions import normal_reach, two_sided
+from mpc_backend.analyses.distributions import normal_reach, wald_p
 
 
 class _Frozen(BaseModel):
@@ -45,6 +45,8 @@ class WeightedArm(_Frozen):
 class EffectContrast(_Frozen):
     """Treatment against comparator: difference and ratio of restricted means, difference and ratio of risks at tau.
 
+    ``p`` is that of the difference of means, None where its standard error is 0.
+
     The E-value of the risk ratio, and of its limit nearer to 1: the least association with both treatment and outcome, as
     a risk ratio each, by which an unmeasured confounder could explain it away (VanderWeele and Ding 2017).
     """
@@ -53,7 +55,7 @@ class EffectContrast(_Frozen):
     reference: str
     tau: int
     rmst_difference: Estimate
-    p: float
+    p: float | None
     rmst_ratio: Estimate | None
     risk_difference: Estimate
     risk_ratio: Estimate | None
@@ -131,7 +133,6 @@ def contrast(arms: list[WeightedArm], tau: int, confidence: float) -> EffectCont
     if base.rmst is None or mine.rmst is None or base.risk is None or mine.risk is None:
         return None
     difference, se = mine.rmst.estimate - base.rmst.estimate, math.hypot(mine.rmst.se, base.rmst.se)
-    p = two_sided(difference / se) if se > 0 else 1.0 if difference == 0 else 0.0
     risks = ratio(mine.risk, base.risk, confidence)
     nearer = None if risks is None else risks.lower if risks.estimate > 1 else risks.upper
     crosses = risks is not None and risks.lower <= 1 <= risks.upper
@@ -140,7 +141,7 @@ def contrast(arms: list[WeightedArm], tau: int, confidence: float) -> EffectCont
         reference=base.arm,
         tau=tau,
         rmst_difference=wald(difference, se, confidence),
-        p=p,
+        p=wald_p(difference, se),
         rmst_ratio=ratio(mine.rmst, base.rmst, confidence),
         risk_difference=wald(
             mine.risk.estimate - base.risk.estimate, math.hypot(mine.risk.se, base.risk.se), confidence

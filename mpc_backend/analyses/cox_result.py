@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from mpc_backend.analyses.distributions import chi_square_tail, normal_reach, two_sided
+from mpc_backend.analyses.distributions import chi_square_tail, normal_reach, wald_p
 
 LARGEST_SHOWN = 10.0
 """A coefficient beyond this, per scale of its covariate, is not estimable."""
@@ -97,7 +97,7 @@ def estimated(
     return CoxTerm(
         name=name, coef=coef, se=se, robust_se=robust_se, hr=math.exp(coef),
         lower=math.exp(coef - z * used), upper=math.exp(coef + z * used),
-        p=two_sided(coef / used) if used > 0 else None,
+        p=wald_p(coef, used),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from mpc_backend.analyses.distributions import (
     normal_reach,
     student_reach,
     student_two_sided,
-    two_sided,
+    wald_p,
 )
 from mpc_backend.analyses.regression_parameters import (
     LinearParameters,
@@ -98,7 +98,7 @@ def linear_result(parameters: LinearParameters, released: Released, opened: Open
     return found.model_copy(
         update={
             "terms": [
-                _term(name, coef, error, wide, student_two_sided(coef / error, rest) if error else 0.0)
+                _term(name, coef, error, wide, student_two_sided(coef / error, rest) if error else None)
                 for name, coef, error in zip(parameters.terms, coefs, errors, strict=True)
             ],
             "sigma": float(real(opened["sigma"], exact)) * parameters.outcome_scale,
@@ -134,7 +134,7 @@ def logistic_result(parameters: LogisticParameters, released: Released, opened: 
     return found.model_copy(
         update={
             "terms": [
-                _term(name, coef, error, wide, two_sided(coef / error) if error else 0.0, odds=True)
+                _term(name, coef, error, wide, wald_p(coef, error), odds=True)
                 for name, coef, error in zip(parameters.terms, coefs, errors, strict=True)
             ],
             "test": ModelTest(statistic=statistic, df=p, p=chi_square_tail(statistic, p)),
@@ -149,7 +149,7 @@ def _sizes(parameters: RegressionParameters) -> np.ndarray:
     return np.array([size, *(1 / parameters.scales[1:])])
 
 
-def _term(name: str, coef: float, error: float, wide: float, p: float, *, odds: bool = False) -> Term:
+def _term(name: str, coef: float, error: float, wide: float, p: float | None, *, odds: bool = False) -> Term:
     limits = (coef, coef - wide * error, coef + wide * error)
     ratio, lower, upper = (math.exp(value) if odds and value < 700 else None for value in limits)
     return Term(
@@ -157,7 +157,7 @@ def _term(name: str, coef: float, error: float, wide: float, p: float, *, odds: 
         coef=coef,
         se=error,
         statistic=coef / error if error else None,
-        p=p if error else None,
+        p=p,
         lower=limits[1],
         upper=limits[2],
         odds_ratio=ratio,

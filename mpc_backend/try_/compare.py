@@ -24,7 +24,7 @@ from mpc_backend.analyses.grid import Unit, column
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.try_.data import by_site, complete, levels, outcome_columns
 from mpc_backend.try_.declare import codes_of
-from mpc_backend.try_.output import TAIL, Output, OutputPart, cell_words, number
+from mpc_backend.try_.output import TAIL, Output, OutputPart, cell_words, number, p_words
 from mpc_backend.try_.running import Answer, Setting, answer
 
 MOST_LEVELS = 20
@@ -254,7 +254,7 @@ def _compared(compared: Compared) -> list[str]:
     found = compared.contrast
     if found is not None:
         lines.append(
-            f"{found.arm} less {found.reference}: mean {_interval(found.rmst_difference)}, p {found.p:.3g}; risk "
+            f"{found.arm} less {found.reference}: mean {_interval(found.rmst_difference)}{p_words(found.p)}; risk "
             f"{_interval(found.risk_difference)}"
         )
         if found.risk_ratio is not None and found.e_value is not None:

@@ -8,8 +8,15 @@ import pytest
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, SiteData
-from mpc_backend.analyses.cells import HiddenCount
-from mpc_backend.analyses.comparative_result import Estimate, e_value, ratio
+from mpc_backend.analyses.cells import HiddenCount, ReleasedCount
+from mpc_backend.analyses.comparative_result import (
+    EffectContrast,
+    Estimate,
+    WeightedArm,
+    contrast,
+    e_value,
+    ratio,
+)
 from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
@@ -168,6 +175,26 @@ def test_e_values_are_those_of_the_paper():
     found = ratio(one, one, 0.95)
     assert found.estimate == 1 and found.se == pytest.approx(0.1 * 2**0.5)
     assert found.upper == pytest.approx(np.exp(1.959964 * found.se))
+
+
+def test_without_a_standard_error_there_is_no_p():
+    """Nobody fails before tau in either arm: both means are tau, known without error."""
+    none = Estimate(estimate=0, se=0, lower=0, upper=0)
+    cell = ReleasedCount(value=50, band=(50, 50))
+    arms = [
+        WeightedArm(
+            arm=arm, n=cell, events=cell, extreme=None, effective_size=(50, 50), risk=none,
+            rmst=none.model_copy(update={"estimate": 24}),
+        )
+        for arm in ("0", "1")
+    ]  # fmt: skip
+    found = contrast(arms, 24, 0.95)
+    assert found is not None and (found.rmst_difference.estimate, found.p, found.risk_ratio) == (
+        0,
+        None,
+        None,
+    )
+    assert EffectContrast.model_validate_json(found.model_dump_json()) == found
 
 
 def people(treated: int, failures: int, *, follow: int = 70, others: int = 400) -> pd.DataFrame:

@@ -302,6 +302,10 @@ def test_everybody_failing_at_once_leaves_no_interval(run, mgus):
     )
     risk, lost = result.arms[0].causes[0].at_tau, result.arms[0].causes[0].time_lost
     assert (risk.estimate, risk.se, lost.estimate) == pytest.approx((1, 0, 0)) and risk.lower is None
+    assert all(each.p is None for each in result.contrasts if not each.se) and not all(
+        each.se for each in result.contrasts
+    )
+    assert type(result).model_validate_json(result.model_dump_json()) == result
     both = run("competing_risks", STUDY, {"a": once}, policy=EXACT)
     assert sum(each.at_tau.estimate for each in both.arms[0].causes) == pytest.approx(1)
 
