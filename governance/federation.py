@@ -184,10 +184,25 @@ class Federation(Document):
                 "federation make` wrote it"
             ) from error
         if pinned is not None and federation.digest != pinned:
-            raise FederationMismatch(
-                f"{path}: this federation file has digest {federation.digest}, pinned is {pinned}; if the "
-                "members agreed on a new file, pin it anew"
-            )
+            raise FederationMismatch(_another(path, federation, f"pinned is {pinned}"))
+        return federation
+
+    @classmethod
+    def load_agreed(cls, path: Path, *, named: str | None, kept: str | None) -> Self:
+        """Read a federation file if it is the one agreed on: the one whose digest is ``named`` now, else the one ``kept``.
+
+        Where neither is, any file is taken: the first one. The error says no digest to pin but the members': whoever
+        could exchange the file could have its digest pinned as well.
+
+        Raises:
+            DocumentError: unreadable or malformed; names the file.
+            FederationMismatch: another digest than the one named or kept.
+        """
+        federation = cls.load(path)
+        expected = named or kept or federation.digest
+        if federation.digest != expected:
+            source = f"--pin names {expected}" if named else f"pinned is {expected}"
+            raise FederationMismatch(_another(path, federation, source))
         return federation
 
     def save(self, path: Path) -> None:
@@ -199,3 +214,10 @@ def _distinct(what: str, values: Iterable[str]) -> None:
     repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
         raise ValueError(f"every {what} must be distinct; repeated: {', '.join(repeated)[:200]}")
+def _another(path: Path, found: Federation, expected: str) -> str:
+    return (
+        f"{path}: its digest is {found.digest}, but {expected}; use the file that was agreed on or, if the members agreed "
+        "on a new version, ask them for its digest and give it once with --pin DIGEST"
+    )
+
+

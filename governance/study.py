@@ -30,6 +30,7 @@ from governance.document import (
     Words,
 )
 from governance.errors import DocumentError, Expired, NotYetValid, UnknownAnalysis, UnknownRequester
+from governance.linkage import Linkage
 from governance.protocols import ProtocolName
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -266,9 +267,15 @@ class StudyProtocol(Document):
         """
         first, last = self.validity.not_before, self.validity.not_after
         if now < first:
-            raise NotYetValid(f"study {self.short_name} is valid from {first:%Y-%m-%d %H:%M}Z; it is {now}")
+            raise NotYetValid(
+                f"study {self.short_name} is valid from {first:%Y-%m-%d %H:%M}Z (validity.not_before); it is "
+                f"{now:%Y-%m-%d %H:%M}Z: wait, or submit a study that begins earlier"
+            )
         if now > last:
-            raise Expired(f"study {self.short_name} was valid until {last:%Y-%m-%d %H:%M}Z; it is {now}")
+            raise Expired(
+                f"study {self.short_name} was valid until {last:%Y-%m-%d %H:%M}Z (validity.not_after); it is "
+                f"{now:%Y-%m-%d %H:%M}Z: submit a study that ends later"
+            )
 
 
 def _distinct(what: str, values: Iterable[str]) -> None:

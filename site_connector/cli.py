@@ -231,7 +231,7 @@ def upload(path: Site, study: Study) -> None:
 @told
 def inbox(path: Site, as_json: AsJson = False) -> None:
     """List the studies this hospital was asked to take part in."""
-    with opened(path) as (_, _, mailbox):
+    with opened(path) as (directory, _, mailbox):
         items, status = mailbox.inbox(utc_now()), mailbox.status()
     if as_json:
         typer.echo(json.dumps([_summary(item) for item in items], indent=2))
@@ -243,7 +243,8 @@ def inbox(path: Site, as_json: AsJson = False) -> None:
     if not items:
         typer.echo("No studies yet.")
     if status.last_round is None:
-        typer.echo(f"The connector never ran here; start it with `tessera site serve {path}`.", err=True)
+        never = f"The connector never ran here; start it with `tessera site serve {path}`."
+        typer.echo("The connector is in its first round." if directory.served else never, err=True)
     for contact in status.nodes:
         if contact.problem:
             typer.echo(f"{contact.node}: {contact.problem}", err=True)

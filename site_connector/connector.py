@@ -112,6 +112,20 @@ class Connector:
 
     def upload(self, study: StudyProtocol) -> Upload:
         """Upload one approved study now, as the loop would.
+    def check_reached(self) -> None:
+        """Whether every node answered in the last round.
+
+        Raises:
+            NodesUnreachable: some did not; names them.
+        """
+        silent = [contact for contact in self._mailbox.status().nodes if contact.problem]
+        if silent:
+            said = "; ".join(f"{contact.node}: {contact.problem}" for contact in silent)
+            raise NodesUnreachable(
+                f"{len(silent)} of {len(self._federation.nodes)} nodes did not answer ({said}); what is for them is kept: "
+                "run the connector again when they do"
+            )
+
 
         Raises:
             AlreadyUploaded: it has been uploaded.

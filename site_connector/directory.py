@@ -137,6 +137,15 @@ class SiteDirectory:
         """The common model.
 
         Raises:
+    @property
+    def served(self) -> bool:
+        """Whether a connector works in this directory now."""
+        try:
+            with self.connector_locked():
+                return False
+        except ConnectorBusy:
+            return True
+
             NoData: nothing was loaded yet.
         """
         if not self.database.is_file():

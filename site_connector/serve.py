@@ -25,6 +25,7 @@ def serve_site(directory: SiteDirectory, *, once: bool = False) -> None:
 
     Raises:
         ConnectorBusy: another connector serves this directory.
+        NodesUnreachable: in the one round, a node did not answer.
         SiteSetupError: the site is not set up, or pinned no federation.
     """
     configure_logs()
@@ -34,6 +35,7 @@ def serve_site(directory: SiteDirectory, *, once: bool = False) -> None:
     with connected(directory) as connector:
         if once:
             connector.round()
+            connector.check_reached()
         else:
             connector.serve(stop, directory.settings().poll_seconds)
 

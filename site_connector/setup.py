@@ -64,18 +64,14 @@ def pin_federation(directory: SiteDirectory, file: Path, digest: str | None = No
     accepted only together with its digest, which the members pass on by another way than the file.
 
     Raises:
-        SiteSetupError: another digest than expected, or the file lists other keys for this site.
+        SiteSetupError: the file lists other keys for this site.
+        governance.errors.FederationMismatch: another digest than the one given, or else the pinned one.
         governance.errors.DocumentError: the file is malformed.
     """
     settings = directory.settings()
     federation = Federation.load(file)
     pinned = directory.pin.read_text("ascii").strip() if directory.pin.exists() else None
-    expected = digest or pinned or federation.digest
-    if federation.digest != expected:
-        raise SiteSetupError(
-            f"{file}: its digest is {federation.digest}, expected {expected}; if the members agreed on this "
-            f"file, pin it with --pin {federation.digest}"
-        )
+    federation = Federation.load_agreed(file, named=digest, kept=pinned)
     _check_own_entry(directory, federation, settings.id)
     federation.save(directory.federation_file)
     replace_file(directory.pin, f"{federation.digest}\n".encode())

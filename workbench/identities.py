@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from governance.errors import FederationMismatch
 from governance.federation import Federation, InvestigatorEntry
 from governance.files import replace_file
 from governance.keys import SealingKey, SigningKey, key_id
@@ -89,24 +88,18 @@ def pinned_federation(file: Path, folder: Path, pin: str | None = None) -> Feder
     refused, since whoever could exchange the file could put other nodes in.
 
     Raises:
-        FederationMismatch: the file has another digest than ``pin``, or than the one that is kept.
+        governance.errors.FederationMismatch: the file has another digest than ``pin``, or than the one that is kept.
         ClientError: the folder holds no keys, or the digest cannot be kept there.
         governance.errors.DocumentError: the file is unreadable or malformed.
     """
     if not (folder / SIGNING_FILE).is_file():
         raise ClientError(f"{folder}: no keys there; `tessera workbench users add` makes them")
-    record, federation = folder / PIN_FILE, Federation.load(file)
+    record = folder / PIN_FILE
     kept = record.read_text("ascii").strip() if record.exists() else None
-    expected = pin or kept or federation.digest
-    if federation.digest != expected:
-        source = "--pin names" if pin else f"{record} keeps"
-        raise FederationMismatch(
-            f"{file}: its digest is {federation.digest}, but {source} {expected}; use the file that was agreed on, or "
-            "if the members agreed on a new version, ask them for its digest and give it once with --pin DIGEST"
-        )
-    if expected != kept:
+    federation = Federation.load_agreed(file, named=pin, kept=kept)
+    if federation.digest != kept:
         try:
-            replace_file(record, f"{expected}\n".encode())
+            replace_file(record, f"{federation.digest}\n".encode())
         except OSError as error:
             raise ClientError(
                 f"{record}: cannot keep the federation's digest there: {error.strerror}"

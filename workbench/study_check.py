@@ -12,7 +12,7 @@ import yaml
 from cohort_lang import CohortError, Lint, lint, lint_variables, parse
 from cohort_lang.variables import named_concept_sets
 from governance.approval import check_study
-from governance.errors import GovernanceError
+from governance.errors import Expired, GovernanceError, NotYetValid
 from governance.federation import Federation
 from governance.keys import SealingKey, SigningKey
 from governance.study import Purpose, StudyProtocol
@@ -129,13 +129,16 @@ def _open(value: object) -> bool:
 
 
 def check(
-    study: StudyProtocol, federation: Federation | None = None, trial: Collection[str] = ()
+    study: StudyProtocol,
+    now: datetime,
+    federation: Federation | None = None,
+    trial: Collection[str] = (),
 ) -> list[Finding]:
     """Everything the parties would refuse, words of the template, and the lints of every cohort. Empty: ready to submit.
 
-    ``trial``: see `trial_keys`.
+    A study that begins later than ``now`` may be submitted. ``trial``: see `trial_keys`.
     """
-    found = [*_against_federation(study, federation, trial), *unwritten(study)]
+    found = [*_out_of_date(study, now), *_against_federation(study, federation, trial), *unwritten(study)]
     named = {name for variable in study.variables.values() for name in named_concept_sets(variable)}
     for name, text in study.cohorts.items():
         found += check_cohort(f"cohorts.{name}", text, used=named)
@@ -148,6 +151,16 @@ def check(
         except CohortError:
             continue  # told with the cohort
     return found
+
+
+def _out_of_date(study: StudyProtocol, now: datetime) -> list[Finding]:
+    try:
+        study.check_time(now)
+    except NotYetValid:
+        return []
+    except Expired as error:
+        return [Finding("error", "validity.not_after", str(error))]
+    return []
 
 
 def _against_federation(

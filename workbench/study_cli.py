@@ -93,13 +93,13 @@ def check(
     """Find what is wrong or worth a thought; status 2 if anything is wrong."""
     pinned = _federation(federation, identity)
     draft = _draft(study, pinned, identity)
-    found = [*_still_open(draft), *check_study(draft.study, pinned, draft.trial)]
+    found = [*_still_open(draft), *check_study(draft.study, now(), pinned, draft.trial)]
     if as_json:
         typer.echo(json.dumps([vars(one) for one in found], indent=1))
     else:
         for one in found:
             typer.echo(f"{one.level}: {one.where}: {one.text}")
-        typer.echo("nothing found" if not found else f"{len(found)} findings")
+        typer.echo(f"findings: {len(found)}" if found else "nothing found")
     if any(one.level == "error" for one in found):
         raise typer.Exit(REFUSED)
 
@@ -147,7 +147,7 @@ def submit(study: StudyFile, federation: Federated, identity: Keys, pin: Pin = N
     client = _client(federation, identity, pin)
     text = _text(study)
     ready = complete_study(text, client.federation, client.identity, nonce=_nonce(text, client.identity))
-    _refuse_errors(check_study(ready, client.federation))
+    _refuse_errors(check_study(ready, now(), client.federation))
     client.submit(ready)
     typer.echo(ready.digest)
 

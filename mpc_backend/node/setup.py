@@ -103,8 +103,8 @@ def pin_federation(directory: NodeDirectory, file: Path | None, digest: str | No
     agreed on it; the first file is pinned as it is.
 
     Raises:
-        NodeSetupError: nothing pinned and no file given, or another digest than the pinned one, or this
-            node's entry does not match its keys.
+        NodeSetupError: nothing pinned and no file given, or this node's entry does not match its keys.
+        governance.errors.FederationMismatch: another digest than the one given, or else the pinned one.
         governance.errors.DocumentError: the file is malformed.
     """
     pinned = directory.pin.read_text("ascii").strip() if directory.pin.exists() else None
@@ -115,13 +115,7 @@ def pin_federation(directory: NodeDirectory, file: Path | None, digest: str | No
                 "FILE` pins the file the members agreed on"
             )
         return _own_entry_checked(directory, Federation.load(directory.federation, pinned))
-    federation = Federation.load(file)
-    expected = digest or pinned or federation.digest
-    if federation.digest != expected:
-        raise NodeSetupError(
-            f"{file}: its digest is {federation.digest}, expected {expected}; if the members agreed on this "
-            f"file, pin it with --pin {federation.digest}"
-        )
+    federation = Federation.load_agreed(file, named=digest, kept=pinned)
     _own_entry_checked(directory, federation)
     if federation.digest != pinned:
         federation.save(directory.federation)

@@ -58,13 +58,13 @@ def test_setting_up_in_two_steps(tmp_path: Path, consortium: Consortium) -> None
     file.write_text(json.dumps(value, indent=2))
     digest = Federation.load(file).digest
     refused(
-        tessera("init", tmp_path / "east", "--federation", file, "--pin", "0" * 64), digest, "expected 000"
+        tessera("init", tmp_path / "east", "--federation", file, "--pin", "0" * 64), digest, "--pin names 000"
     )
     pinned = tessera("init", tmp_path / "east", "--federation", file, "--pin", digest)
     assert digest in pinned.stdout
     value["version"] = 2
     file.write_text(json.dumps(value))
-    refused(tessera("init", tmp_path / "east", "--federation", file), f"expected {digest}", "--pin")
+    refused(tessera("init", tmp_path / "east", "--federation", file), f"pinned is {digest}", "--pin DIGEST")
     (tmp_path / "east" / "federation.json").write_text(file.read_text())
     refused(tessera("inbox", tmp_path / "east"), "pinned is", digest)
 
@@ -323,6 +323,24 @@ def test_nothing_is_approved_before_a_dry_run(consortium: Consortium) -> None:
     noticed(consortium)
     refused(tessera("approve", consortium.north.path, "metformin"), "had no dry run")
     assert "no data yet" in tessera("inbox", consortium.north.path).stdout
+
+
+def test_one_round_that_reaches_no_node_is_a_failure(
+    consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "site_connector.serve.configure_logs", lambda: None
+    )  # would outlive the runner's stream
+    north = consortium.north
+    never = "The connector never ran here"
+    assert never in tessera("inbox", north.path).stderr
+    with north.connector_locked():
+        said = tessera("inbox", north.path).stderr
+    assert "in its first round" in said
+    assert never not in said
+    failed = tessera("serve", north.path, "--once")
+    refused(failed, "4 of 4 nodes did not answer (node-a: ", "run the connector again", status=3)
+    assert never not in tessera("inbox", north.path).stderr
 
 
 def test_upload_before_everybody_signed_and_with_nodes_down(loaded: Consortium) -> None:

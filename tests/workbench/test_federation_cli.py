@@ -161,7 +161,7 @@ def test_keys_that_a_draft_leaves_open_are_looked_up_once_they_are_there(
     for identity, wrong in ((own, ""), (load_identity(other.parent), "the study's investigator has key")):
         text = yaml.safe_dump(draft)
         study = complete_study(text, federation, identity, trial=True)
-        found = check(study, federation, trial_keys(text, study, identity))
+        found = check(study, now(), federation, trial_keys(text, study, identity))
         errors = [one.text for one in found if one.level == "error"]
         assert [wrong in error for error in errors] == [True] * bool(wrong), errors
 

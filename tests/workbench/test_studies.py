@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,9 @@ def test_every_example_is_completed_checked_and_explained(consortium: Consortium
     for one in found:
         study = consortium.study(one.path.stem)
         assert study.federation == consortium.federation.digest
-        assert [finding for finding in check(study, consortium.federation) if finding.level == "error"] == []
+        assert [
+            finding for finding in check(study, now(), consortium.federation) if finding.level == "error"
+        ] == []
         words = explain_study(study, consortium.federation)
         assert study.title in words
         assert "Operator 1, Operator 2, Operator 3 and Operator 4" in words
@@ -100,12 +102,12 @@ def test_the_template_is_submitted_in_own_words_alone(consortium: Consortium) ->
         complete_study(words, consortium.federation, consortium.researcher)
         for words in (text, in_own_words(text))
     )
-    (found,) = check(study, consortium.federation)
+    (found,) = check(study, now(), consortium.federation)
     assert (found.level, "still the text of the template" in found.text) == ("error", True)
     assert "recipients.researcher.organisation" in found.where
     with pytest.raises(ClientError, match=r"title, purpose.description, .*: still the text of the template"):
         Client(consortium.federation, consortium.researcher).submit(study)
-    assert check(ours, consortium.federation) == []
+    assert check(ours, now(), consortium.federation) == []
     assert ours.investigator.key == consortium.researcher.signing.public
 
 
@@ -127,10 +129,24 @@ def test_errors_in_cohorts_parameters_and_policy_are_found_together(consortium: 
             "analyses": (study.analyses[0].model_copy(update={"parameters": {"outcome": "x"}}),),
         }
     )
-    found = {finding.where: finding for finding in check(broken, consortium.federation)}
+    found = {finding.where: finding for finding in check(broken, now(), consortium.federation)}
     assert set(found) == {"federation", "cohorts.second_line", f"analyses.{study.analyses[0].id}"}
     assert "line " in found["cohorts.second_line"].text
     assert all(finding.level == "error" for finding in found.values())
+
+
+def test_a_study_that_is_over_is_found_and_one_that_begins_later_may_be_submitted(
+    consortium: Consortium,
+) -> None:
+    study = consortium.study("survival")
+    first, last = study.validity.not_before, study.validity.not_after
+    assert check(study, last, consortium.federation) == []
+    (found,) = check(study, last + timedelta(minutes=1), consortium.federation)
+    assert (found.level, found.where) == ("error", "validity.not_after")
+    assert (
+        f"it is {last + timedelta(minutes=1):%Y-%m-%d %H:%M}Z: submit a study that ends later" in found.text
+    )
+    assert check(study, first - timedelta(days=3), consortium.federation) == []
 
 
 def test_a_feasibility_study_whose_runs_cannot_be_planned_is_found(consortium: Consortium) -> None:
@@ -139,7 +155,7 @@ def test_a_feasibility_study_whose_runs_cannot_be_planned_is_found(consortium: C
     broken = study.model_copy(
         update={"analyses": (entry.model_copy(update={"parameters": {"steps": ["Entry event"]}}),)}
     )
-    (found,) = check(broken, consortium.federation)
+    (found,) = check(broken, now(), consortium.federation)
     assert (found.level, found.where) == ("error", f"analyses.{entry.id}")
 
 

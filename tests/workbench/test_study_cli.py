@@ -173,12 +173,12 @@ def test_keys_are_used_with_one_federation_file(
     assert check(agreed) == (0, "")
     code, err = check(tmp_path / "other.json")
     assert code == 2
-    assert f"its digest is {second}, but {keys}/federation.sha256 keeps {first}" in err
+    assert f"its digest is {second}, but pinned is {first}" in err
     assert "ask them for its digest and give it once with --pin DIGEST" in err
     for command in (("submit", written), ("status",), ("run", "a", "b"), ("results", "a", "b")):
         options = ("--federation", str(tmp_path / "other.json"), "--identity", str(keys))
         code, _, err = run(capsys, "study", *command, *options)
-        assert (code, f"keeps {first}" in err) == (2, True), command
+        assert (code, f"pinned is {first}" in err) == (2, True), command
     with pytest.raises(FederationMismatch, match=f"digest is {first}, but --pin names {second}"):
         connect(agreed, keys, pin=second)
     assert connect(tmp_path / "other.json", keys, pin=second).federation.digest == second

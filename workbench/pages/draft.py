@@ -17,7 +17,7 @@ from workbench.parts.shell import page_person
 from workbench.parts.sitemap import page
 from workbench.parts.states import describe, show
 from workbench.plan_view import plan_frame
-from workbench.store import DraftRow
+from workbench.store import DraftRow, now
 from workbench.study_check import Finding, check, complete_study, trial_keys
 from workbench.study_words import explain_study
 
@@ -69,7 +69,7 @@ def _editor(bench: Workbench, person: SignIn, draft: DraftRow) -> None:
         return
     if study.title != draft.title:
         bench.drafts.save(draft.id, person.account, study.title, text)
-    found = check(study, bench.federation, trial_keys(text, study, identity))
+    found = check(study, now(), bench.federation, trial_keys(text, study, identity))
     try:
         study = complete_study(text, bench.federation, identity, nonce=draft.id)
     except DraftError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from governance.errors import FederationMismatch
 from governance.federation import Federation, NodeEntry
 from mpc_backend.client.answers import StatusAnswer
 from mpc_backend.client.errors import NodeUnreachable
@@ -149,8 +150,9 @@ def test_a_node_accepts_only_the_pinned_federation(tmp_path: Path) -> None:
     assert pin_federation(directory, None, None) == party.federation
     changed = party.federation.model_copy(update={"version": 2})
     changed.save(file)
-    with pytest.raises(NodeSetupError, match="expected"):
+    with pytest.raises(FederationMismatch, match=f"pinned is {party.federation.digest}") as refused:
         pin_federation(directory, file, None)
+    assert f"--pin {changed.digest}" not in str(refused.value), "the digest to pin comes from the members"
     assert pin_federation(directory, None, None) == party.federation
     assert pin_federation(directory, file, changed.digest) == changed
     assert pin_federation(directory, None, None) == changed
