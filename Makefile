@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 HEADLESS ?=
 
-.PHONY: demo test check setup browser lock clean
+.PHONY: demo test check validation setup browser lock clean
 
 demo: setup
 	$(BIN)/tessera demo $(if $(filter-out 0 no false,$(HEADLESS)),--headless)
@@ -17,6 +17,10 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Every number beside R's, whose values are stored: writes docs/validation.md.
+validation: setup
+	$(BIN)/python -m tests.validation --write docs/validation.md
 
 setup: $(VENV)/.installed
 
