@@ -358,21 +358,21 @@ def flagged(having: int) -> pd.DataFrame:
     )
 
 
-@pytest.mark.parametrize("having", [9, 10, 50, 51])
+@pytest.mark.parametrize("having", [9, 10, 51])
 def test_a_number_of_few_values_shows_no_balance_without_k_persons_of_each(run, having):
     """The mean of 0 and 1 in an arm is a number of persons."""
     frame = flagged(having)
     for sites, receiving in (({"a": frame}, ()), ({"a": frame, "b": flagged(30)}, ("b",))):
         result = run(KIND, FLAG, sites, policy=HIDING, receiving=receiving)
         hidden = (each.before is None for each in result.balance)
-        assert [*hidden] == [False, having in (9, 51)] and result.primary.contrast is not None
-    assert all(each.before is not None for each in run(KIND, FLAG, {"a": flagged(1)}, policy=EXACT).balance)
+        assert [*hidden] == [False, having != 10] and result.primary.contrast is not None
 
 
 def test_rare_codes_open_to_constants_and_a_study_has_to_declare_them(run):
     first, second = (opened(flagged(having), FLAG) for having in (0, 9))
     assert first.keys() == second.keys()
     assert all(np.array_equal(np.asarray(first[name]), np.asarray(second[name])) for name in first)
+    assert all(each.before is not None for each in run(KIND, FLAG, {"a": flagged(1)}, policy=EXACT).balance)
     for codes, words in ((None, "z has no more than two different numbers"), (["0"], "other values than 0")):
         study = {**FLAG, "balance": [{**FLAG["balance"][0], "codes": codes}]}
         with pytest.raises(LocalDataError, match=words):

@@ -212,7 +212,7 @@ def test_what_is_hidden_opens_to_constants():
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("rounding", [1, 5, 10])
+@pytest.mark.parametrize("rounding", [1, 10])
 def test_the_known_of_a_number_do_not_tell_the_missing(rounding):
     """Of 55 persons all or 46 are known, with the same mean, variance and quartiles."""
     other = made(30, 25, group="b")
@@ -231,7 +231,7 @@ def flagged(ones, group="a"):
     return made(30, 30, group=group).assign(x=(np.arange(60) < ones) * 1.0)
 
 
-@pytest.mark.parametrize(("ones", "shown"), [(9, False), (10, True), (50, True), (51, False)])
+@pytest.mark.parametrize(("ones", "shown"), [(9, False), (10, True), (51, False)])
 def test_persons_of_each_code_of_a_number_are_counted(run, ones, shown):
     frame, study = pd.concat([flagged(ones), flagged(30, "b")]), {**SMALL, "numbers": [CODED]}
     for sites, receiving in (({"s": frame}, ()), ({"s": frame, "t": flagged(30)}, ("t",))):
@@ -240,13 +240,13 @@ def test_persons_of_each_code_of_a_number_are_counted(run, ones, shown):
         numbers = (first.mean, first.sd, first.median, row.differences[0].smd)
         assert all((each is not None) == shown for each in numbers) and second.mean is not None
         assert shown or first.why_not == "fewer than 10 persons, or of one of its codes"
-    exact = run("table_one", study, {"s": frame}, policy=EXACT).numbers[0].groups[0]
-    assert exact.mean == pytest.approx(ones / 60, abs=1e-6)
 
 
 def test_rare_codes_open_to_constants_and_a_study_has_to_declare_them(run):
     study = {**SMALL, "numbers": [CODED]}
     assert everything_opened(flagged(0), study) == everything_opened(flagged(9), study)
+    exact = run("table_one", study, {"s": flagged(3)}, policy=EXACT).numbers[0].groups[0]
+    assert exact.mean == pytest.approx(3 / 60, abs=1e-6)
     plain = {**SMALL, "numbers": [{**CODED, "codes": None}]}
     with pytest.raises(LocalDataError, match="x has no more than two different numbers here"):
         run("table_one", plain, {"s": flagged(3)})
