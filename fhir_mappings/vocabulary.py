@@ -133,7 +133,7 @@ def resolve_codes(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 _LOOKUP = f"""
-CREATE TEMP TABLE lookup AS
+CREATE OR REPLACE TEMP TABLE lookup AS
 WITH wanted AS (SELECT DISTINCT vocabulary_id FROM stage_code)
 SELECT vocabulary_id, concept_code AS code, concept_id, standard_concept, invalid_reason, 0 AS detour
 FROM concept SEMI JOIN wanted USING (vocabulary_id)
@@ -144,7 +144,7 @@ WHERE vocabulary_id IN {DOTTED} AND contains(concept_code, '.')
 """
 
 _CANDIDATE = """
-CREATE TEMP TABLE candidate AS
+CREATE OR REPLACE TEMP TABLE candidate AS
 SELECT s.key, s.home, s.pos, s.vocabulary_id, s.system, s.code, s.chosen, s.label, {rank} AS rank,
   s.concept_id AS given, l.concept_id AS source_concept_id, l.standard_concept
 FROM stage_code s
@@ -155,7 +155,7 @@ QUALIFY row_number() OVER (
 """
 
 _TARGET = """
-CREATE TEMP TABLE target AS
+CREATE OR REPLACE TEMP TABLE target AS
 WITH related AS (
   SELECT c.key, c.pos, r.relationship_id, t.concept_id, t.domain_id, t.concept_class_id
   FROM candidate c
@@ -177,7 +177,7 @@ SELECT meaning.*, value_concept_id FROM meaning LEFT JOIN value USING (key, pos)
 """
 
 _CODE_MAP = """
-CREATE TEMP TABLE code_map AS
+CREATE OR REPLACE TEMP TABLE code_map AS
 WITH several AS (SELECT key FROM candidate GROUP BY key HAVING count(*) > 1),
 general AS (
   SELECT DISTINCT c.key, c.pos FROM candidate c SEMI JOIN several USING (key)

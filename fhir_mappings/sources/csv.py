@@ -5,16 +5,15 @@
 import difflib
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
 from fhir_mappings.assemble import assemble
-from fhir_mappings.codes import GENDER
-from fhir_mappings.errors import ProfileError, SourceEncodingError, SourceMissing, VocabularyError
+from fhir_mappings.errors import ProfileError, SourceEncodingError, SourceMissing
 from fhir_mappings.profile import Profile
 from fhir_mappings.report import LoadReport
+from fhir_mappings.sources.csv_concepts import DOMAINS, check_concepts
 from fhir_mappings.sources.csv_mapping import (
     Cell,
     Code,
@@ -54,9 +53,9 @@ def load_csv(
 ) -> LoadReport:
     """Map the CSV files of ``folder`` by ``mapping`` into a new database that replaces ``database`` at the end.
 
-    Raises ProfileError when the mapping does not fit the files (missing column, no date readable, unknown
-    vocabulary or concept), SourceMissing, SourceEncodingError or SourceFormatError for the files, VocabularyError,
-    LoadFailed. Whatever is raised, ``database`` keeps its previous content.
+    Raises ProfileError when the mapping does not fit the files (missing column, no date readable), VocabularyError
+    when it names a vocabulary, concept or code that is not there, SourceMissing, SourceEncodingError or
+    SourceFormatError for the files, LoadFailed. Whatever is raised, ``database`` keeps its previous content.
     """
     started = time.monotonic()
     mapping = mapping if isinstance(mapping, Mapping) else Mapping.load(Path(mapping))
@@ -64,8 +63,8 @@ def load_csv(
         _check_columns(folder, file)
     with replacing(Path(database)) as connection, tempfile.TemporaryDirectory(prefix="csv-") as scratch:
         release = load_vocabulary(connection, vocabulary)
-        _check_codes(connection, mapping)
         create_stages(connection)
+        check_concepts(connection, mapping, loaded=vocabulary is not None)
         notes: dict[str, int] = {}
         for number, file in enumerate(mapping.files):
             reader = _FileReader(connection, folder, file, number, Path(scratch))
@@ -121,48 +120,6 @@ def _columns_used(file: File) -> list[tuple[str, str]]:
         visit = getattr(row, "visit", None)
         used += [(visit, f"{place} visit")] if visit else []
     return used
-
-
-def _check_codes(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> None:
-    """Every vocabulary and every concept id the mapping names must be in the site's vocabulary."""
-    for local in mapping.concepts:
-        connection.execute(
-            """INSERT INTO concept BY NAME SELECT ? AS concept_id, ? AS concept_name, ? AS domain_id,
-            'Local' AS vocabulary_id, 'Local' AS concept_class_id, 'S' AS standard_concept, ? AS concept_code,
-            DATE '1970-01-01' AS valid_start_date, DATE '2099-12-31' AS valid_end_date""",
-            [local.concept_id, local.name, local.domain, local.code],
-        )
-    codes = [code for file in mapping.files for row in file.rows for code in _codes(row)]
-    known = {row[0] for row in connection.execute("SELECT DISTINCT vocabulary_id FROM concept").fetchall()}
-    named = {name for code in codes for name in (code.vocabulary, *code.vocabularies.values()) if name}
-    if unknown := sorted(named - known):
-        raise VocabularyError(
-            f"the mapping names vocabularies {_listed(unknown)}, but the loaded vocabulary tables have only "
-            f"{_listed(sorted(known))}; correct the mapping, or give an Athena export that has them with --vocabulary"
-        )
-    wanted = sorted({concept for code in codes for concept in code.map.values()} - {0})
-    found = {
-        row[0]
-        for row in connection.execute(
-            """SELECT concept_id FROM concept
-            WHERE standard_concept = 'S' AND concept_id IN (SELECT unnest(?))""",
-            [wanted],
-        ).fetchall()
-    }
-    if missing := [concept for concept in wanted if concept not in found]:
-        raise VocabularyError(
-            f"the mapping gives concept ids {_listed(missing)}, which are not standard concepts of the loaded "
-            "vocabulary; correct the mapping, or give an Athena export that has them with --vocabulary"
-        )
-
-
-def _listed(names: Sequence[object], most: int = 20) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(map(str, names[:most])) or "none") + more
-
-
-def _codes(row: PersonRow | DeathRow | VisitRow | EventRow) -> list[Code]:
-    return [entry for name in type(row).model_fields if isinstance(entry := getattr(row, name), Code)]
 
 
 # -- staging
@@ -273,7 +230,7 @@ class _FileReader:
         if isinstance(row, DeathRow):
             return {"person": person, "moment": self._date(row.date, row.table, "date")}
         if isinstance(row, VisitRow):
-            kind = self._concept(row.kind)
+            kind = _concept(row.kind, "kind")
             return {
                 "id": identifier(row.visit),
                 "person": person,
@@ -289,9 +246,7 @@ class _FileReader:
         fields = {"id": identifier(row.person), "birth": self._date(row.birth, "person", "birth")}
         for name in ("gender", "race", "ethnicity"):
             cell = getattr(row, name)
-            if cell is not None and name == "gender" and not cell.map:
-                cell = cell.model_copy(update={"map": GENDER})
-            fields[name] = f"coalesce({self._concept(cell)}, 0)" if cell else "0"
+            fields[name] = f"coalesce({_concept(cell, name)}, 0)" if cell else "0"
             fields[f"{name}_source"] = _raw(cell)
         return fields
 
@@ -315,9 +270,6 @@ class _FileReader:
             "refills": f"TRY_CAST({self._number(row.refills)} AS INTEGER)",
             "stop": _mapped(row.stop_reason),
         }
-
-    def _concept(self, cell: Cell | None) -> str:
-        return f"TRY_CAST({_mapped(cell)} AS INTEGER)"
 
     def _number(self, cell: Cell | None) -> str:
         text = _mapped(cell)
@@ -386,6 +338,15 @@ def _mapped(cell: Cell | None) -> str:
     if cell is None or not cell.map:
         return _raw(cell)
     return _lookup(cell.map, _raw(cell), "VARCHAR")
+
+
+def _concept(cell: Cell, field: str) -> str:
+    """The concept id of a field; one that a column gives counts only where it is a standard concept of the domain."""
+    if not cell.column or cell.map:
+        return f"TRY_CAST({_mapped(cell)} AS INTEGER)"
+    return f"""(SELECT known.concept_id FROM concept known WHERE known.standard_concept = 'S'
+        AND known.domain_id = {sql_text(DOMAINS[field])}
+        AND known.concept_id = TRY_CAST(r.{identifier(cell.column)} AS INTEGER))"""
 
 
 def _lookup(entries: dict[str, str | int] | dict[str, int], text: str, kind: str) -> str:

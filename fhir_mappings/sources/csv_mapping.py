@@ -30,10 +30,13 @@ from pydantic import (
     model_validator,
 )
 
+from fhir_mappings.codes import GENDER
 from fhir_mappings.errors import ProfileError
 from fhir_mappings.profile import describe
 
 LOCAL_CONCEPTS_FROM = 2_000_000_000
+GENDERS = GENDER | {str(concept): concept for concept in GENDER.values()}
+"""What a field ``gender`` without a map understands."""
 
 
 class Part(BaseModel):
@@ -121,6 +124,13 @@ class PersonRow(Row):
     gender: Value | None = None
     race: Value | None = None
     ethnicity: Value | None = None
+
+    @field_validator("gender")
+    @classmethod
+    def _understood(cls, value: Cell | None) -> Cell | None:
+        if value is None or value.map or (value.column is None and str(value.constant) not in GENDERS):
+            return value
+        return value.model_copy(update={"map": GENDERS})
 
 
 class DeathRow(Row):

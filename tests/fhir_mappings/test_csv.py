@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fhir_mappings.cdm import create
 from fhir_mappings.errors import (
     ProfileError,
     SourceEncodingError,
@@ -17,7 +18,10 @@ from fhir_mappings.errors import (
 )
 from fhir_mappings.profile import Profile
 from fhir_mappings.sources.csv import load_csv
+from fhir_mappings.sources.csv_concepts import check_concepts
 from fhir_mappings.sources.csv_mapping import Mapping
+from fhir_mappings.staging import create_stages
+from fhir_mappings.vocabulary import load_vocabulary
 
 PEOPLE = """ID;BORN;SEX;DIED
 1;01.02.1950;m;
@@ -203,22 +207,155 @@ def test_dates_of_another_format_are_refused(site, extract):
     refused(site, ProfileError, says, f1={"dates": ["%Y/%m/%d"]})
 
 
-def test_unknown_vocabularies_and_concepts_are_refused(site, extract):
-    row = {"table": "condition_occurrence", "person": "PID", "start": "DAY"}
-    concept = {"column": "ICD", "vocabulary": "ICD10XY"}
-    refused(
-        site,
-        VocabularyError,
-        r"names vocabularies ICD10XY, but .*with --vocabulary",
-        f1={"rows": [row | {"concept": concept}]},
+def test_a_mapping_with_an_unknown_concept_leaves_the_loaded_data_alone(site, extract):
+    people = yaml.safe_load(MAPPING)["files"][0]["rows"]
+    people[0]["gender"]["map"]["m"] = 999
+    says = (
+        r"people.csv: rows\[0\] \(person\) gender: 'm' means 999, which the vocabulary does not have; correct"
     )
-    concept = {"column": "ICD", "map": {"E11.9": 1001, "E12": 77}}
-    refused(
-        site,
-        VocabularyError,
-        r"gives concept ids 77, 1001, which .*--vocabulary",
-        f1={"rows": [row | {"concept": concept}]},
+    refused(site, VocabularyError, says, f0={"rows": people})
+
+
+def test_concept_ids_of_a_column_count_only_where_they_are_of_the_fields_domain(site, extract):
+    (extract / "people.csv").write_text("ID;BORN;SEX;RACE\n1;01.02.1950;8507;8527\n2;15.07.1961;F;8507\n")
+    person = {"table": "person", "person": "ID", "birth": "BORN", "gender": "SEX", "race": "RACE"}
+    load(site, f0={"rows": [person]})
+    rows = site.rows(
+        "SELECT gender_concept_id, race_concept_id, race_source_value FROM person ORDER BY 3 DESC"
     )
+    assert rows == [(8507, 8527, "8527"), (8532, 0, "8507")]
+
+
+@pytest.fixture(scope="module")
+def checked(vocabulary):
+    """Checks rows of a mapping against the vocabulary, or against none."""
+    with create(":memory:") as loaded, create(":memory:") as bare:
+        for connection, source in ((loaded, vocabulary), (bare, None)):
+            load_vocabulary(connection, source)
+            create_stages(connection)
+
+        def check(row, concepts=(), known=True):
+            files = [{"path": "a.csv", "rows": [{"person": "P"} | row]}]
+            mapping = {"tessera": "csv-mapping/1", "concepts": concepts, "files": files}
+            check_concepts(loaded if known else bare, Mapping.model_validate(mapping), known)
+
+        yield check
+
+
+def person(**fields):
+    return {"table": "person", "birth": "B"} | fields
+
+
+def event(**fields):
+    return {"table": "measurement", "start": "D", "concept": {"column": "C", "vocabulary": "LOINC"}} | fields
+
+
+VISIT = {"table": "visit_occurrence", "visit": "V", "start": "D"}
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (
+            person(race={"column": "R", "map": {"w": "white"}}),
+            "(person) race: 'w' means 'white', which is no concept id",
+        ),
+        (person(race={"constant": 999}), "(person) race: constant 999, which the vocabulary does not have"),
+        (
+            person(ethnicity={"constant": 8507}),
+            "ethnicity: constant 8507, which is of the domain Gender, not Ethnicity",
+        ),
+        (
+            person(gender={"constant": "unknown"}),
+            "(person) gender: constant 'unknown', which is no concept id",
+        ),
+        (
+            VISIT | {"kind": {"column": "K", "map": {"in": 9201, "day": 99}}},
+            "a.csv: rows[0] (visit_occurrence) kind: 'day' means 99, which the vocabulary does not have",
+        ),
+        (
+            VISIT | {"kind": {"constant": "in", "map": {"out": 9202}}},
+            "(visit_occurrence) kind: constant 'in', which its map does not name",
+        ),
+        (
+            event(concept={"column": "C", "map": {"E11.9": 1001, "E12": 77}}),
+            "concept: 'E11.9' means 1001, which is no standard concept; a.csv: rows[0] (measurement) concept: 'E12' means 77",
+        ),
+        (
+            event(concept={"constant": "X", "map": {"Y": 3001}}),
+            "concept: constant 'X', which its map does not name",
+        ),
+        (
+            event(unit={"column": "U", "map": {"%": 3001}}),
+            "unit: '%' means 3001, which is of the domain Measurement",
+        ),
+        (
+            event(unit={"constant": "pct", "vocabulary": "UCUM"}),
+            "unit: constant 'pct', which is no code of the vocabulary 'UCUM'",
+        ),
+        (
+            event(value={"constant": "STADIUM", "vocabulary": "SNOMED"}),
+            "value: constant 'STADIUM', which is no code of",
+        ),
+        (
+            event(concept={"constant": "R1", "vocabulary": "SNOMED"}),
+            "concept: constant 'R1' of 'SNOMED', which leads to no standard concept",
+        ),
+        (
+            event(type_concept_id=8507),
+            "type_concept_id: 8507, which is of the domain Gender, not Type Concept",
+        ),
+        (
+            event(concept={"column": "C", "vocabulary": "LOINX"}),
+            "(measurement) concept names 'LOINX'; loaded are CVX,",
+        ),
+        (
+            event(concept={"column": "C", "vocabulary_column": "W", "vocabularies": {"L": "LOINX"}}),
+            "(measurement) concept names 'LOINX'",
+        ),
+    ],
+)
+def test_every_concept_a_mapping_names_must_be_there(checked, row, says):
+    with pytest.raises(VocabularyError, match=re.escape(says)) as caught:
+        checked(row)
+    assert "correct the mapping, or give an Athena export that has them with --vocabulary" in str(
+        caught.value
+    )
+
+
+def test_concepts_that_are_there_pass(checked):
+    checked(
+        person(
+            gender="SEX", race={"column": "R", "map": {"w": 8527, "?": 0}}, ethnicity={"constant": "38003563"}
+        )
+    )
+    checked(person(gender={"constant": "F"}))
+    checked(
+        event(
+            concept={"constant": "E119", "vocabulary": "ICD10CM"},
+            unit={"constant": "%", "vocabulary": "UCUM"},
+        )
+    )
+    checked(
+        event(concept={"constant": "NEW", "map": {"NEW": 0}}, value={"column": "V", "map": {"pos": 2006}})
+    )
+
+
+def test_without_a_vocabulary_only_administrative_concepts_are_known(checked):
+    checked(person(gender={"column": "S", "map": {"m": 8507}}), known=False)
+    with pytest.raises(
+        VocabularyError, match=r"'G' means 3001, .*no vocabulary was loaded: give an Athena export with"
+    ):
+        checked(event(concept={"column": "C", "map": {"G": 3001}}), known=False)
+
+
+def test_concepts_of_ones_own_must_not_collide(checked):
+    own = {"concept_id": 2000000007, "name": "a", "domain": "Measurement", "code": "A"}
+    with pytest.raises(ProfileError, match="concepts: 2000000007 declared more than once"):
+        checked(event(), concepts=[own, own])
+    checked(event(concept={"constant": "A", "vocabulary": "Local"}), concepts=[own])
+    with pytest.raises(ProfileError, match="the loaded vocabulary already has 2000000007"):
+        checked(event(), concepts=[own])
 
 
 def test_missing_and_ragged_files_are_refused(site, extract):
