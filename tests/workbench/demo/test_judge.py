@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import lifelines
@@ -203,6 +204,15 @@ def test_survival_answers_spoilt(
     pooled: truth.Comparison, survived: SurvivalResult, path: str, value: object
 ) -> None:
     assert _differences(judge_survival(pooled, _spoilt(survived, path, value)))
+
+
+@pytest.mark.parametrize(("events", "shown"), [(9, False), (10, True)])
+def test_log_rank_tests_need_enough_events_in_each_arm(
+    pooled: truth.Comparison, survived: SurvivalResult, events: int, shown: bool
+) -> None:
+    few = replace(pooled, events=(pooled.events[0], events))
+    said = [check.what for check in judge_survival(few, survived) if not check.agrees]
+    assert ("log-rank shown" in said) == ("stratified log-rank shown" in said) == (not shown)
 
 
 def test_medians_that_are_reached() -> None:
