@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -22,10 +22,9 @@ from sqlalchemy.orm import Session
 
 from workbench.errors import AccountError, SignInRefused
 from workbench.lockout import Lockout
-from workbench.settings import WorkbenchSettings
+from workbench.settings import ROLES, WorkbenchSettings
 from workbench.store import AccountRow, SignInRow, now
 
-ROLES = ("researcher", "physician", "steward", "administrator")
 SHORTEST_PASSWORD = 12
 NAME = re.compile(r"[a-z][a-z0-9._-]{1,62}")
 
@@ -48,6 +47,7 @@ class Accounts:
         engine: from `workbench.store.open_store`.
         lifetime: a sign-in ends after this long, however active.
         lock_after: failures of one name at one address within ``lock_for`` that lock it there.
+        roles: those that have pages here.
         clock: the present, injected by tests.
         hasher: other costs than the library's; for tests.
     """
@@ -59,11 +59,13 @@ class Accounts:
         lifetime: timedelta = timedelta(hours=8),
         lock_after: int = 5,
         lock_for: timedelta = timedelta(minutes=15),
+        roles: Collection[str] = ROLES,
         clock: Callable[[], datetime] = now,
         hasher: PasswordHasher | None = None,
     ) -> None:
         self._engine = engine
         self._lifetime = lifetime
+        self._roles = roles
         self._clock = clock
         self._lockout = Lockout(engine, lock_after, lock_for, clock)
         self._hasher = hasher or PasswordHasher()
@@ -72,7 +74,7 @@ class Accounts:
         """Make an account.
 
         Raises:
-            AccountError: the name is taken or malformed, a role is unknown, or the password is too short.
+            AccountError: the name is taken or malformed, a role is unknown or has no pages here, or the password is too short.
         """
         wanted = tuple(dict.fromkeys(roles))
         if not NAME.fullmatch(name):
@@ -83,6 +85,12 @@ class Accounts:
         if unknown or not wanted:
             raise AccountError(
                 f"roles of {name}: {', '.join(unknown) or 'none'} given; choose from {', '.join(ROLES)}"
+            )
+        elsewhere = [role for role in wanted if role not in self._roles]
+        if elsewhere:
+            raise AccountError(
+                f"roles of {name}: {', '.join(elsewhere)} have pages only at a hospital's own workbench; add the account "
+                f"there, or choose from {', '.join(self._roles)}"
             )
         row = AccountRow(
             name=name,
@@ -214,6 +222,7 @@ def accounts_of(engine: Engine, settings: WorkbenchSettings) -> Accounts:
         lifetime=timedelta(hours=settings.session_hours),
         lock_after=settings.lock_after,
         lock_for=timedelta(minutes=settings.lock_minutes),
+        roles=settings.roles,
     )
 
 

@@ -2,6 +2,7 @@
 
 WorkbenchError
 ├── SettingsError          the settings or the state directory cannot be used
+├── PortTaken              nothing can listen at the workbench's address                     exit 3
 ├── AccountError           an account cannot be made or changed
 ├── SignInRefused          wrong name or password, locked, or expired
 ├── PageDenied             a role, or this kind of workbench, may not open the page
@@ -31,6 +32,12 @@ class WorkbenchError(Exception):
 
 class SettingsError(WorkbenchError):
     """The settings or the state directory cannot be used."""
+
+
+class PortTaken(WorkbenchError):
+    """Nothing can listen at the workbench's address now."""
+
+    exit_code = FAILED
 
 
 class AccountError(WorkbenchError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from workbench.context import Workbench, workbench
+from workbench.errors import PortTaken
 from workbench.gate import SIGN_IN_HEADER, Gate
 from workbench.settings import SETTINGS_VARIABLE, WorkbenchSettings, check_certificate, write_settings
 
@@ -68,8 +70,10 @@ def serve(settings: WorkbenchSettings) -> None:
 
     Raises:
         SettingsError: the certificate cannot be served with the key.
+        PortTaken: another process listens at the address.
     """
     check_certificate(settings)
+    _check_port(settings)
     serving = settings.state_dir / "serving.toml"
     write_settings(serving, settings)
     os.environ[SETTINGS_VARIABLE] = str(serving)
@@ -78,6 +82,18 @@ def serve(settings: WorkbenchSettings) -> None:
     bench = workbench()
     threading.Thread(target=_take_up_again, args=(bench,), name="tessera-resume", daemon=True).start()
     application(bench).run(config=streamlit_options(settings))
+
+
+def _check_port(settings: WorkbenchSettings) -> None:
+    """Streamlit would say so too, and end with a status that means something else."""
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        raise PortTaken(
+            f"cannot listen at {settings.host}:{settings.port}: {error.strerror}; end what listens there, or give another "
+            "port with --port"
+        ) from error
 
 
 def _take_up_again(bench: Workbench) -> None:

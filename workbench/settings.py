@@ -19,6 +19,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from workbench.errors import SettingsError, message_of
 
 Kind = Literal["research", "hospital"]
+ROLES = ("researcher", "physician", "steward", "administrator")
+SHARED_ROLES = ("researcher", "administrator")
+"""Roles that have pages at a shared workbench."""
 SETTINGS_VARIABLE = "TESSERA_WORKBENCH_SETTINGS"
 
 
@@ -87,6 +90,11 @@ class WorkbenchSettings(BaseSettings):
     def secure_cookies(self) -> bool:
         """Whether browsers reach this workbench over HTTPS."""
         return self.behind_tls_proxy or self.tls_certificate is not None
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles that have pages at a workbench of this kind."""
+        return ROLES if self.kind == "hospital" else SHARED_ROLES
 
     @property
     def database(self) -> Path:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from governance.hardening import harden
-from workbench.accounts import ROLES, Accounts, accounts_of
+from workbench.accounts import Accounts, accounts_of
 from workbench.errors import AccountError
-from workbench.settings import load_settings
+from workbench.settings import ROLES, load_settings
 from workbench.store import open_store
 
 workbench_app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
@@ -97,6 +98,8 @@ def _accounts(context: typer.Context) -> Accounts:
 
 def _password(path: Path | None) -> str:
     if path is None:
+        if not sys.stdin.isatty():
+            raise AccountError("no password: give --password-file, or run in a terminal")
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
     try:
         return path.read_text(encoding="utf-8").strip()

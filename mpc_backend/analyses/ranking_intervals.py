@@ -50,7 +50,12 @@ def _logit_interval(mean: Floats, standard_error: Floats, z: float) -> tuple[Flo
     inside = np.clip(mean, 1e-9, 1 - 1e-9)
     centre = np.log(inside / (1 - inside))
     half = z * standard_error / (inside * (1 - inside))
-    return 1 / (1 + np.exp(-(centre - half))), 1 / (1 + np.exp(-(centre + half)))
+    return _logistic(centre - half), _logistic(centre + half)
+
+
+def _logistic(x: Floats) -> Floats:
+    """1 / (1 + exp(-x)), which exp overflows for a mean at the edge that is wide."""
+    return np.exp(-np.logaddexp(0.0, -x))
 
 
 def _clopper_pearson(mean: Floats, persons: Floats, tail: float) -> tuple[Floats, Floats]:

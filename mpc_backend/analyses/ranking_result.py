@@ -291,7 +291,10 @@ def _suppressed(
 
 def _notes(parameters: RankingParameters, arms: Sequence[ArmEstimate], found: bool) -> list[str]:
     if not found:
-        return ["No tier of the study's ladder has two treatments with enough comparable patients."]
+        return [
+            "No tier of the study's ladder has two treatments with enough comparable patients "
+            f"({parameters.minimum_support} of each, or k where that is more)."
+        ]
     notes = ["History judged per hospital; persons may be counted at more than one."]
     if parameters.period == "not available":
         notes.append("Not adjusted for calendar period: the data hold no index date.")

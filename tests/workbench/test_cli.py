@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from mpc_backend.errors import PeerLost
 from workbench.cli import MOUNTS, main
 from workbench.demo.certificates import make_certificate
 from workbench.errors import exit_status, message_of
+from workbench.parts.sitemap import SITEMAP
 from workbench.settings import WorkbenchSettings, load_settings, write_settings
 
 
@@ -40,6 +43,23 @@ def test_help_names_every_command_and_imports_none(capsys: pytest.CaptureFixture
     )
     listed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert not [heavy for heavy in ("streamlit", "numba", "ibis", "pandas") if f"'{heavy}'" in listed]
+
+
+@pytest.mark.parametrize("verb", ["survival", "count", "ranking"])
+def test_what_the_readme_tries_is_answered(
+    verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    (line,) = [line for line in text.splitlines() if line.startswith(f".venv/bin/tessera try {verb} ")]
+    monkeypatch.chdir(root)
+    code, out, err = run(capsys, *shlex.split(line)[1:])
+    assert (code, err) == (0, "")
+    assert {
+        "survival": "log rank: chi2",
+        "count": '"state": "released"',
+        "ranking": "similar patients: as asked",
+    }[verb] in out
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,6 +91,27 @@ def test_accounts_from_the_command_line(
     code, _, err = run(capsys, *start, "add", "analyst", "--role", "researcher", *password)
     assert (code, err.count("\n")) == (2, 1)
     assert err.startswith("tessera: account analyst exists")
+    code, _, err = run(capsys, *start, "add", "doctor", "--role", "physician", *password)
+    assert (code, "physician have pages only at a hospital's own workbench" in err) == (2, True)
+    code, _, err = run(capsys, *start, "add", "doctor", "--role", "researcher")
+    assert (code, err.count("\n"), "no password: give --password-file" in err) == (2, 1, True)
+    assert not (tmp_path / "state" / "identities" / "doctor").exists()
+
+
+def test_a_role_has_pages_where_it_can_be_given(tmp_path: Path) -> None:
+    for settings in (WorkbenchSettings(), WorkbenchSettings(kind="hospital", site_dir=tmp_path)):
+        assert set(settings.roles) == {entry.role for entry in SITEMAP if settings.kind in entry.kinds}
+
+
+def test_an_address_in_use_is_a_failure_in_our_words(
+    capsys: pytest.CaptureFixture[str], settings_file: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, _, err = run(capsys, "workbench", "--settings", str(settings_file), "--port", str(port))
+    assert (code, err.count("\n")) == (3, 1)
+    assert f"cannot listen at 127.0.0.1:{port}: " in err
+    assert not (tmp_path / "state" / "serving.toml").exists()
 
 
 def test_settings_are_refused_with_the_reason(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
