@@ -70,8 +70,8 @@ def local_tables(parameters: ComparativeParameters, site: SiteData) -> dict[str,
         known &= present
     if int(known.sum()) * parameters.bins > LARGEST_TABLE:
         raise LocalDataError(
-            f"{int(known.sum())} persons by {parameters.bins} times are too many cells (at most {LARGEST_TABLE}): take a "
-            "coarser unit"
+            f"more than {LARGEST_TABLE // parameters.bins} persons by {parameters.bins} times, the most cells from one "
+            "hospital: take a coarser unit"
         )
     covariates = np.concatenate([values for values, _, _ in parts], axis=1)[known]
     people: Arrays = {

@@ -60,7 +60,7 @@ class Correlation(Analysis[CorrelationParameters]):
                 "scale near mean and standard deviation, or correct the outliers"
             )
         if len(rows) > MOST_ROWS:
-            raise LocalDataError(f"at most {MOST_ROWS} persons from one hospital, found {len(rows)}")
+            raise LocalDataError(f"more than {MOST_ROWS} persons, the most from one hospital")
         both = np.column_stack([np.ones(len(rows)), rows])
         columns = {"products": (both.T @ both).reshape(1, -1), "persons": _counts(len(rows), coded)}
         (spec,) = self.tables(parameters)

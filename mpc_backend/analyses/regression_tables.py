@@ -120,5 +120,5 @@ def _check(names: tuple[str, ...], rows: Floats) -> None:
         )
     if len(rows) > MOST_ROWS:
         raise LocalDataError(
-            f"a regression takes at most {MOST_ROWS} persons from one hospital, found {len(rows)}"
+            f"more than {MOST_ROWS} persons, the most that a regression takes from one hospital"
         )

@@ -42,7 +42,7 @@ def local_tables(parameters: TableOneParameters, site: SiteData) -> dict[str, Ar
         one_hot(codes[codes >= 0], len(parameters.groups)),
     )
     if len(frame) > MOST_ROWS:
-        raise LocalDataError(f"at most {MOST_ROWS} persons from one hospital, found {len(frame)}")
+        raise LocalDataError(f"more than {MOST_ROWS} persons, the most from one hospital")
     counts, coded, tables = [members.sum(axis=0)[:, None]], [], {}
     for place, each in enumerate(parameters.numbers):
         values, codes = measured(frame, each.variable, each.codes)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses import comparative_tables
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.cells import HiddenCount, ReleasedCount
 from mpc_backend.analyses.comparative_result import (
@@ -445,3 +446,11 @@ def test_data_that_do_not_fit_are_refused(run, rotterdam):
     many = {f"s{i}": rotterdam.iloc[i::25] for i in range(25)}
     with pytest.raises(InputsRefused, match="25 hospitals included; at most 24"):
         run(KIND, {**STUDY, "hospital": True}, many)
+
+
+def test_a_refusal_says_the_most_persons_and_not_how_many_there_are(run, monkeypatch):
+    monkeypatch.setattr(comparative_tables, "LARGEST_TABLE", 1000)
+    with pytest.raises(
+        LocalDataError, match=r"^more than 16 persons by 61 times, the most cells from one hosp"
+    ):
+        run(KIND, SMALL, {"a": people(60, 20)})

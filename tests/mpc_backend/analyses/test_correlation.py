@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses import correlation
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs, shared_inputs
@@ -179,9 +180,12 @@ def test_a_wrong_declaration_gives_no_number_instead_of_a_wrong_one(run, declare
     assert result.why_not.startswith("not estimable") and result.variables[0].mean is None
 
 
-def test_refusals(run):
+def test_refusals(run, monkeypatch):
     with pytest.raises(LocalDataError, match="y holds numbers 64 or more scales"):
         run("correlation", study({**TWO, "y": (900, 1)}), {"a": generated(50)})
     twice = {"variables": study(TWO)["variables"] * 2}
     with pytest.raises(ParametersRefused, match="each may be named once"):
         parse_parameters("correlation", twice)
+    monkeypatch.setattr(correlation, "MOST_ROWS", 40)
+    with pytest.raises(LocalDataError, match=r"^more than 40 persons, the most from one hospital$"):
+        run("correlation", study(TWO), {"a": generated(50)})

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses import table_one_tables
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs, shared_inputs
@@ -268,7 +269,7 @@ def test_messages_are_the_same_whatever_the_data():
     assert all(traces[0]) and traces[0] == traces[1]
 
 
-def test_refusals(run):
+def test_refusals(run, monkeypatch):
     with pytest.raises(LocalDataError, match="x holds numbers outside -9 to 9"):
         run("table_one", SMALL, {"s": made(5).assign(x=10.0)})
     for change, words in (
@@ -279,6 +280,9 @@ def test_refusals(run):
     ):
         with pytest.raises(ParametersRefused, match=words):
             parse_parameters("table_one", {**SMALL, **change})
+    monkeypatch.setattr(table_one_tables, "MOST_ROWS", 40)
+    with pytest.raises(LocalDataError, match=r"^more than 40 persons, the most from one hospital$"):
+        run("table_one", SMALL, {"s": made(50)})
 
 
 def test_a_file_is_described_as_a_study_would(tmp_path):
