@@ -16,6 +16,7 @@ from fhir_mappings import assemble_sql as sql
 from fhir_mappings.cdm import CDM_VERSION, CDM_VERSION_CONCEPT_ID
 from fhir_mappings.cdm_tables import CLINICAL_TABLES, CONCEPT_COLUMN
 from fhir_mappings.errors import SourceEmpty
+from fhir_mappings.mapped import check_mapped
 from fhir_mappings.profile import Profile
 from fhir_mappings.report import TOP_UNMAPPED, InputReport, LoadReport, TableReport, UnmappedCode
 from fhir_mappings.vocabulary import resolve_codes
@@ -27,11 +28,16 @@ def assemble(
     profile: Profile,
     vocabulary_version: str,
     *,
+    vocabulary: bool,
     ignored: dict[str, int],
     notes: dict[str, int],
     started: float,
 ) -> LoadReport:
-    """Write the tables from the stages and account for every record. Raises SourceEmpty without a usable person."""
+    """Write the tables from the stages and account for every record.
+
+    ``vocabulary``: whether the site gave one. Raises SourceEmpty without a usable person, NothingMapped without an
+    event that has a standard concept.
+    """
     _define_dates(connection, profile)
     resolve_codes(connection)
     connection.execute(sql.WINNER)
@@ -44,6 +50,10 @@ def assemble(
     connection.execute(sql.DEATH)
     for statement in sql.INSERTS:
         connection.execute(statement.format(keep_ids=str(profile.keep_source_ids).lower()))
+    events, mapped = (
+        _number(connection, sql.KEPT_EVENTS.format(which=which)) for which in ("true", "concept_id <> 0")
+    )
+    warnings = check_mapped(connection, kind, events=events, mapped=mapped, vocabulary=vocabulary)
     _observation_periods(connection, profile)
     connection.execute(sql.DISPOSITION)
     found = notes | dict(connection.execute(sql.NOTES).fetchall())
@@ -57,6 +67,7 @@ def assemble(
         inputs=inputs,
         ignored=ignored,
         notes={name: count for name, count in sorted(found.items()) if count},
+        warnings=warnings,
         started=started,
     )
 
@@ -71,6 +82,7 @@ def finish(
     inputs: tuple[InputReport, ...],
     ignored: dict[str, int],
     notes: dict[str, int],
+    warnings: tuple[str, ...],
     started: float,
     rules: tuple[str, str] | None = None,
 ) -> LoadReport:
@@ -86,6 +98,7 @@ def finish(
         unmapped_codes_total=total,
         notes=notes,
         ignored=ignored,
+        warnings=warnings,
         observation_period_rule=period_rule,
         death_rule=death_rule,
         extract_date=extract_date,

@@ -240,6 +240,8 @@ SELECT 'visit_occurrence', 'encounter class', source, count(*) FROM visit_row
 WHERE reason IS NULL AND concept = 0 GROUP BY ALL
 """
 
+KEPT_EVENTS = "SELECT count(DISTINCT (seq, part)) FROM event_row WHERE reason IS NULL AND {which}"
+
 INSERTS = (
     _PERSONS,
     _VISITS,

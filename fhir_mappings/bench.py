@@ -7,6 +7,17 @@ from typing import Any
 import orjson
 
 EVENTS_PER_PATIENT = 24
+DIAGNOSES = [f"E{number}.9" for number in range(10, 15)]
+MEDICINES = [str(860_000 + number) for number in range(200)]
+TESTS = range(300)
+FIRST_CONCEPT = 2_000_000_000
+CONCEPT_HEADER = (
+    "concept_id concept_name domain_id vocabulary_id concept_class_id standard_concept concept_code "
+    "valid_start_date valid_end_date invalid_reason"
+)
+RELATIONSHIP_HEADER = (
+    "concept_id_1 concept_id_2 relationship_id valid_start_date valid_end_date invalid_reason"
+)
 
 
 def write_extract(folder: Path, n: int) -> int:
@@ -21,6 +32,27 @@ def write_extract(folder: Path, n: int) -> int:
             for event in range(EVENTS_PER_PATIENT):
                 records.write(orjson.dumps(_event(number, event, generator)) + b"\n")
     return patients * (EVENTS_PER_PATIENT + 2)
+
+
+def write_codes(folder: Path) -> Path:
+    """Write a vocabulary in which every code of the extract is a standard concept; ids and names are made up."""
+    folder.mkdir(parents=True)
+    tests = [f"{4000 + test}-{digit}" for test in TESTS for digit in range(10)]
+    codes = [("Condition", "ICD10CM", code) for code in DIAGNOSES]
+    codes += [("Drug", "RxNorm", code) for code in MEDICINES] + [
+        ("Measurement", "LOINC", code) for code in tests
+    ]
+    concepts = [
+        f"{FIRST_CONCEPT + n}\t{code}\t{domain}\t{vocabulary}\tcode\tS\t{code}\t19700101\t20991231\t"
+        for n, (domain, vocabulary, code) in enumerate(codes)
+    ]
+    _write(folder / "CONCEPT.csv", CONCEPT_HEADER, concepts)
+    _write(folder / "CONCEPT_RELATIONSHIP.csv", RELATIONSHIP_HEADER, [])
+    return folder
+
+
+def _write(path: Path, header: str, rows: list[str]) -> None:
+    path.write_text("\n".join([header.replace(" ", "\t"), *rows, ""]), encoding="utf-8")
 
 
 def _coded(system: str, code: str) -> dict[str, Any]:
@@ -68,7 +100,7 @@ def _event(number: int, event: int, generator: random.Random) -> dict[str, Any]:
     shared = {"id": ident, "meta": meta, **_links(number)}
     kind = event % 6
     if kind == 0:
-        code = _coded("http://hl7.org/fhir/sid/icd-10-cm", f"E{generator.randrange(10, 15)}.9")
+        code = _coded("http://hl7.org/fhir/sid/icd-10-cm", generator.choice(DIAGNOSES))
         status = {
             "verificationStatus": _coded(
                 "http://terminology.hl7.org/CodeSystem/condition-ver-status", "confirmed"
@@ -83,7 +115,7 @@ def _event(number: int, event: int, generator: random.Random) -> dict[str, Any]:
             "recordedDate": day,
         }
     if kind == 1:
-        code = _coded("http://www.nlm.nih.gov/research/umls/rxnorm", str(860000 + generator.randrange(200)))
+        code = _coded("http://www.nlm.nih.gov/research/umls/rxnorm", generator.choice(MEDICINES))
         request = {"status": "active", "intent": "order", "authoredOn": f"{day}T10:00:00+01:00"}
         return {"resourceType": "MedicationRequest", **shared, **request, "medicationCodeableConcept": code}
     system = "http://terminology.hl7.org/CodeSystem/observation-category"
@@ -92,7 +124,7 @@ def _event(number: int, event: int, generator: random.Random) -> dict[str, Any]:
         **shared,
         "status": "final",
         "category": [_coded(system, "laboratory")],
-        "code": _coded("http://loinc.org", f"{4000 + generator.randrange(300)}-{event % 10}"),
+        "code": _coded("http://loinc.org", f"{4000 + generator.choice(TESTS)}-{event % 10}"),
         "effectiveDateTime": f"{day}T07:45:00+01:00",
         "issued": f"{day}T11:00:00.123+01:00",
         "valueQuantity": {

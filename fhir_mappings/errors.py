@@ -10,6 +10,7 @@
     |   +-- SourceFormatError       a file, line or record that cannot be parsed
     |   `-- SourceEmpty             the extract holds no patient that could be loaded
     +-- VocabularyError             the vocabulary tables are missing, incomplete or inconsistent
+    +-- NothingMapped               no event of the extract has a standard concept; nothing was replaced
     +-- ModelError                  a database that does not hold the common model as expected
     `-- LoadFailed                  the load broke off; the previous database is untouched
 
@@ -48,6 +49,10 @@ class SourceEmpty(SourceError, ValueError):
 
 class VocabularyError(MappingError, ValueError):
     """The vocabulary cannot be used for mapping."""
+
+
+class NothingMapped(MappingError, ValueError):
+    """The extract has events and none of them has a standard concept; the previous database is untouched."""
 
 
 class ModelError(MappingError, ValueError):

@@ -57,6 +57,8 @@ class LoadReport(Part):
     """Things that were done or left out within loaded rows: imputed dates, ends, dangling encounters, ..."""
     ignored: dict[str, int] = {}
     """Inputs the mapping has no rule for, by resource type or file."""
+    warnings: tuple[str, ...] = ()
+    """What should be mended before studies use the data, as sentences."""
     observation_period_rule: str
     death_rule: str
     extract_date: date
@@ -117,4 +119,5 @@ def _render(report: LoadReport) -> list[str]:
         f"Extract date {report.extract_date}, vocabulary {report.vocabulary_version}, "
         f"OMOP CDM {report.cdm_version}",
     ]
+    lines += [line for warning in report.warnings for line in ("", f"WARNING: {warning}")]
     return lines

@@ -11,7 +11,7 @@ from typing import Final
 import typer
 
 from cohort_lang import evaluate, parse
-from fhir_mappings.bench import write_extract
+from fhir_mappings.bench import write_codes, write_extract
 from fhir_mappings.cdm import connect
 from fhir_mappings.profile import Profile
 from fhir_mappings.sources.fhir import load_fhir
@@ -36,8 +36,8 @@ def fhir_load(n: int) -> Iterator[Timed]:
     """About n FHIR R4 resources (NDJSON, 750 bytes each) from disk into a new database."""
     with TemporaryDirectory(prefix="tessera-bench-") as folder:
         extract = Path(folder) / "extract"
-        written = write_extract(extract, n)
-        yield written, lambda: load_fhir(extract, Path(folder) / "cdm.duckdb", None, Profile())
+        written, codes = write_extract(extract, n), write_codes(Path(folder) / "vocabulary")
+        yield written, lambda: load_fhir(extract, Path(folder) / "cdm.duckdb", codes, Profile())
 
 
 @clear_line("cohort_eval", 20_000)

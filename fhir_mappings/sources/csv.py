@@ -55,7 +55,7 @@ def load_csv(
 
     Raises ProfileError when the mapping does not fit the files (missing column, no date readable), VocabularyError
     when it names a vocabulary, concept or code that is not there, SourceMissing, SourceEncodingError or
-    SourceFormatError for the files, LoadFailed. Whatever is raised, ``database`` keeps its previous content.
+    SourceFormatError for the files, NothingMapped, LoadFailed. Whatever is raised, ``database`` keeps its previous content.
     """
     started = time.monotonic()
     mapping = mapping if isinstance(mapping, Mapping) else Mapping.load(Path(mapping))
@@ -69,7 +69,17 @@ def load_csv(
         for number, file in enumerate(mapping.files):
             reader = _FileReader(connection, folder, file, number, Path(scratch))
             notes |= reader.stage()
-        return assemble(connection, "CSV", profile, release, ignored={}, notes=notes, started=started)
+        given = vocabulary is not None
+        return assemble(
+            connection,
+            "CSV",
+            profile,
+            release,
+            vocabulary=given,
+            ignored={},
+            notes=notes,
+            started=started,
+        )
 
 
 # -- checks before anything is read

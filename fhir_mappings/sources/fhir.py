@@ -30,7 +30,7 @@ def load_fhir(folder: Path, database: Path, vocabulary: Path | None, profile: Pr
     """Map every resource under ``folder`` into a new database that replaces ``database`` at the end.
 
     ``vocabulary``: see ``load_vocabulary``. Raises SourceError when the extract cannot be read whole, is not
-    UTF-8 or holds no patient; VocabularyError; LoadFailed. Whatever is raised, ``database`` keeps its
+    UTF-8 or holds no patient; VocabularyError; NothingMapped; LoadFailed. Whatever is raised, ``database`` keeps its
     previous content.
     """
     started = time.monotonic()
@@ -39,8 +39,16 @@ def load_fhir(folder: Path, database: Path, vocabulary: Path | None, profile: Pr
         release = load_vocabulary(connection, vocabulary)
         with uncollected():
             ignored, notes = stage_resources(connection, files, profile)
+        given = vocabulary is not None
         return assemble(
-            connection, "FHIR R4", profile, release, ignored=ignored, notes=notes, started=started
+            connection,
+            "FHIR R4",
+            profile,
+            release,
+            vocabulary=given,
+            ignored=ignored,
+            notes=notes,
+            started=started,
         )
 
 

@@ -22,6 +22,7 @@ from fhir_mappings.cdm_tables import (
     Table,
 )
 from fhir_mappings.errors import SourceEmpty, SourceFormatError, SourceMissing
+from fhir_mappings.mapped import check_mapped, unchecked
 from fhir_mappings.profile import Profile
 from fhir_mappings.report import InputReport, LoadReport
 from fhir_mappings.store import replacing
@@ -38,7 +39,7 @@ def load_omop(folder: Path, database: Path, vocabulary: Path | None, profile: Pr
     ``vocabulary``: see ``load_vocabulary``; None takes the vocabulary tables of ``folder`` when it has them.
     Without a table of observation periods they are derived by the profile's rule. Raises SourceMissing,
     SourceFormatError or SourceEncodingError when a file cannot be used whole, SourceEmpty, VocabularyError,
-    LoadFailed. Whatever is raised, ``database`` keeps its previous content.
+    NothingMapped, LoadFailed. Whatever is raised, ``database`` keeps its previous content.
     """
     started = time.monotonic()
     folder = Path(folder)
@@ -55,6 +56,7 @@ def load_omop(folder: Path, database: Path, vocabulary: Path | None, profile: Pr
             raise SourceEmpty(f"no row of {files['person'].name} could be loaded: {inputs[0].rejected}")
         rules = (loader.observation_periods(), AS_GIVEN)
         loader.unmapped()
+        warnings = loader.check_mapped(vocabulary is not None)
         return finish(
             connection,
             "OMOP CDM 5.4",
@@ -63,7 +65,8 @@ def load_omop(folder: Path, database: Path, vocabulary: Path | None, profile: Pr
             extract_date=loader.latest,
             inputs=inputs,
             ignored={f"file {name}": 1 for name in _unknown(folder, files)},
-            notes=loader.notes | loader.nonstandard(),
+            notes=loader.notes | (loader.nonstandard() if vocabulary else {}),
+            warnings=warnings,
             started=started,
             rules=rules,
         )
@@ -231,6 +234,24 @@ class _Loader:
                 f"FROM {name} WHERE {CONCEPT_COLUMN[name]} = 0 GROUP BY ALL"
             )
         self._connection.execute(f"CREATE TEMP TABLE unmapped_row AS {' UNION ALL '.join(parts)}")
+
+    def check_mapped(self, vocabulary: bool) -> tuple[str, ...]:
+        """Warnings about events without a standard concept, and that none was checked where there is no vocabulary."""
+        events = " UNION ALL ".join(
+            f"SELECT {CONCEPT_COLUMN[name]} AS concept_id FROM {name}"
+            for name in EVENT_TABLES
+            if name != "visit_occurrence"
+        )
+        standard = "AND concept_id IN (SELECT concept_id FROM concept WHERE standard_concept = 'S')"
+        row = self._connection.execute(
+            f"""SELECT count(*), count(*) FILTER (WHERE concept_id <> 0 {standard if vocabulary else ""})
+            FROM ({events})"""
+        ).fetchone()
+        count, mapped = row or (0, 0)
+        warnings = check_mapped(
+            self._connection, "OMOP CDM 5.4", events=count, mapped=mapped, vocabulary=vocabulary
+        )
+        return warnings if vocabulary or not mapped else (*warnings, unchecked(mapped))
 
     def nonstandard(self) -> dict[str, int]:
         """Rows whose main concept is no standard concept of the loaded vocabulary, by table."""

@@ -144,7 +144,7 @@ def test_source_codes_map_to_standard_concepts(site, build):
 )
 def test_choice_among_codings(site, build, codings, concept, source):
     coding = [{"system": s, "code": c, **({"userSelected": u[0]} if u else {})} for s, c, *u in codings]
-    site.load(build["patient"](), build["condition"](code={"coding": coding}))
+    site.load(build["patient"](), build["condition"](code={"coding": coding}), build["lab"]())
     assert site.rows("SELECT condition_concept_id, condition_source_value FROM condition_occurrence") == [
         (concept, source)
     ]
@@ -156,6 +156,7 @@ def test_unmapped_codes_are_kept_and_counted(site, build):
         *[build["condition"](f"c{i}", code=build["coded"]("urn:local", "L1")) for i in range(3)],
         build["condition"]("text", code={"text": "sore knee"}),
         build["condition"]("none", code={}),
+        build["lab"](),
     )
     assert sorted(
         site.rows("SELECT condition_concept_id, condition_source_value FROM condition_occurrence")

@@ -5,7 +5,7 @@ from datetime import date
 import duckdb
 import pytest
 
-from fhir_mappings.errors import SourceEmpty, SourceFormatError, SourceMissing
+from fhir_mappings.errors import NothingMapped, SourceEmpty, SourceFormatError, SourceMissing
 from fhir_mappings.profile import Profile
 from fhir_mappings.sources.omop import load_omop
 
@@ -83,6 +83,29 @@ def test_missing_observation_periods_are_derived_and_said_so(site, extract):
     ]
     assert "first event to the last event" in site.report.observation_period_rule
     assert site.report.death_rule == "as given in the extract"
+
+
+def test_without_a_vocabulary_concepts_are_said_to_be_unchecked(site, extract):
+    site.vocabulary = None
+    load(site)
+    (warning,) = site.report.warnings
+    assert warning.startswith(
+        "no vocabulary was loaded, so the concepts of 2 events are as the extract gives them"
+    )
+    assert not [note for note in site.report.notes if "loaded vocabulary" in note]
+    assert f"WARNING: {warning}" in site.report.text()
+
+
+def test_tables_without_any_standard_concept_replace_nothing(site, extract):
+    load(site)
+    before = site.database.read_bytes()
+    (extract / "Condition_Occurrence.csv").write_text(CONDITION.replace(",2001,", ",0,"))
+    with pytest.raises(
+        NothingMapped,
+        match=r"no event of the OMOP CDM 5.4 extract .* \(0 of 3\), .*; give the Athena export the",
+    ):
+        load(site)
+    assert site.database.read_bytes() == before
 
 
 def test_unusable_extracts_are_refused_and_change_nothing(site, extract):

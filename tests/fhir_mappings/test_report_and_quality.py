@@ -1,10 +1,12 @@
 """The account of a load, the profile behind it, and the quality of its result."""
 
+import re
+
 import duckdb
 import pytest
 
-from fhir_mappings.bench import write_extract
-from fhir_mappings.errors import ProfileError, SourceMissing
+from fhir_mappings.bench import write_codes, write_extract
+from fhir_mappings.errors import NothingMapped, ProfileError, SourceMissing
 from fhir_mappings.profile import Profile
 from fhir_mappings.quality import quality
 from fhir_mappings.report import LoadReport
@@ -32,6 +34,40 @@ def test_report_round_trip_and_text(site, build):
     table = next(t for t in report.tables if t.name == "condition_occurrence")
     assert (table.rows, table.mapped, table.unmapped) == (2, 1, 1)
     assert "p1" not in text
+
+
+def test_a_load_that_maps_no_event_replaces_nothing(site, build):
+    allergy = build["make"](
+        "AllergyIntolerance", "a1", code=build["coded"]("urn:own", "X"), recordedDate="2020-01-01"
+    )
+    visit = build["encounter"]("e1", start="2020-01-01", end="2020-01-02")
+    site.load(build["patient"](), build["condition"]())
+    before = site.database.read_bytes()
+    site.vocabulary = None
+    with pytest.raises(NothingMapped) as caught:
+        site.load(build["patient"](), build["condition"](), build["lab"](), allergy, visit)
+    assert re.fullmatch(
+        r"no event of the FHIR R4 extract has a standard concept \(0 of 3\), so it did not replace what was loaded "
+        r"before; codes without one are of LOINC \(1\), SNOMED \(1\), urn:own \(1\); no vocabulary was loaded: give an "
+        r"Athena export that has them with --vocabulary, or .*fhir.code_systems .*",
+        str(caught.value),
+    )
+    assert site.database.read_bytes() == before
+    site.load(build["patient"](), visit)
+    assert site.report.warnings == ()
+
+
+def test_a_load_that_maps_less_than_half_warns(site, build):
+    unknown = build["coded"]("urn:local", "L1")
+    lost = [build["condition"](f"c{n}", code=unknown) for n in range(2, 5)]
+    assert site.load(build["patient"](), build["condition"](), lost[0]).warnings == ()
+    report = site.load(build["patient"](), build["condition"](), *lost)
+    (warning,) = report.warnings
+    assert warning.startswith(
+        "only 1 of 4 events have a standard concept, and studies see no others; codes without one are"
+    )
+    assert "no vocabulary" not in warning and "of urn:local (3)" in warning
+    assert report.text().endswith(f"\n\nWARNING: {warning}")
 
 
 def test_cdm_source_records_the_run(site, build):
@@ -119,5 +155,7 @@ def test_quality_checks_keys_and_concepts(site, build):
 
 def test_the_extract_of_the_benchmark_loads_completely(tmp_path):
     assert write_extract(tmp_path / "extract", 500) == 19 * 26
-    report = load_fhir(tmp_path / "extract", tmp_path / "cdm.duckdb", None, Profile())
+    vocabulary = write_codes(tmp_path / "vocabulary")
+    report = load_fhir(tmp_path / "extract", tmp_path / "cdm.duckdb", vocabulary, Profile())
     assert sum(entry.loaded for entry in report.inputs) == 19 * 26
+    assert report.unmapped_codes == ()
