@@ -210,10 +210,6 @@ class Federation(Document):
         replace_file(path, self.canonical())
 
 
-def _distinct(what: str, values: Iterable[str]) -> None:
-    repeated = [value for value, count in Counter(values).items() if count > 1]
-    if repeated:
-        raise ValueError(f"every {what} must be distinct; repeated: {', '.join(repeated)[:200]}")
 def _another(path: Path, found: Federation, expected: str) -> str:
     return (
         f"{path}: its digest is {found.digest}, but {expected}; use the file that was agreed on or, if the members agreed "
@@ -221,3 +217,7 @@ def _another(path: Path, found: Federation, expected: str) -> str:
     )
 
 
+def _distinct(what: str, values: Iterable[str]) -> None:
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        raise ValueError(f"every {what} must be distinct; repeated: {', '.join(repeated)[:200]}")

@@ -30,7 +30,6 @@ from governance.document import (
     Words,
 )
 from governance.errors import DocumentError, Expired, NotYetValid, UnknownAnalysis, UnknownRequester
-from governance.linkage import Linkage
 from governance.protocols import ProtocolName
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]

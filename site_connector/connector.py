@@ -110,8 +110,6 @@ class Connector:
             self._serve_study(study, now)
         self._mailbox.put_round(self._clock())
 
-    def upload(self, study: StudyProtocol) -> Upload:
-        """Upload one approved study now, as the loop would.
     def check_reached(self) -> None:
         """Whether every node answered in the last round.
 
@@ -126,6 +124,8 @@ class Connector:
                 "run the connector again when they do"
             )
 
+    def upload(self, study: StudyProtocol) -> Upload:
+        """Upload one approved study now, as the loop would.
 
         Raises:
             AlreadyUploaded: it has been uploaded.

@@ -133,10 +133,6 @@ class SiteDirectory:
                 raise ConnectorBusy(f"{self.path}: a connector already serves this directory") from error
             yield
 
-    def loaded_database(self) -> Path:
-        """The common model.
-
-        Raises:
     @property
     def served(self) -> bool:
         """Whether a connector works in this directory now."""
@@ -146,6 +142,10 @@ class SiteDirectory:
         except ConnectorBusy:
             return True
 
+    def loaded_database(self) -> Path:
+        """The common model.
+
+        Raises:
             NoData: nothing was loaded yet.
         """
         if not self.database.is_file():

@@ -69,7 +69,6 @@ def pin_federation(directory: SiteDirectory, file: Path, digest: str | None = No
         governance.errors.DocumentError: the file is malformed.
     """
     settings = directory.settings()
-    federation = Federation.load(file)
     pinned = directory.pin.read_text("ascii").strip() if directory.pin.exists() else None
     federation = Federation.load_agreed(file, named=digest, kept=pinned)
     _check_own_entry(directory, federation, settings.id)
