@@ -58,12 +58,24 @@ class NodeEntry(Part):
 
 
 class SiteEntry(Part):
-    """One hospital. ``connector_key`` signs uploads by machine; ``steward_key`` signs decisions by a person."""
+    """One hospital. ``connector_key`` signs uploads by machine; ``steward_key`` signs decisions by a person.
+
+    ``sealing_key`` receives what hospitals seal to each other, such as the key by which they recognise persons. Without it the
+    canonical bytes do not mention it.
+    """
 
     id: Slug
     name: Words
     connector_key: PublicKey
     steward_key: PublicKey
+    sealing_key: SealingPublicKey | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_key(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        value: dict[str, Any] = fields(self)
+        if self.sealing_key is None:
+            del value["sealing_key"]
+        return value
 
 
 class InvestigatorEntry(Part):
@@ -109,7 +121,8 @@ class Federation(Document):
         _distinct("node id", (node.id for node in self.nodes))
         _distinct("node operator", (node.organisation.strip().casefold() for node in self.nodes))
         _distinct("data address", (node.data_address for node in self.nodes))
-        _distinct("sealing key", (node.sealing_key for node in self.nodes))
+        sealing = [site.sealing_key for site in self.sites if site.sealing_key is not None]
+        _distinct("sealing key", (*(node.sealing_key for node in self.nodes), *sealing))
         _distinct("site id", (site.id for site in self.sites))
         listed = self.investigators or ()
         _distinct("investigator id", (one.id for one in listed))

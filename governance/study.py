@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from cohort_lang.variables import Variable
 from governance.canonical import parse_json
@@ -30,6 +30,7 @@ from governance.document import (
     Words,
 )
 from governance.errors import DocumentError, Expired, NotYetValid, UnknownAnalysis, UnknownRequester
+from governance.linkage import Linkage
 from governance.protocols import ProtocolName
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -132,7 +133,11 @@ class FeasibilityBounds(Part):
 
 
 class StudyProtocol(Document):
-    """See the module's docstring. ``amends`` is the digest of the version this one replaces; it is signed anew."""
+    """See the module's docstring. ``amends`` is the digest of the version this one replaces; it is signed anew.
+
+    ``linkage``: by what hospitals recognise a person whom several of them know. Without it no count may, and the canonical
+    bytes do not mention it.
+    """
 
     payload_type = "application/vnd.tessera.study+json"
 
@@ -154,8 +159,16 @@ class StudyProtocol(Document):
     validity: Validity
     synthetic_data: bool = False
     feasibility: FeasibilityBounds | None = None
+    linkage: Linkage | None = None
     amends: Digest | None = None
     nonce: Nonce
+
+    @model_serializer(mode="wrap")
+    def _without_absent_linkage(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        value: dict[str, Any] = fields(self)
+        if self.linkage is None:
+            del value["linkage"]
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

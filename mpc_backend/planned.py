@@ -27,7 +27,7 @@ class PlannedTable:
         return f"{self.analysis}/{self.spec.name}"
 
 
-ANY_COHORT = 'cohort "Any" enter on visit'
+ANY_COHORT = 'cohort "Any" enter on first visit'
 """Stands for the cohorts that runs will bring, where a study is checked before it has runs."""
 
 

@@ -175,6 +175,10 @@ def load_command(
     mapping: Annotated[Path | None, typer.Option(help="Mapping file of a CSV extract (YAML).")] = None,
     profile: Annotated[Path | None, typer.Option(help="The site's profile (TOML).")] = None,
     vocabulary: Annotated[Path | None, typer.Option(help="Folder of an Athena vocabulary export.")] = None,
+    identifiers: Annotated[
+        Path | None,
+        typer.Option(help="CSV file by which persons are recognised at other hospitals; stays here."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Load an extract into the common model, replacing what was loaded before, and print what happened to it."""
@@ -187,8 +191,43 @@ def load_command(
     if len(given) != 1:
         raise SiteSetupError("give exactly one of --fhir, --omop and --csv")
     kind, source = given[0]
-    report = load(_directory(path), Extract(kind, source, profile, vocabulary, mapping), utc_now())
+    extract = Extract(kind, source, profile, vocabulary, mapping, identifiers)
+    report = load(_directory(path), extract, utc_now())
     typer.echo(report.model_dump_json(indent=2) if as_json else report.text())
+
+
+@site_app.command("linkage")
+@told
+def linkage(
+    path: Site,
+    *,
+    share: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write this file: the key, sealed to every hospital; a new key where there is none."
+        ),
+    ] = None,
+    take: Annotated[
+        Path | None, typer.Option(help="Keep the key from this file, which another hospital wrote.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="With --share: which key, where there are several.")] = None,
+    passphrase_file: Passphrase = None,
+) -> None:
+    """Print, share or take the keys by which hospitals recognise persons; studies name a key by the id printed."""
+    from site_connector import linkage as keys  # noqa: PLC0415
+
+    directory = _directory(path)
+    directory.settings()
+    if share is not None and take is None:
+        typer.echo(keys.share(directory, share, _steward(directory, passphrase_file), utc_now(), key=key))
+    elif take is not None and share is None and key is None:
+        typer.echo(keys.take(directory, take, utc_now()))
+    elif share is None and take is None and key is None:
+        keys.sealing_key(directory)
+        for held in keys.held(directory):
+            typer.echo(held)
+    else:
+        raise SiteSetupError("give --share FILE (and --key ID), or --take FILE, or neither to list keys")
 
 
 @site_app.command("quality")

@@ -80,7 +80,9 @@ class Connector:
         self._turns, self._dry_runs = Turns(), settings.dry_runs_per_round
         self._intake = Intake(federation, self._site, mailbox)
         self._judge_anew = {
-            one.digest for one in self._intake.studies.values() if one.disclosure.release == "exact"
+            one.digest
+            for one in self._intake.studies.values()
+            if one.disclosure.release == "exact" or one.linkage is not None
         }
         self._evaluated = Evaluated()
         self._uploader = Uploader(directory, federation, mailbox, directory.connector(), self._evaluated)
@@ -155,7 +157,8 @@ class Connector:
     def _make_dry_runs(self, now: datetime) -> None:
         """A dry run for studies that have none on the data now in place: a few in each round, by turns.
 
-        After a start also for studies of exact release: the settings may say something else of the data now.
+        After a start also for studies of exact release, since the settings may say something else of the data now, and for
+        those that recognise persons, since their key may have come.
         """
         try:
             self._snapshot = snapshot = last_report(self._directory).snapshot
@@ -177,8 +180,7 @@ class Connector:
 
     def _make_dry_run(self, study: StudyProtocol, snapshot: str, now: datetime) -> None:
         try:
-            database = self._directory.loaded_database()
-            found, data = dry_run(study, database, snapshot, now, synthetic=self._synthetic)
+            found, data = dry_run(study, self._directory, snapshot, now, synthetic=self._synthetic)
         except Exception as error:
             problem = f"the dry run failed unexpectedly: {where_from(error)}"
             log.error("dry run failed", study=study.digest, error=where_from(error))

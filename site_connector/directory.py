@@ -6,6 +6,8 @@
     entry.json                      public keys
     keys/connector.pem              signs uploads
     keys/steward.pem                signs decisions
+    keys/sealing.pem                opens what other hospitals seal to this one
+    keys/linkage/                   secrets by which hospitals recognise persons, one file each
     federation.json, .sha256        the pinned federation file
     cdm.duckdb, load-report.json    the common model and the account of its load, replaced together by a load
     snapshots/                      one frozen database per uploaded study
@@ -59,6 +61,8 @@ class SiteDirectory:
         self.entry = path / "entry.json"
         self.connector_key = path / "keys" / "connector.pem"
         self.steward_key = path / "keys" / "steward.pem"
+        self.sealing_key = path / "keys" / "sealing.pem"
+        self.linkage_keys = path / "keys" / "linkage"
         self.federation_file = path / "federation.json"
         self.pin = path / "federation.sha256"
         self.database = path / "cdm.duckdb"

@@ -4,6 +4,7 @@
     ├── SiteSetupError       the site's directory, keys or federation file cannot be used            exit 2
     ├── NoData               nothing was loaded yet                                                  exit 2
     ├── UnknownStudy         the mailbox holds no such study, or several match                       exit 2
+    ├── LinkageRefused       persons cannot be recognised across hospitals as things stand           exit 2
     ├── DecisionRefused      a decision cannot be signed as things stand                             exit 2
     ├── CannotEvaluate       this hospital's data cannot give what the study asks for                exit 2
     ├── EvaluationFailed     computing a study's tables ended in an error nobody foresaw             exit 3
@@ -35,6 +36,10 @@ class NoData(SiteError):
 
 class UnknownStudy(SiteError):
     """The mailbox holds no such study, or several match what was given."""
+
+
+class LinkageRefused(SiteError):
+    """Persons cannot be recognised across hospitals: a key or identifiers are missing, or cannot be used."""
 
 
 class DecisionRefused(SiteError):

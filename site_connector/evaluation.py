@@ -23,6 +23,7 @@ from fhir_mappings.cdm import connect
 from fhir_mappings.errors import MappingError
 from mpc_backend.analyses.base import SiteData
 from site_connector.errors import CannotEvaluate
+from site_connector.linked import Recognition
 from site_connector.models import AttritionStep, CohortPreview, UnmappedCode
 
 
@@ -43,23 +44,32 @@ def opened(database: Path) -> Iterator[Backend]:
         connection.disconnect()
 
 
-def site_data(connection: Backend, name: str, text: str, variables: Mapping[str, Variable]) -> SiteData:
+def site_data(
+    connection: Backend,
+    name: str,
+    text: str,
+    variables: Mapping[str, Variable],
+    persons_by: Recognition | None = None,
+) -> SiteData:
     """One cohort with the study's variables, as the analyses take it.
 
-    A variable that names concept sets of another cohort is left out; an analysis that needs it says so.
+    A variable that names concept sets of another cohort is left out; an analysis that needs it says so. ``persons_by``: how
+    persons are recognised across hospitals, where an analysis of this cohort asks for it.
 
     Raises:
         CannotEvaluate: a concept the vocabulary lacks, or a table or column the database lacks.
+        LinkageRefused: identifiers that the study names were not loaded.
     """
     try:
         cohort = parse(text)
         result = evaluate(connection, cohort)
         frame = evaluate_variables(connection, cohort, result.entries, _usable(cohort, variables))
+        linked = persons_by.rows(connection, cohort) if persons_by is not None else None
     except CohortError as error:
         raise CannotEvaluate(f"cohort {name}: {error}") from error
     # Rows follow persons and dates, as `evaluate_variables` gives them.
     persons = result.entries["person_id"].sort_values(kind="stable").to_numpy(dtype="int64")
-    return SiteData(frame, result.attrition, result.population, persons)
+    return SiteData(frame, result.attrition, result.population, persons, linked)
 
 
 def check_vocabulary(connection: Backend, concept_sets: str) -> None:

@@ -18,19 +18,24 @@ from governance.document import utc_text
 from governance.files import replace_file
 from site_connector.directory import SiteDirectory
 from site_connector.errors import NoData, SiteSetupError
+from site_connector.identifiers import add_identifiers
 
 Kind = Literal["fhir", "omop", "csv"]
 
 
 @dataclass(frozen=True)
 class Extract:
-    """What to load: a folder of FHIR NDJSON, of OMOP tables, or of CSV files described by a mapping file."""
+    """What to load: a folder of FHIR NDJSON, of OMOP tables, or of CSV files described by a mapping file.
+
+    ``identifiers``: a file by which persons can be recognised at other hospitals (see `site_connector.identifiers`).
+    """
 
     kind: Kind
     path: Path
     profile: Path | None = None
     vocabulary: Path | None = None
     mapping: Path | None = None
+    identifiers: Path | None = None
 
 
 def load(directory: SiteDirectory, extract: Extract, now: datetime) -> LoadReport:
@@ -40,11 +45,14 @@ def load(directory: SiteDirectory, extract: Extract, now: datetime) -> LoadRepor
         fhir_mappings.errors.MappingError: the extract, the profile, the mapping or the vocabulary is at
         fault.
         SiteSetupError: no site here, or a mapping file for an extract that takes none.
+        LinkageRefused: the file of identifiers is at fault.
     """
     directory.settings()
     fresh = directory.database.with_name("cdm.new.duckdb")
     try:
         report = _run(extract, fresh)
+        if extract.identifiers is not None:
+            report = add_identifiers(fresh, extract.identifiers, report)
         with directory.data_locked():
             os.replace(fresh, directory.database)
             replace_file(directory.load_report, report.model_dump_json(indent=2).encode())

@@ -81,13 +81,16 @@ class TableOut(Part):
 
 
 class DryRun(Part):
-    """A study on this hospital's own data, with nothing sent. ``problems``: why an upload would fail, if it would."""
+    """A study on this hospital's own data, with nothing sent. ``problems``: why an upload would fail, if it would.
+    ``linkage``: how persons are recognised across hospitals, in words; empty: they are not.
+    """
 
     snapshot: str
     made_at: datetime
     cohorts: tuple[CohortPreview, ...] = ()
     tables: tuple[TableOut, ...] = ()
     problems: tuple[str, ...] = ()
+    linkage: str = ""
 
 
 class SiteStanding(Part):

@@ -120,6 +120,8 @@ def _dry_run(page: ReviewPage) -> Iterator[str]:
         return
     for problem in page.problems:
         yield from ("", f"**Cannot be served:** {literal(problem)}")
+    if page.linkage:
+        yield from ("", literal(page.linkage))
     for cohort in page.cohorts:
         yield from _attrition(cohort)
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from governance.document import explain_validation
 from governance.federation import Federation, SiteEntry
 from governance.files import is_filled, new_directory, replace_file, write_new
-from governance.keys import SigningKey
+from governance.keys import SealingKey, SigningKey
 from site_connector.directory import SiteDirectory, SiteSettings
 from site_connector.errors import SiteSetupError
 
@@ -40,16 +40,23 @@ def init_site(
 def _fill(
     directory: SiteDirectory, site_id: str, name: str, passphrase: bytes, *, synthetic: bool
 ) -> SiteEntry:
-    connector, steward = SigningKey.generate(), SigningKey.generate()
+    connector, steward, sealing = SigningKey.generate(), SigningKey.generate(), SealingKey.generate()
     try:
         SiteSettings(id=site_id, name=name)
-        entry = SiteEntry(id=site_id, name=name, connector_key=connector.public, steward_key=steward.public)
+        entry = SiteEntry(
+            id=site_id,
+            name=name,
+            connector_key=connector.public,
+            steward_key=steward.public,
+            sealing_key=sealing.public,
+        )
     except ValidationError as error:
         raise SiteSetupError(explain_validation("site", error)) from error
     for folder in (directory.connector_key.parent, directory.snapshots, directory.outbox):
         folder.mkdir(mode=0o700)
     connector.save(directory.connector_key)
     steward.save(directory.steward_key, passphrase)
+    sealing.save(directory.sealing_key)
     settings = f"id = {json.dumps(site_id)}\nname = {json.dumps(name)}\n"
     settings += "synthetic_data = true\n" if synthetic else ""
     write_new(directory.settings_file, settings.encode(), 0o644)
@@ -83,7 +90,8 @@ def _check_own_entry(directory: SiteDirectory, federation: Federation, site_id: 
         raise SiteSetupError(f"federation {federation.name!r} lists sites {known}, not this one ({site_id})")
     listed = federation.site(site_id)
     own = SiteEntry.model_validate_json(directory.entry.read_bytes())
-    wrong = [name for name in ("connector_key", "steward_key") if getattr(listed, name) != getattr(own, name)]
+    names = ["connector_key", "steward_key", *(["sealing_key"] if listed.sealing_key else [])]
+    wrong = [name for name in names if getattr(listed, name) != getattr(own, name)]
     if wrong:
         raise SiteSetupError(
             f"the federation file lists another {' and '.join(wrong)} for {site_id} than {directory.path} "

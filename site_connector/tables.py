@@ -17,6 +17,7 @@ from mpc_backend.tables import Arrays
 from site_connector.errors import CannotEvaluate
 from site_connector.evaluation import site_data
 from site_connector.leaving import planned
+from site_connector.linked import Recognition, linked_cohorts
 
 RUN_COHORT = "cohort"
 """The name under which the cohort of a feasibility run is evaluated and reported."""
@@ -31,15 +32,21 @@ def cohort_texts(study: StudyProtocol, run: RunRequest | None) -> dict[str, str]
 
 
 def evaluate_cohorts(
-    connection: Backend, study: StudyProtocol, run: RunRequest | None = None
+    connection: Backend,
+    study: StudyProtocol,
+    run: RunRequest | None = None,
+    persons_by: Recognition | None = None,
 ) -> dict[str, SiteData]:
     """Every cohort of the study, or of the run, on this hospital's data.
 
     Raises:
-        CannotEvaluate: see `site_connector.evaluation.site_data`.
+        CannotEvaluate, LinkageRefused: see `site_connector.evaluation.site_data`.
     """
-    texts = cohort_texts(study, run)
-    return {name: site_data(connection, name, text, study.variables) for name, text in texts.items()}
+    linked = linked_cohorts(study, run, RUN_COHORT)
+    return {
+        name: site_data(connection, name, text, study.variables, persons_by if name in linked else None)
+        for name, text in cohort_texts(study, run).items()
+    }
 
 
 def local_tables(

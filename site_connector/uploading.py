@@ -29,6 +29,7 @@ from site_connector.errors import CannotEvaluate, EvaluationFailed, SiteError
 from site_connector.evaluated import Evaluated
 from site_connector.evaluation import opened
 from site_connector.faults import where_from
+from site_connector.linked import recognition
 from site_connector.mailbox import Mailbox
 from site_connector.snapshot import Snapshot, freeze, release, thaw
 from site_connector.tables import evaluate_cohorts, local_tables
@@ -111,7 +112,7 @@ class Uploader:
         data = None if run else self._evaluated.take(study.digest, snapshot.load)
         if data is None:
             with opened(snapshot.database) as connection:
-                data = evaluate_cohorts(connection, study, run)
+                data = evaluate_cohorts(connection, study, run, recognition(self._directory, study))
         tables = local_tables(study, data, run)
         return share_upload(
             self._federation,

@@ -25,6 +25,10 @@ LEVELS = {
     "rows": "one row per patient, without name, number or date",
     "query": "the facts of one patient, brought by the physician's own computer",
 }
+LINKED = (
+    "one row for every person in the hospital's data, without name or number: a token that is the same at every hospital of "
+    "this study, days of entry, death and other records, and what holds at the entry"
+)
 
 
 def explain_study(study: StudyProtocol, federation: Federation | None = None, *, titled: bool = True) -> str:
@@ -37,6 +41,7 @@ def explain_study(study: StudyProtocol, federation: Federation | None = None, *,
             for name, text in study.cohorts.items()
         ),
         "## What is taken from each patient\n\n" + variables_words(study) if study.variables else "",
+        "## How persons are recognised\n\n" + linkage_words(study) if study.linkage else "",
         "## What is computed\n\n" + "\n".join(f"* {analysis_words(study, one)}" for one in study.analyses),
         "## What leaves each hospital\n\n" + leaving_words(study),
         "## What may be shown\n\n" + release_words(study),
@@ -120,7 +125,12 @@ def _about(entry: StudyAnalysis, on: str) -> str:
     said: Any = parse_parameters(entry.kind, entry.parameters) if known else None
     match entry.kind:
         case "cohort_count":
-            words = f"the number of patients{on}, and how many are left after each step."
+            once = (
+                ", a patient of several hospitals counted once"
+                if entry.parameters.get("linkage") is True
+                else ""
+            )
+            words = f"the number of patients{on}{once}, and how many are left after each step."
         case "survival":
             words = (
                 f"time to {said.outcome.replace('_', ' ')}{on} for {literal(_listed(said.arms))}, "
@@ -215,12 +225,26 @@ def leaving_tables(study: StudyProtocol) -> list[tuple[str, TableSpec]]:
     return [(one.analysis, one.spec) for one in planned_tables(study)]
 
 
+def linkage_words(study: StudyProtocol) -> str:
+    """By what hospitals recognise a person whom several of them know, and who can."""
+    assert study.linkage is not None
+    by = _listed(tuple(_readable(one) for one in study.linkage.identifiers))
+    return (
+        f"Who agrees in {by} at several hospitals is one person. Each hospital makes of it, under a key that hospitals alone "
+        f"have ({study.linkage.key}) and for this study alone, a token that tells nothing else, and shares that as everything "
+        "else. The nodes put a person's rows together without learning which belong together or how many do."
+    )
+
+
 def leaving_words(study: StudyProtocol) -> str:
     """Which columns leave, as shares, and in which shape."""
+    linked = {one.id for one in study.analyses if one.parameters.get("linkage") is True}
     if study.feasibility is not None:
-        return "For each cohort that is counted: one number for each of its criteria, as secret shares."
+        shape = LINKED if linked else "one number for each of its criteria"
+        return f"For each cohort that is counted: {shape}, as secret shares."
     lines = [
-        f"* for **{entry}**, table “{spec.name}”: {LEVELS[spec.level]}; columns {columns_words(spec)}"
+        f"* for **{entry}**, table “{spec.name}”: {LINKED if entry in linked else LEVELS[spec.level]}; columns "
+        f"{columns_words(spec)}"
         for entry, spec in leaving_tables(study)
     ]
     tail = (

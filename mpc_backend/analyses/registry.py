@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cohort_lang import parse
+from cohort_lang import CohortRefused, parse
+from cohort_lang.linking import linked
 from cohort_lang.variables import TimeToEvent, Variable
 from governance.study import StudyAnalysis, StudyProtocol
 from mpc_backend.analyses.base import Analysis, Parameters
@@ -72,7 +73,8 @@ def resolve(
 ) -> tuple[Analysis[Any], Parameters]:
     """An analysis of a study and its complete parameters, for every party the same.
 
-    A cohort count takes its steps from the cohort: the study's, or in a feasibility study the run request's.
+    A cohort count takes its steps, and how they are linked, from the cohort: the study's, or in a feasibility study the run
+    request's.
 
     Raises:
         governance.errors.UnknownAnalysis: the study names no such analysis.
@@ -86,12 +88,35 @@ def resolve(
         raise ParametersRefused(
             f"analysis {entry.id!r} leaves its cohort to each run; its steps follow from that cohort, leave them out"
         )
-    if isinstance(found, CohortCount) and not given.get("steps"):
+    if isinstance(found, CohortCount):
         text = study.cohorts[entry.cohort] if entry.cohort else str((run_parameters or {}).get("cohort", ""))
-        given["steps"] = list(steps_of(text))
+        given["steps"] = given.get("steps") or list(steps_of(text))
+        given |= _linkage(study, entry, text)
     parameters = parse_parameters(entry.kind, given)
     check_variables(study, entry, parameters)
     return found, parameters
+
+
+def _linkage(study: StudyProtocol, entry: StudyAnalysis, text: str) -> dict[str, Any]:
+    """How a count that recognises persons of several hospitals combines what they say; nothing for one that does not."""
+    own = sorted({"linked", "first"} & set(entry.parameters))
+    if own:
+        raise ParametersRefused(
+            f"analysis {entry.id!r} sets {' and '.join(own)}, which follow from its cohort; leave them out"
+        )
+    if entry.parameters.get("linkage") is not True:
+        return {}
+    if study.linkage is None:
+        raise ParametersRefused(
+            f"analysis {entry.id!r} counts persons of several hospitals once, and the study does not say by what they are "
+            f"recognised; declare `linkage` with key and identifiers"
+        )
+    try:
+        meaning = linked(parse(text))
+    except CohortRefused as error:
+        raise ParametersRefused(f"analysis {entry.id!r}: {error}") from error
+    steps = [{"how": step.how, "unless": step.unless} for step in meaning.steps]
+    return {"linked": steps, "first": meaning.first is not None}
 
 
 def check_variables(study: StudyProtocol, entry: StudyAnalysis, parameters: Parameters) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from mpc_backend.analyses.base import SiteData
 from site_connector.evaluation import site_data
+from site_connector.linked import Recognition
 from tests.site_connector.consortium import Consortium
 from tests.site_connector.extract import write_extract
 
@@ -19,7 +20,11 @@ from tests.site_connector.extract import write_extract
 def evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluating cohorts is slow: the same question about the same data is computed once in a test session."""
 
-    def remembered(connection: Any, name: str, text: str, variables: Mapping[str, Any]) -> SiteData:
+    def remembered(
+        connection: Any, name: str, text: str, variables: Mapping[str, Any], persons_by: Recognition | None
+    ) -> SiteData:
+        if persons_by is not None:
+            return site_data(connection, name, text, variables, persons_by)
         data = connection.con.execute("SELECT count(*), sum(drug_concept_id) FROM drug_exposure").fetchone()
         question = (data, text, json.dumps({k: v.model_dump() for k, v in variables.items()}, default=str))
         if question not in _EVALUATED:

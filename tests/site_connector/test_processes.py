@@ -22,6 +22,7 @@ from governance.study import StudyProtocol
 from mpc_backend.client.nodes import NodeSet
 from mpc_backend.client.runs import run
 from mpc_backend.node.local import LocalNodes, init_local_nodes
+from site_connector import linkage
 from site_connector.decisions import StewardDesk
 from site_connector.directory import SiteDirectory
 from site_connector.loading import Extract, load
@@ -104,11 +105,19 @@ def test_three_connectors_four_nodes(tmp_path: Path, extract: Path) -> None:
     )
     federation.save(tmp_path / "federation.json")
     directories = {site: SiteDirectory(tmp_path / site) for site in SITES}
+    identifiers, linkage_file = tmp_path / "identifiers.csv", tmp_path / "linkage.json"
+    people = [f"{n},756.{n:04}\n" for n in range(1, PERSONS + 1)]
+    identifiers.write_text("".join(["person_id,national_id\n", *people]))
     for directory in directories.values():
         pin_federation(directory, tmp_path / "federation.json")
-        load(directory, Extract("omop", extract), datetime.now(UTC))
+        load(directory, Extract("omop", extract, identifiers=identifiers), datetime.now(UTC))
+    key = linkage.share(
+        directories["north"], linkage_file, directories["north"].steward(PASSPHRASE), datetime.now(UTC)
+    )
+    for directory in directories.values():
+        linkage.take(directory, linkage_file, datetime.now(UTC))
     now = datetime.now(UTC).replace(microsecond=0)
-    study = study_of(federation, investigator, researcher, reading, now)
+    study = study_of(federation, investigator, researcher, reading, now, key)
     with ExitStack() as stack:
         stack.enter_context(LocalNodes(nodes_folder, federation)).start()
         client = stack.enter_context(NodeSet(federation))
@@ -133,6 +142,9 @@ def test_three_connectors_four_nodes(tmp_path: Path, extract: Path) -> None:
         answer = run(client, study, "count", signing_key=researcher, sealing_key=reading)
         assert answer.result.count.model_dump()["value"] == 3 * ADULTS_ON_METFORMIN
         assert answer.result.population.model_dump()["value"] == 3 * PERSONS
+        answer = run(client, study, "once", signing_key=researcher, sealing_key=reading)
+        assert answer.result.count.model_dump()["value"] == ADULTS_ON_METFORMIN
+        assert answer.result.population.model_dump()["value"] == PERSONS
     again = command("upload", directories["west"].path, "metformin")
     assert again.returncode == 2
     assert "a study uploads once" in again.stderr
@@ -153,6 +165,7 @@ def study_of(
     researcher: SigningKey,
     reading: SealingKey,
     now: datetime,
+    linkage_key: str,
 ) -> StudyProtocol:
     return StudyProtocol.from_value(
         {
@@ -169,7 +182,11 @@ def study_of(
             "protocol": "rep4",
             "sites": list(SITES),
             "cohorts": {"treated": COHORT},
-            "analyses": [{"id": "count", "kind": "cohort_count", "cohort": "treated"}],
+            "analyses": [
+                {"id": "count", "kind": "cohort_count", "cohort": "treated"},
+                {"id": "once", "kind": "cohort_count", "cohort": "treated", "parameters": {"linkage": True}},
+            ],
+            "linkage": {"key": linkage_key, "identifiers": ["national_id"]},
             "disclosure": {"release": "exact"},
             "synthetic_data": True,
             "recipients": [

@@ -66,6 +66,26 @@ def test_the_words_of_the_ranking_name_what_leaves_and_spare_the_reader_sixty_ma
     assert "; adjusted for index year (cut at 2018) and cd4 (cut at 200)." in words
 
 
+def test_the_words_of_a_linked_count_say_how_persons_are_recognised_and_what_leaves(
+    consortium: Consortium,
+) -> None:
+    fields = consortium.study("count").model_dump(mode="json")
+    fields["linkage"] = {
+        "key": "0123456789abcdef",
+        "identifiers": ["family_name", "given_name", "birth_date"],
+    }
+    fields["analyses"][0]["parameters"] = {"linkage": True}
+    study = StudyProtocol.from_value(fields)
+    words = explain_study(study, consortium.federation)
+    assert "a patient of several hospitals counted once" in words
+    assert "Who agrees in family name, given name and birth date at several hospitals is one person." in words
+    assert "one row for every person in the hospital's data, without name or number: a token" in words
+    assert [
+        finding for finding in check(study, now(), consortium.federation) if finding.level == "error"
+    ] == []
+    assert "How persons are recognised" not in explain_study(consortium.study("count"), consortium.federation)
+
+
 def test_the_words_of_a_survival_analysis_name_what_it_adjusts_for(consortium: Consortium) -> None:
     study = consortium.study("survival")
     (entry,) = study.analyses
