@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails
 
 from fhir_mappings.errors import ProfileError
+from fhir_mappings.validation import describe
 
 Intent = Literal[
     "proposal", "plan", "order", "original-order", "reflex-order", "filler-order", "instance-order", "option"
@@ -110,34 +110,4 @@ class Profile(Part):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ProfileError(f"{path.name}: not TOML: {error}") from None
         except ValidationError as error:
-            raise ProfileError(f"{path.name}: {describe(error)}") from None
-
-
-def describe(error: ValidationError) -> str:
-    """Every problem of a pydantic validation on one line, as ``path.of.field: message``.
-
-    A problem that several fields share is said once; that a list is too short since its entries are wrong is not said.
-    """
-    problems = error.errors(include_url=False, include_input=False)
-    places = [problem["loc"] for problem in problems]
-    found: dict[str, list[str]] = {}
-    for problem, place in zip(problems, places, strict=True):
-        inner = any(len(other) > len(place) and other[: len(place)] == place for other in places)
-        if problem["type"] == "too_short" and inner:
-            continue
-        where, message = _in_words(problem)
-        found.setdefault(message, []).append(where)
-    return "; ".join(f"{', '.join(where)}: {message}" for message, where in found.items())
-
-
-def _in_words(problem: ErrorDetails) -> tuple[str, str]:
-    steps, context = [str(step) for step in problem["loc"]], problem.get("ctx", {})
-    if problem["type"] == "union_tag_invalid":
-        steps.append(context["discriminator"].strip("'"))
-        return ".".join(
-            steps
-        ), f"{context['tag']!r} cannot stand here; write one of {context['expected_tags']}"
-    if problem["type"] == "union_tag_not_found":
-        steps.append(context["discriminator"].strip("'"))
-        return ".".join(steps), "Field required"
-    return ".".join(steps) or "document", problem["msg"]
+            raise ProfileError(f"{path.name}: {describe(error, cls, quote=True)}") from None

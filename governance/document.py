@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
+from fhir_mappings.validation import describe
 from governance.canonical import canonical_json, parse_canonical, sha256_hex
 from governance.errors import DatedAhead, DocumentError
 
@@ -120,13 +121,12 @@ class Document(Part):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise DocumentError(explain_validation(cls.__name__, error)) from error
+            raise DocumentError(explain_validation(cls.__name__, error, cls)) from error
 
 
-def explain_validation(name: str, error: ValidationError) -> str:
-    """One line per fault: the field's path and what is wrong with it. Found values are not repeated."""
-    lines = []
-    for fault in error.errors(include_url=False, include_input=False, include_context=False):
-        path = ".".join(str(step) for step in fault["loc"]) or "(whole document)"
-        lines.append(f"{path}: {fault['msg'].removeprefix('Value error, ')}")
-    return f"{name}: " + "; ".join(lines)
+def explain_validation(name: str, error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """On one line, each field at fault: its path, what is expected there, of what kind is what was found.
+
+    Found values are not repeated. ``model`` lets unknown fields be answered with the known ones.
+    """
+    return f"{name}: {describe(error, model)}"

@@ -54,4 +54,4 @@ def read_settings(kind: type[S], path: Path, refused: type[Exception], absent: s
     try:
         return kind(**values)
     except ValidationError as error:
-        raise refused(f"{path}: {explain_validation('settings', error)}") from error
+        raise refused(f"{path}: {explain_validation('settings', error, kind)}") from error

@@ -32,7 +32,7 @@ from pydantic import (
 
 from fhir_mappings.codes import GENDER
 from fhir_mappings.errors import ProfileError
-from fhir_mappings.profile import describe
+from fhir_mappings.validation import describe
 
 LOCAL_CONCEPTS_FROM = 2_000_000_000
 GENDERS = GENDER | {str(concept): concept for concept in GENDER.values()}
@@ -236,4 +236,4 @@ class Mapping(Part):
             where = f" line {mark.line + 1} column {mark.column + 1}" if mark else ""
             raise ProfileError(f"{path.name}{where}: not YAML: {getattr(error, 'problem', None)}") from None
         except ValidationError as error:
-            raise ProfileError(f"{path.name}: {describe(error)}") from None
+            raise ProfileError(f"{path.name}: {describe(error, cls, quote=True)}") from None

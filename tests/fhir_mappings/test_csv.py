@@ -369,7 +369,7 @@ def test_missing_and_ragged_files_are_refused(site, extract):
     ("text", "says"),
     [
         ("tessera: [", "line 1 column"),
-        ("tessera: csv-mapping/2\nfiles: []", "tessera: Input should be 'csv-mapping/1'"),
+        ("tessera: csv-mapping/2\nfiles: []", "tessera: expected 'csv-mapping/1', found 'csv-mapping/2'"),
         (
             MAPPING.replace("encoding: latin-1", "encoding: klingon"),
             r"files.1.encoding: .*not a known text encoding",
@@ -377,9 +377,12 @@ def test_missing_and_ragged_files_are_refused(site, extract):
         (MAPPING.replace("table: death", "table: deaths"), "files.0.rows.1"),
         (
             MAPPING.replace("start: DAY, concept", "begin: DAY, concept"),
-            "begin: Extra inputs are not permitted",
+            "begin: no such field; known here are when, person, table, concept, start, end,",
         ),
-        (MAPPING.replace("one_of:", "among:"), "among: Extra inputs"),
+        (
+            MAPPING.replace("one_of:", "among:"),
+            "among: no such field; known here are column, equals, one_of,",
+        ),
         (
             MAPPING.replace("{constant: HTN, map", "{constant: HTN, column: HTN, map"),
             "either a column or a constant",
@@ -388,7 +391,10 @@ def test_missing_and_ragged_files_are_refused(site, extract):
             MAPPING.replace("ICD, vocabulary: ICD10CM", "ICD"),
             "give a vocabulary, a vocabulary_column or a map",
         ),
-        (MAPPING.replace("2000000001, name", "5, name"), "greater than or equal to 2000000000"),
+        (
+            MAPPING.replace("2000000001, name", "5, name"),
+            "concepts.0.concept_id: expected a number of at least 2000000000, found 5",
+        ),
     ],
 )
 def test_mapping_errors_name_the_entry(tmp_path, text, says):
@@ -404,10 +410,10 @@ def test_a_wrong_table_is_told_once(tmp_path):
     path.write_text(f"tessera: csv-mapping/1\nfiles:\n- path: a.csv\n  rows:\n{rows}")
     with pytest.raises(ProfileError) as caught:
         Mapping.load(path)
-    start, _, tables = str(caught.value).partition("; write one of ")
+    start, _, tables = str(caught.value).partition("expected one of ")
     places = ", ".join(f"files.0.rows.{number}.table" for number in range(3))
-    assert start == f"m.yaml: {places}: 'conditions' cannot stand here"
-    assert tables.startswith("'person', 'death', ")
+    assert start == f"m.yaml: {places}: "
+    assert tables.startswith("'person', 'death', ") and tables.endswith(", found 'conditions'")
     assert ";" not in tables
 
 

@@ -100,7 +100,7 @@ def test_profiles_are_read_and_refused(tmp_path):
     path.write_text('extract_date = 2024-01-01\n[fhir]\nmedication_request_intents = ["order"]\n')
     assert Profile.load(path).fhir.medication_request_intents == ("order",)
     for text, says in [
-        ("extract_dat = 2024-01-01", "extract_dat: Extra inputs"),
+        ("extract_dat = 2024-01-01", "extract_dat: no such field; known here are source, extract_date,"),
         ('time_zone = "Mars/Olympus"', "time_zone: .*IANA"),
         ('[fhir]\nmedication_request_intents = ["wish"]', "fhir.medication_request_intents.0"),
         ("[observation_period]\nstart = 'birth'", "observation_period.start"),

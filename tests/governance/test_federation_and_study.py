@@ -157,8 +157,8 @@ def test_study_faults_are_named_by_path(parties: Parties, federation: Federation
             parties.study(federation, **changes)
 
     analysis = {"id": "a", "kind": "cohort_count", "cohort": "diabetes"}
-    refused("purpose.use: Input should be", purpose={"use": "marketing"})
-    refused("variables.age: Input tag 'agee'", variables={"age": {"kind": "agee"}})
+    refused("purpose.use: expected 'public_health', ", purpose={"use": "marketing"})
+    refused("variables.age.kind: expected one of ", variables={"age": {"kind": "agee"}})
     refused("cohorts.Bad Name", cohorts={"Bad Name": "x"})
     refused("names cohort 'other'; cohorts:", analyses=[{**analysis, "cohort": "other"}])
     refused("names no cohort", analyses=[{**analysis, "cohort": None}])

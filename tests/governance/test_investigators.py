@@ -49,12 +49,12 @@ def test_the_list_counts_in_the_digest_and_reads_back(parties: Parties, tmp_path
 def test_faults_of_the_list_are_named(parties: Parties) -> None:
     one, other = entry("a", parties.investigator), entry("b", parties.researcher)
     for people, message in (
-        ([], "investigators: Tuple should have at least 1 item"),
+        ([], "investigators: expected at least 1 entry, found 0"),
         ([one, {**other, "id": "a"}], "every investigator id must be distinct; repeated: a"),
         ([one, {**one, "id": "b"}], "every signing key must be distinct"),
         ([entry("a", parties.stewards["north"])], "every signing key must be distinct"),
         ([{**one, "signing_key": "?"}], "investigators.0.signing_key: not base64"),
-        ([{"id": "a", "signing_key": one["signing_key"]}], "investigators.0.organisation: Field required"),
+        ([{"id": "a", "signing_key": one["signing_key"]}], "investigators.0.organisation: missing; give it"),
     ):
         with pytest.raises(DocumentError, match=message):
             parties.federation(investigators=people)

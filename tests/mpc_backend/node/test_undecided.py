@@ -58,7 +58,7 @@ def test_a_study_enters_with_its_submission_or_not_at_all(strict: Node) -> None:
     refused(submit(strict, one, submission(other)), "signature", "signed anew")
     refused(submit(strict, one, approval(strict.party, one, "north")), "malformed", "is not the submission")
     refused(
-        strict.client.post("/v1/submissions", b'{"study": {}}'), "malformed", "submission: Field required"
+        strict.client.post("/v1/submissions", b'{"study": {}}'), "malformed", "submission: missing; give it"
     )
     assert held(strict) == set()
     assert submit(strict, one).json() == {"digest": one.digest, "new": True}
