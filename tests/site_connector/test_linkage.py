@@ -351,6 +351,17 @@ def test_a_feasibility_study_links_the_cohort_of_each_run(consortium: Consortium
     study = consortium.feasibility(linkage={"key": "0" * 16, "identifiers": ["national_id"]})
     study = StudyProtocol.from_value(study.model_dump(mode="json") | {"analyses": [count]})
     assert planned_tables(study) == ()
+    consortium.submit(study)
+    with consortium.mailbox() as mailbox:
+        consortium.connector(mailbox).round()
+        item = mailbox.item(study.digest, NOW)
+        page = review_page(
+            consortium.federation, consortium.north.settings(), item, mailbox.spent(study.digest), NOW
+        )
+    assert "follow from each cohort that is counted: one row for every person in the data" in review_markdown(
+        page
+    )
+    assert "number for each" not in review_markdown(page)
     (table,) = planned_tables(study, consortium.request(study))
     assert (table.spec.name, [column.name for column in table.spec.columns]) == (
         "persons",

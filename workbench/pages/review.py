@@ -95,9 +95,7 @@ def _computed(page: ReviewPage) -> None:
 def _leaving(page: ReviewPage) -> None:
     st.subheader("What would leave this hospital, as secret shares")
     if not page.tables:
-        st.markdown(
-            "The tables follow from each cohort that is counted: one number for each of its criteria."
-        )
+        st.markdown(page.tables_of_runs)
         return
     plain_table(leaving_table(page.tables), hide_index=True)
 
@@ -110,6 +108,8 @@ def _dry_run(page: ReviewPage) -> None:
         return
     for problem in page.problems:
         st.error(f"Cannot be served: {literal(problem)}")
+    if page.linkage:
+        st.markdown(literal(page.linkage))
     for cohort in page.cohorts:
         if cohort.here is not None:
             _cohort_here(cohort, cohort.here)
