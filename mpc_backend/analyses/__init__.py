@@ -1,6 +1,7 @@
 """The statistical analyses: one file each, the same code on shares and, as the plain twin, on numpy arrays.
 
-As functions of shared values, session first: `cox`, `kaplan_meier`, `log_rank`, `logistic`, `rmst`.
+As functions of shared values, session first: `cox`, `kaplan_meier`, `log_rank`, `logistic`, `rmst`,
+`survival_by_arm`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mpc_backend.analyses.logistic_newton import fit_logistic as logistic
     from mpc_backend.analyses.shared_cox import cox
-    from mpc_backend.analyses.shared_times import kaplan_meier, log_rank, rmst
+    from mpc_backend.analyses.shared_times import kaplan_meier, log_rank, rmst, survival_by_arm
 
-__all__ = ["cox", "kaplan_meier", "log_rank", "logistic", "rmst"]
+__all__ = ["cox", "kaplan_meier", "log_rank", "logistic", "rmst", "survival_by_arm"]
 
 _PLACES = {
     "cox": ("shared_cox", "cox"),
@@ -21,6 +22,7 @@ _PLACES = {
     "log_rank": ("shared_times", "log_rank"),
     "logistic": ("logistic_newton", "fit_logistic"),
     "rmst": ("shared_times", "rmst"),
+    "survival_by_arm": ("shared_times", "survival_by_arm"),
 }
 """Module and name of each; no module of this package may bear the name of a function."""
 

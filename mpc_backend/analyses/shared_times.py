@@ -19,7 +19,7 @@ from mpc_backend.analyses.secret_curves import (
 )
 from mpc_backend.analyses.secret_tests import SCORE_SCALE, chi_square
 from mpc_backend.operations import minimum, stack, sums_by_code
-from mpc_backend.operations.categories import MOST_GROUPS
+from mpc_backend.operations.categories import MOST_GROUPS, in_ring
 from mpc_backend.session import Session
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 from mpc_backend.values.products import dotted
@@ -37,17 +37,24 @@ def kaplan_meier(session: Session, time: SecretInt, event: SecretInt | SecretBit
     Raises:
         ValueError: a horizon out of range, or other lengths.
     """
-    events, at_risk = _table(time, event, horizon)
-    found = _curve(events, at_risk)
-    share = unit(found.survival[:, :1] * 0 + 1.0)
-    variance = curve_variance(_stratum(found), share)
+    curves = _curves(*_table(time, event, horizon))
     session.progress("curve computed", 1.0)
-    return {
-        "at_risk": at_risk[0],
-        "events": events[0],
-        "survival": found.survival[0],
-        "variance": variance[0],
-    }
+    return {name: value[0] for name, value in curves.items()}
+
+
+def survival_by_arm(
+    session: Session, time: SecretInt, event: SecretInt | SecretBits, arm: SecretInt, arms: int, horizon: int
+) -> Outputs:
+    """What `kaplan_meier` says of each arm, (arms, bins), and ``log_rank``, from one count of the rows.
+
+    Arms are coded 0 .. arms - 1; rows of other codes do not count.
+    """
+    exits, events = _by_arm(time, event, arm, arms, horizon)
+    at_risk = _at_risk(exits)
+    session.progress("rows counted", 0.6)
+    curves, test = _curves(events, at_risk), _tested(events, at_risk)
+    session.progress("curves and log-rank test computed", 1.0)
+    return {**curves, "log_rank": test["chi2"], "df": test["df"]}
 
 
 def rmst(session: Session, time: SecretInt, event: SecretInt | SecretBits, tau: int) -> Outputs:
@@ -61,10 +68,19 @@ def rmst(session: Session, time: SecretInt, event: SecretInt | SecretBits, tau: 
 def log_rank(
     session: Session, time: SecretInt, event: SecretInt | SecretBits, arm: SecretInt, arms: int, horizon: int
 ) -> Outputs:
-    """The log-rank test of rows (n,) with arms coded 0 .. arms - 1: ``chi2`` and ``df``, ``score`` (arms,), ``variance``."""
-    member = stack([(arm == code).to_int(64) for code in range(arms)])
-    exits, events = _counts(time, event, horizon, member)
-    at_risk = exits[:, ::-1].cumsum(1)[:, ::-1].with_bits(COUNT_BITS)
+    """The log-rank test of rows (n,) with arms coded 0 .. arms - 1: ``chi2`` and ``df``, ``score`` (arms,), ``variance``.
+
+    Rows of other codes do not count.
+    """
+    exits, events = _by_arm(time, event, arm, arms, horizon)
+    test = _tested(events, _at_risk(exits))
+    session.progress("log-rank test computed", 1.0)
+    return test
+
+
+def _tested(events: SecretInt, at_risk: SecretInt) -> Outputs:
+    """The log-rank test of events and persons at risk (arms, bins)."""
+    arms = len(events)
     failed, total = events.sum(0).with_bits(COUNT_BITS), at_risk.sum(0).with_bits(COUNT_BITS)
     whole = total[None].broadcast_to(at_risk.shape)
     below = (total - 1 + (total == 0)).with_bits(COUNT_BITS)
@@ -79,7 +95,6 @@ def log_rank(
     diagonal = shared.sum(1)[:, None] * np.eye(arms, dtype=np.int64)
     variance = diagonal - both.rescaled(SCORE_SCALE)
     chi2, df = chi_square(score[None], variance.reshape(1, arms * arms), arms)
-    session.progress("log-rank test computed", 1.0)
     return {"chi2": chi2[0], "df": df[0], "score": score, "variance": variance}
 
 
@@ -91,7 +106,19 @@ def _weighted(share: SecretFixed, failed: SecretInt) -> SecretFixed:
 def _table(time: SecretInt, event: SecretInt | SecretBits, horizon: int) -> tuple[SecretInt, SecretInt]:
     """Events and persons at risk at each time, (1, bins) each."""
     exits, events = _counts(time, event, horizon, None)
-    return events, exits[:, ::-1].cumsum(1)[:, ::-1].with_bits(COUNT_BITS)
+    return events, _at_risk(exits)
+
+
+def _at_risk(exits: SecretInt) -> SecretInt:
+    """Persons at risk at each time, from exits (groups, bins)."""
+    return exits[:, ::-1].cumsum(1)[:, ::-1].with_bits(COUNT_BITS)
+
+
+def _by_arm(
+    time: SecretInt, event: SecretInt | SecretBits, arm: SecretInt, arms: int, horizon: int
+) -> tuple[SecretInt, SecretInt]:
+    """Exits and events (arms, bins)."""
+    return _counts(time, event, horizon, stack([(arm == code).to_int(32) for code in range(arms)]))
 
 
 def _counts(
@@ -100,33 +127,41 @@ def _counts(
     """Exits and events by group and time, (groups, bins) each; one group without ``member`` (groups, n)."""
     if not 1 <= horizon <= MOST_TIME:
         raise ValueError(f"a horizon lies between 1 and {MOST_TIME}, found {horizon}: take a coarser grid")
-    failed = event.to_int(64) if isinstance(event, SecretBits) else event.widened(64)
+    failed = event.to_int(32) if isinstance(event, SecretBits) else in_ring(event.with_bits(2), 32)
     held = minimum(time, horizon).with_bits((horizon + 1).bit_length() + 1)
     failed = (failed * (time <= horizon)).with_bits(2)
     if member is None:
         exits, (events,) = sums_by_code(held, horizon + 1, [failed])
-        return exits.widened(64)[None], _whole(events)[None].with_bits(COUNT_BITS)
+        return _whole(exits)[None], _whole(events)[None]
     groups = member.shape[0]
     columns = [
         *(member[group] for group in range(groups)),
         *(member[group] * failed for group in range(groups)),
     ]
     _, sums = sums_by_code(held, horizon + 1, columns)
-    found = stack([_whole(each) for each in sums]).with_bits(COUNT_BITS)
+    found = stack([_whole(each) for each in sums])
     return found[:groups], found[groups:]
 
 
 def _whole(value: object) -> SecretInt:
+    """Counts as they are computed with from here on."""
     assert isinstance(value, SecretInt)
-    return value
+    return value.with_bits(COUNT_BITS).widened(64)
 
 
 def _curve(events: SecretInt, at_risk: SecretInt) -> Hazards:
-    """Hazards (1, bins)."""
+    """Hazards (groups, bins)."""
     left = (at_risk - events).with_bits(COUNT_BITS)
     return hazards(*fractions([(events.with_bits(COUNT_BITS), at_risk), (None, left)]))
 
 
+def _curves(events: SecretInt, at_risk: SecretInt) -> Outputs:
+    """Each group's curve with what it is made of, (groups, bins) each."""
+    found = _curve(events, at_risk)
+    variance = curve_variance(_stratum(found), unit(found.survival[:, :1] * 0 + 1.0))
+    return {"at_risk": at_risk, "events": events, "survival": found.survival, "variance": variance}
+
+
 def _stratum(found: Hazards) -> Hazards:
-    """The same with an axis of one stratum before the bins: (1, 1, bins)."""
+    """The same with an axis of one stratum before the bins: (groups, 1, bins)."""
     return Hazards(found.survival[:, None], found.hazard[:, None], found.rest[:, None])

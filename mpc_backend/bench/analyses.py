@@ -13,6 +13,7 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.plain import shared_inputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.analyses.shared_times import survival_by_arm
 from mpc_backend.bench.lines import Program, line
 from mpc_backend.session import Session
 from mpc_backend.testing import World
@@ -119,6 +120,19 @@ def ranking_case(n: int, rng: Rng) -> Case:
 def survival(world: World, n: int, rng: Rng) -> Prepared:
     """Kaplan-Meier by two arms over 120 months, standardised over four strata, with two log-rank tests: n persons."""
     return _prepared(world, survival_case(n, rng))
+
+
+@line("survival_rows", 1_000_000)
+def survival_rows(world: World, n: int, rng: Rng) -> Prepared:
+    """Kaplan-Meier curves of two arms over 120 months and their log-rank test, from n rows that are all shared."""
+    arm, spread = rng.integers(0, 2, n), rng.exponential(1 / 0.011, n)
+    until = rng.integers(1, 150, n)
+    inputs = [
+        world.share(np.minimum(np.ceil(spread).clip(max=200), until).astype(np.int64), bits=9),
+        world.share(spread <= until),
+        world.share(arm, bits=2),
+    ]
+    return inputs, lambda session, time, event, of: survival_by_arm(session, time, event, of, 2, 120)
 
 
 def survival_case(n: int, rng: Rng) -> Case:

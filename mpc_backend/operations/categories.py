@@ -17,6 +17,8 @@ from mpc_backend.values.numbers import SecretNumber, sum_bits
 
 MOST_GROUPS = 256
 BLOCK_ROWS = 1 << 19
+SMALL = 32
+"""Bits of the ring in which counts and small sums are computed."""
 
 
 def sums_by_code(
@@ -26,7 +28,8 @@ def sums_by_code(
 
     One matrix product and no sort: indicator of a code = indicator of its upper bits times that of its lower bits, each a
     fixed linear function of the products of bits. Reveals nothing. Rounds: 9 for 16 groups. Four nodes send 16 bytes a bit
-    of the code, and 12 a product: 5 for 16 groups and one column.
+    of the code, and 12 a product: 5 for 16 groups and one column; half of that, and results in a ring of 32 bits, where the
+    declared widths let no sum of whole numbers outgrow it.
 
     More than `BLOCK_ROWS` rows are taken in blocks, one after the other, each in as many rounds: what is made of a row takes
     some forty times its own memory. Codes are below 2^ceil(log2 groups); rows with a code from ``groups`` on are left out.
@@ -41,9 +44,10 @@ def sums_by_code(
         raise ValueError(
             f"codes and columns have one axis of one length, found {code.shape} and {[c.shape for c in columns]}"
         )
-    protocol, blocks = code.protocol, -(-n // BLOCK_ROWS) or 1
+    protocol, blocks, ring = code.protocol, -(-n // BLOCK_ROWS) or 1, _ring(columns, n)
     cuts = [slice(n * block // blocks, n * (block + 1) // blocks) for block in range(blocks)]
-    tables = [_sums(code[cut], groups, [column[cut] for column in columns]) for cut in cuts]
+    held = [in_ring(column, ring) for column in columns]
+    tables = [_sums(code[cut], groups, [column[cut] for column in held], ring) for cut in cuts]
     table = np.add.reduce(tables, axis=0, dtype=tables[0].dtype)
     counts = SecretInt(protocol, np.ascontiguousarray(table[:, 0]), row_ring(n))
     totals = [
@@ -53,15 +57,27 @@ def sums_by_code(
     return counts, totals
 
 
-def _sums(code: SecretInt, groups: int, columns: Sequence[SecretNumber]) -> Words:
-    """Counts, then sums of each column, by code (c, 1 + columns, groups)."""
+def _ring(columns: Sequence[SecretNumber], n: int) -> int:
+    """The narrower ring if no count and no sum of the columns can outgrow it."""
+    small = all(isinstance(column, SecretInt) and sum_bits(column.bits, n) <= SMALL for column in columns)
+    return SMALL if small and row_ring(n) <= SMALL else 64
+
+
+def in_ring(column: SecretNumber, ring: int) -> SecretNumber:
+    """A column in this ring. In a narrower one its words are those of before mod 2^ring, share by share."""
+    if ring < column.ring:
+        return column.like(column.shares.astype(ring_type(ring)), column.bits)
+    return column.widened(ring)
+
+
+def _sums(code: SecretInt, groups: int, columns: Sequence[SecretNumber], ring: int) -> Words:
+    """Counts, then sums of each column in the ring, by code (c, 1 + columns, groups)."""
     protocol, width = code.protocol, max(1, (groups - 1).bit_length())
     low = _low_bits(width, len(columns))
-    wide = [column.widened(64) for column in columns]
-    bits = _ring_bits(protocol, bit_planes(protocol, code.flat, width), len(code))
+    bits = _ring_bits(protocol, bit_planes(protocol, code.flat, width), len(code), ring)
     upper, lower = _monomials(protocol, bits, low, width), _monomials(protocol, bits, 0, low)
     del bits  # as large as what is made of it
-    lower = _weighted(protocol, lower, wide)
+    lower = _weighted(protocol, lower, columns)
     sums = protocol.matmul(upper, lower.transpose(0, 2, 1))
     return _indicators(sums, width - low, low)[..., :groups]
 
@@ -75,11 +91,11 @@ def _low_bits(width: int, columns: int) -> int:
     return min(range(width), key=products)
 
 
-def _ring_bits(protocol: Protocol, planes: Words, n: int) -> Words:
+def _ring_bits(protocol: Protocol, planes: Words, n: int, ring: int) -> Words:
     """Planes (c, p, w) -> bits in the ring (c, p, n)."""
     count, padded = planes.shape[1], word_count(n) * 64
-    ring = bits_to_ring(protocol, planes.reshape(len(planes), -1), count * padded, ring_type(64))
-    return np.ascontiguousarray(ring.reshape(-1, count, padded)[:, :, :n])
+    found = bits_to_ring(protocol, planes.reshape(len(planes), -1), count * padded, ring_type(ring))
+    return np.ascontiguousarray(found.reshape(-1, count, padded)[:, :, :n])
 
 
 def _monomials(protocol: Protocol, bits: Words, first: int, last: int) -> Words:

@@ -65,6 +65,28 @@ def test_log_rank(lung, arms):
     assert (found["chi2"], found["df"]) == (pytest.approx(test.chi2, abs=2e-3), test.df)
 
 
+def test_curves_by_arm_and_their_test_are_those_of_each_by_itself(lung):
+    """Rows of another code than the arms' are left out, such as those that pad a table."""
+    arm = lung.sex.to_numpy() - 1
+    arm[::9] = 3
+    with World("rep4") as world:
+        shared = [
+            world.share(lung.month.to_numpy(), bits=8), world.share(lung.status.to_numpy() == 1), world.share(arm, bits=3)
+        ]  # fmt: skip
+        both = world.run(lambda session, *rows: analyses.survival_by_arm(session, *rows, 2, 20), *shared)
+    with World("plain") as world:
+        for code in range(2):
+            rows = lung[arm == code]
+            alone = [world.share(rows.month.to_numpy(), bits=8), world.share(rows.status.to_numpy() == 1)]
+            curve = world.run(lambda session, t, e: analyses.kaplan_meier(session, t, e, 20), *alone)
+            for name, expected in curve.items():
+                np.testing.assert_allclose(both[name][code], expected, atol=1e-6, err_msg=name)
+    counts = [tables(lung[arm == code], 20) for code in range(2)]
+    events, censored = (np.stack([pair[at] for pair in counts])[:, None] for at in (0, 1))
+    test = log_rank_scores.chi_square_test(*log_rank_scores.scores(events, censored))
+    assert (both["log_rank"], both["df"]) == (pytest.approx(test.chi2, abs=2e-3), 1)
+
+
 @pytest.mark.parametrize(("ties", "protocol"), [("efron", "rep3"), ("breslow", "plain")])
 def test_cox_of_unsorted_rows_is_that_of_r(lung, ties, protocol):
     x = lung[["age", "sex"]].to_numpy() / [10, 0.5]

@@ -269,3 +269,25 @@ def test_running_products_of_zeros_ones_and_of_nearly_nothing(protocol: str) -> 
         found = world.run(lambda _, a: op.prefix_product(a), world.share(factors, scale=28, bits=30))
     lost = np.cumprod(factors, axis=0) - found
     assert np.all((lost > -ulp) & (lost <= 2 * ulp * np.arange(9)[:, None]))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(("bits", "ring"), [(26, 32), (27, 64)])
+def test_sums_by_code_take_the_narrow_ring_where_no_sum_outgrows_it(
+    protocol: str, bits: int, ring: int
+) -> None:
+    """64 rows: sums have six bits more than what is added."""
+    low, high = -(1 << bits - 1), (1 << bits - 1) - 1
+    column, code = np.array([low] * 64 + [high] * 64), np.repeat([0, 1], 64)
+    seen: list[int] = []
+
+    def program(_: Session, c: SecretInt, a: SecretInt) -> object:
+        first = op.sums_by_code(c[:64], 2, [a[:64]])[1][0]
+        second = op.sums_by_code(c[64:], 2, [a[64:]])[1][0]
+        seen.extend((first.ring, second.ring))
+        return first, second
+
+    with World(protocol) as world:
+        first, second = world.run(program, world.share(code, bits=2), world.share(column, bits=bits, ring=64))
+    assert set(seen) == {ring}
+    assert (first.tolist(), second.tolist()) == ([64 * low, 0], [0, 64 * high])
