@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
-from fhir_mappings.validation import describe
+from fhir_mappings.validation import describe, explain
 from governance.canonical import canonical_json, parse_canonical, sha256_hex
 from governance.errors import DatedAhead, DocumentError
 
@@ -130,3 +130,8 @@ def explain_validation(name: str, error: ValidationError, model: type[BaseModel]
     Found values are not repeated. ``model`` lets unknown fields be answered with the known ones.
     """
     return f"{name}: {describe(error, model)}"
+
+
+def explain_faults(faults: Sequence[Any]) -> str:
+    """The same of faults as pydantic lists them, where a framework keeps them in an error of its own."""
+    return explain(faults)

@@ -85,14 +85,11 @@ def is_ours(error: BaseException) -> bool:
 
 
 def message_of(error: BaseException) -> str:
-    """The error in words. A pydantic error names fields and rules, never the value that was given."""
+    """The error in words. A pydantic error names fields and what is expected there, never the value that was given."""
     if type(error).__name__ == "ValidationError" and hasattr(error, "errors"):
-        return "; ".join(_field(item) for item in error.errors(include_url=False, include_input=False))
+        from fhir_mappings.validation import explain  # noqa: PLC0415  (loads pydantic, which an error has loaded)
+
+        return explain(error.errors())
     if isinstance(error, OSError) and not is_ours(error):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     return str(error) or type(error).__name__
-
-
-def _field(item: dict[str, object]) -> str:
-    path = ".".join(str(part) for part in item["loc"])  # type: ignore[attr-defined]
-    return f"{path}: {item['msg']}" if path else str(item["msg"])

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from cohort_lang import CohortRefused, parse
 from cohort_lang.linking import linked
 from cohort_lang.variables import TimeToEvent, Variable
+from governance.document import explain_validation
 from governance.study import StudyAnalysis, StudyProtocol
 from mpc_backend.analyses.base import Analysis, Parameters
 from mpc_backend.analyses.cohort_count import CohortCount
@@ -56,16 +57,12 @@ def parse_parameters(kind: str, parameters: Mapping[str, Any]) -> Parameters:
     Raises:
         ParametersRefused: unknown kind, unknown names, or values out of range, each by its path.
     """
+    model = analysis(kind).parameters
     try:
-        parsed: Parameters = analysis(kind).parameters.model_validate(dict(parameters))
+        parsed: Parameters = model.model_validate(dict(parameters))
     except ValidationError as error:
-        faults = "; ".join(f"{_path(fault['loc'])}: {fault['msg']}" for fault in error.errors())
-        raise ParametersRefused(f"parameters of {kind}: {faults}") from error
+        raise ParametersRefused(explain_validation(f"parameters of {kind}", error, model)) from error
     return parsed
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "as a whole"
 
 
 def resolve(

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from governance.canonical import canonical_json, parse_json, sha256_hex
+from governance.document import explain_faults
 from governance.envelope import Envelope
 from governance.errors import GovernanceError
 from governance.study import StudyProtocol
@@ -357,8 +358,7 @@ def _add_problems(app: FastAPI, service: NodeService) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        return answer(request, "malformed", "; ".join(faults))
+        return answer(request, "malformed", explain_faults(error.errors()))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

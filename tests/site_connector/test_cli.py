@@ -80,7 +80,9 @@ def test_set_up_refusals(tmp_path: Path, consortium: Consortium) -> None:
     file = consortium.root / "federation.json"
     refused(tessera("init", tmp_path / "x"), "give --id and --name")
     refused(tessera("init", consortium.north.path, "--id", "a", "--name", "A"), "keys are never overwritten")
-    refused(tessera("init", tmp_path / "x", "--id", "Not An Id", "--name", "A"), "id: String should match")
+    refused(
+        tessera("init", tmp_path / "x", "--id", "Not An Id", "--name", "A"), "id: expected text of the form "
+    )
     short = tessera("init", tmp_path / "x", "--id", "a", "--name", "A", TESSERA_STEWARD_PASSPHRASE="short")
     refused(short, "at least 8 characters")
     assert not (tmp_path / "x").exists()
