@@ -125,11 +125,14 @@ def _matched(
     file: Path,
 ) -> pa.Table:
     """The rows of loaded persons: person_id and the identifiers."""
-    known = dict(
-        connection.execute(
-            f"SELECT CAST({whose} AS VARCHAR), person_id FROM person WHERE {whose} IS NOT NULL"
-        ).fetchall()
-    )
+    people = connection.execute(
+        f"SELECT CAST({whose} AS VARCHAR), person_id FROM person WHERE {whose} IS NOT NULL"
+    ).fetchall()
+    known = dict(people)
+    if len(known) < len(people):
+        raise LinkageRefused(
+            f"{file.name}: several loaded persons have one {whose}; say by person_id whose identifiers they are"
+        )
     found = [(known[row[0]], *row[1:]) for row in rows if row[0] in known]
     repeated = len(found) - len({row[0] for row in found})
     if repeated:
@@ -137,7 +140,8 @@ def _matched(
             f"{file.name}: {repeated} persons stand in it more than once; give each person one row"
         )
     if not found:
-        raise LinkageRefused(f"{file.name}: no {whose} in it is that of a loaded person")
+        kept = "" if whose == "person_id" else "; the profile's keep_source_ids decides whether they are kept"
+        raise LinkageRefused(f"{file.name}: no {whose} in it is that of a loaded person{kept}")
     columns = list(zip(*found, strict=True))
     types = [pa.int64(), *[pa.string()] * len(kinds)]
     arrays = [pa.array(values, type=kind) for values, kind in zip(columns, types, strict=True)]

@@ -154,6 +154,7 @@ def _hidden(labels: list[str], shown: list[Cell]) -> list[Suppressed]:
     ]
 
 
+LINKED = "Persons seen at several hospitals are counted once, but for those who lack an identifier there."
 UNLINKED = "History judged per hospital; persons may be counted at more than one."
 ENTRY_WORDS = {
     False: "The entry is a person's earliest at any hospital, unless any of them recorded a death before.",
@@ -166,7 +167,7 @@ def _counted(parameters: CountParameters) -> str:
     """How persons were counted, and whose records each step looked at."""
     if not parameters.linkage:
         return UNLINKED
-    said = ["Persons seen at several hospitals are counted once."]
+    said = [LINKED]
     if not has_entry(parameters.linked):
         return said[0]
     said.append(ENTRY_WORDS[parameters.first])

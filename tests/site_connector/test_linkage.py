@@ -155,17 +155,6 @@ def test_linked_hospitals_count_what_their_pooled_data_hold(regional: Regional) 
     assert sum(count for (count,) in known) > PEOPLE + 50
 
 
-def test_the_earliest_of_several_kinds_counts_without_being_a_first(regional: Regional) -> None:
-    entry = "enter on drug of start or drug of need with 30 days of prior observation taking earliest event per person"
-    text = HISTORY.partition("enter")[0] + entry
-    whole = evaluate(regional.pooled.backend, parse(text))
-    assert linked(parse(text)).first is None
-    assert counted(regional.hospitals, text) == [
-        whole.population,
-        *(persons for _, persons in whole.attrition),
-    ]
-
-
 def test_steps_that_need_one_hospitals_records_are_asked_where_the_entry_is() -> None:
     meaning = linked(parse(HISTORY))
     assert [(step.how, step.unless) for step in meaning.steps] == [
@@ -173,6 +162,8 @@ def test_steps_that_need_one_hospitals_records_are_asked_where_the_entry_is() ->
         ("at_entry", False),
     ]  # fmt: skip
     assert meaning.first is not None and meaning.first.first
+    earliest = "enter on drug of start or drug of need taking earliest event per person"
+    assert linked(parse(HISTORY.partition("enter")[0] + earliest)).first is None
 
 
 @pytest.mark.parametrize(
@@ -279,7 +270,7 @@ def test_a_signed_study_counts_persons_of_three_hospitals_once(
     distinct = len({shift + n for shift in (0, 20, 40) for n in range(1, known + 1)}) + 2 * len(SITES)
     assert opened_values["value"][0] == distinct
     result = chosen.finish(parameters, Released(EXACT, SITES), opened_values)
-    assert "Persons seen at several hospitals are counted once." in result.notes[0] and result.linked
+    assert "Persons seen at several hospitals are counted once, but" in result.notes[0] and result.linked
 
     secret = linkage.secret(consortium.north, key).reveal()
     for file in consortium.root.rglob("*"):
@@ -387,6 +378,23 @@ def test_identifiers_are_kept_normalised_and_counted(
     with duckdb.connect(str(consortium.north.database), read_only=True) as database:
         first = database.sql("FROM person_identifier ORDER BY person_id LIMIT 1").fetchone()
     assert first == (1, "7560001", "1960-01-31", "male")
+    file = identifiers(tmp_path / "source.csv", [("p7", "A1")], ("person_source_value", "insurance_id"))
+    with pytest.raises(
+        LinkageRefused, match="no person_source_value in it is that of a loaded person; the profile's"
+    ):
+        add_identifiers(consortium.north.database, file, bare)
+    with duckdb.connect(str(consortium.north.database)) as database:
+        database.execute(
+            "DROP TABLE person_identifier; UPDATE person SET person_source_value = 'p' || person_id"
+        )
+    add_identifiers(consortium.north.database, file, bare)
+    with duckdb.connect(str(consortium.north.database)) as database:
+        assert database.sql("FROM person_identifier").fetchall() == [(7, "a1")]
+        database.execute(
+            "DROP TABLE person_identifier; UPDATE person SET person_source_value = 'p7' WHERE person_id < 3"
+        )
+    with pytest.raises(LinkageRefused, match="several loaded persons have one person_source_value"):
+        add_identifiers(consortium.north.database, file, bare)
 
 
 AT_FAULT: list[tuple[tuple[str, ...], list[tuple[object, ...]], str]] = [
