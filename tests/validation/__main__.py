@@ -1,4 +1,4 @@
-"""Run every analysis in exact release on the data sets that R's numbers are stored for, and compare.
+"""Run every analysis in exact release on the data sets that R's numbers are stored for, and compare; then simulate.
 
     python -m tests.validation [--protocol plain] [--only cox] [--write docs/validation.md]
 
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from tests.validation import simulation
 from tests.validation.lines import Line
 from tests.validation.page import SECTIONS, text, used
 
@@ -49,7 +50,7 @@ def main() -> int:
         print("some numbers are further from R's than they may be; nothing was written", file=sys.stderr)
         return 1
     if given.write:
-        given.write.write_text(text(found), encoding="utf-8")
+        given.write.write_text(text(found, simulation.section()), encoding="utf-8")
     return 0
 
 
