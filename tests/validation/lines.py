@@ -71,4 +71,4 @@ def golden(file: str, *index: str) -> pd.Series[float]:
     from tests.validation.sets import GOLDEN
 
     table = pd.read_csv(GOLDEN / file, keep_default_na=False, na_values=["NA"])
-    return table.set_index(list(index))["value"].astype(float)
+    return table.set_index(list(index))["value"].astype(float).sort_index()

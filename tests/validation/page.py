@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from tests.validation import comparative, competing, cox, description, regression, survival
+from tests.validation import comparative, competing, cox, description, ranking, regression, survival
 from tests.validation.lines import Line
 
-SECTIONS: tuple[ModuleType, ...] = (survival, cox, competing, comparative, regression, description)
+SECTIONS: tuple[ModuleType, ...] = (survival, cox, competing, comparative, ranking, regression, description)
 """Each has a TITLE, CASES by name, and ``lines(case, protocol)``; its docstring says which functions of R are meant."""
 PAGE = Path(__file__).parents[2] / "docs" / "validation.md"
 Found = Mapping[str, Mapping[str, Sequence[Line]]]
@@ -39,9 +39,8 @@ sets and where they come from are in [tests/mpc_backend/analyses/golden](../test
 
 What is released under thresholds are these numbers rounded; tests of each analysis hold them against exact release.
 
-[Simulations](#simulations), whose truth is known, are at the end of the page. Two analyses are judged otherwise: rankings by a
-pooled pandas computation ([treatment_ranking.md](analyses/treatment_ranking.md)), as R has no counterpart, and counts by
-counting rows, at every threshold ([cohort_count.md](analyses/cohort_count.md)).
+[Simulations](#simulations), whose truth is known, are at the end of the page. Counts are judged by counting rows, at every
+threshold ([cohort_count.md](analyses/cohort_count.md)).
 """
 
 

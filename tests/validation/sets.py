@@ -41,14 +41,19 @@ def by_column(frame: pd.DataFrame, site: str | None) -> dict[str, pd.DataFrame]:
 
 
 def answered(
-    kind: str, parameters: dict[str, Any], sites: dict[str, pd.DataFrame], protocol: str = "plain"
+    kind: str,
+    parameters: dict[str, Any],
+    sites: dict[str, pd.DataFrame],
+    protocol: str = "plain",
+    facts: dict[str, object] | None = None,
 ) -> Result:
-    """The answer of an analysis in exact release."""
+    """The answer of an analysis in exact release; ``facts`` of the patient, for a ranking."""
     given = {name: SiteData(rows.reset_index(drop=True)) for name, rows in sites.items()}
     return run_here(
         analysis(kind),
         parse_parameters(kind, parameters),
         Released(EXACT, tuple(given)),
         given,
+        facts=facts,
         protocol=protocol,
     )
