@@ -22,7 +22,7 @@ Rng = np.random.Generator
 Prepared = tuple[list[Any], Program]
 SITES = ("north", "south", "west")
 MARKERS = [f"marker{number}" for number in range(24)]
-TREATMENTS = [f"treatment {number}" for number in range(100)]
+TREATMENTS = 100
 MONTHS = 24
 ROWS_IN_SMALL_RING = 65_535
 
@@ -83,12 +83,13 @@ def ranking(world: World, n: int, rng: Rng) -> Prepared:
     return _prepared(world, ranking_case(n, rng))
 
 
-def ranking_case(n: int, rng: Rng) -> Case:
+def ranking_case(n: int, rng: Rng, treatments: int = TREATMENTS) -> Case:
     """The question of the line ``ranking``."""
+    names = [f"treatment {number}" for number in range(treatments)]
     frame = pd.DataFrame((rng.random((n, len(MARKERS))) < 0.2).astype(np.int64), columns=MARKERS)
     frame["age"], frame["stage"] = rng.integers(30, 85, n), rng.choice(["A", "B", "C"], n)
     frame["year"], frame["severe"] = rng.integers(2012, 2022, n), rng.choice(["no", "yes"], n)
-    frame["treatment"] = rng.choice(TREATMENTS, n)
+    frame["treatment"] = rng.choice(names, n)
     frame = _outcome(frame, np.where(frame["severe"] == "yes", 0.06, 0.03), 60, rng)
     tiers = [
         {"name": "strict", "max_distance": 2, "age_within": 5, "equal": ["stage"]},
@@ -96,7 +97,7 @@ def ranking_case(n: int, rng: Rng) -> Case:
         {"name": "loose", "max_distance": 8, "age_within": 20},
     ]
     parameters = {
-        "treatment": "treatment", "treatments": TREATMENTS, "outcome": "outcome", "time_unit": "month",
+        "treatment": "treatment", "treatments": names, "outcome": "outcome", "time_unit": "month",
         "unit": "month", "tau": MONTHS, "markers": MARKERS, "age": "age", "tiers": tiers,
         "equal": [{"variable": "stage", "levels": ["A", "B", "C"]}],
         "period": {"variable": "year", "cuts": [2017]},
@@ -110,7 +111,7 @@ def ranking_case(n: int, rng: Rng) -> Case:
         "year": {"kind": "index_year"},
         "stage": _category("ABC"),
         "severe": _category(["no", "yes"]),
-        "treatment": _category(TREATMENTS),
+        "treatment": _category(names),
         "outcome": TIME_TO_EVENT,
     }
     return Case("treatment_ranking", parameters, variables, frame, facts)

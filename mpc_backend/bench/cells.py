@@ -15,7 +15,7 @@ from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_published import width
 from mpc_backend.analyses.registry import parse_parameters
 from mpc_backend.analyses.treatment_ranking import TreatmentRanking
-from mpc_backend.bench.analyses import SITES, Case, Prepared, ranking_case
+from mpc_backend.bench.analyses import SITES, TREATMENTS, Case, Prepared, ranking_case
 from mpc_backend.bench.lines import line
 from mpc_backend.session import Session
 from mpc_backend.testing import World
@@ -23,11 +23,12 @@ from mpc_backend.testing import World
 Rng = np.random.Generator
 AGES = [40, 50, 60, 70]
 PRESENT = [3, 6]
+LARGE = 1_000
 
 
-def cells_case(n: int, rng: Rng) -> Case:
+def cells_case(n: int, rng: Rng, treatments: int) -> Case:
     """The patients of the line ``ranking`` by 45 cells: five age bands, three stages, three bands of markers present."""
-    near = ranking_case(n, rng)
+    near = ranking_case(n, rng, treatments)
     cuts = {"mutations": PRESENT}
     plan = {
         "age_cuts": AGES,
@@ -42,8 +43,10 @@ def cells_case(n: int, rng: Rng) -> Case:
     return Case(near.kind, parameters, near.variables, near.frame, near.facts)
 
 
-def _shared(world: World, n: int, rng: Rng) -> tuple[RankingParameters, Released, dict[str, Any]]:
-    case, chosen = cells_case(n, rng), TreatmentRanking()
+def _shared(
+    world: World, n: int, rng: Rng, treatments: int
+) -> tuple[RankingParameters, Released, dict[str, Any]]:
+    case, chosen = cells_case(n, rng, treatments), TreatmentRanking()
     typed = parse_parameters(case.kind, case.parameters)
     assert isinstance(typed, RankingParameters)
     tables = {site: chosen.local(typed, case.rows_of(place)) for place, site in enumerate(SITES)}
@@ -51,11 +54,8 @@ def _shared(world: World, n: int, rng: Rng) -> tuple[RankingParameters, Released
     return typed, Released(DisclosurePolicy(), SITES), inputs
 
 
-@line("ranking_publish", 20_000)
-def publish(world: World, n: int, rng: Rng) -> Prepared:
-    """The answers of all cells of n patients, 100 treatments, 24 months, four strata, three tiers: once for each set of
-    uploads."""
-    typed, released, inputs = _shared(world, n, rng)
+def _published(world: World, n: int, rng: Rng, treatments: int) -> Prepared:
+    typed, released, inputs = _shared(world, n, rng, treatments)
 
     def program(session: Session, given: Any) -> Any:
         return TreatmentRanking().publish(session, typed, released, given)
@@ -63,10 +63,8 @@ def publish(world: World, n: int, rng: Rng) -> Prepared:
     return [inputs], program
 
 
-@line("ranking_cells", 20_000)
-def look_up(world: World, n: int, rng: Rng) -> Prepared:
-    """One secret patient's answer from that table. What stands in it does not matter to the time: it is all ones."""
-    typed, released, inputs = _shared(world, n, rng)
+def _looked_up(world: World, n: int, rng: Rng, treatments: int) -> Prepared:
+    typed, released, inputs = _shared(world, n, rng, treatments)
     table = np.ones((question_count(typed), width(typed, released)), dtype=np.int64)
     kept = {"patient": inputs["patient"], PUBLISHED: {"nodes": {"numbers": world.share(table, bits=62)}}}
 
@@ -74,3 +72,28 @@ def look_up(world: World, n: int, rng: Rng) -> Prepared:
         return TreatmentRanking().compute(session, typed, released, given)
 
     return [kept], program
+
+
+@line("ranking_publish", 20_000)
+def publish(world: World, n: int, rng: Rng) -> Prepared:
+    """The answers of all cells of n patients, 100 treatments, 24 months, four strata, three tiers: once for each set of
+    uploads."""
+    return _published(world, n, rng, TREATMENTS)
+
+
+@line("ranking_publish_large", 1_000_000)
+def publish_large(world: World, n: int, rng: Rng) -> Prepared:
+    """The same of 1,000 treatments."""
+    return _published(world, n, rng, LARGE)
+
+
+@line("ranking_cells", 20_000)
+def look_up(world: World, n: int, rng: Rng) -> Prepared:
+    """One secret patient's answer from that table. What stands in it does not matter to the time: it is all ones."""
+    return _looked_up(world, n, rng, TREATMENTS)
+
+
+@line("ranking_cells_large", 1_000_000)
+def look_up_large(world: World, n: int, rng: Rng) -> Prepared:
+    """The same from the answers for 1,000 treatments."""
+    return _looked_up(world, n, rng, LARGE)
