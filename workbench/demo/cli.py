@@ -15,6 +15,7 @@ import typer
 
 from workbench.demo.errors import DemonstrationFailed
 from workbench.demo.examples import PATIENT
+from workbench.demo.extracts import example_extracts
 from workbench.demo.runner import Demonstration
 
 INTERRUPTED = 130
@@ -46,12 +47,25 @@ def demo(
         Path | None,
         typer.Option("--dir", help="Keep everything in this new folder; otherwise it is deleted at the end."),
     ] = None,
+    extracts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Run nothing: write the hospitals' extracts, profiles and vocabulary into this new folder.",
+        ),
+    ] = None,
 ) -> None:
     """Run the main job on synthetic data: four nodes, three hospitals, three questions; then the workbenches.
 
     Exit status 3 if any answer differs from the pooled cleartext answer beyond its tolerance.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    if extracts is not None:
+        if headless or as_json or patient or folder:
+            raise typer.BadParameter("goes with --patients and --seed alone", param_hint="--extracts")
+        for line in example_extracts(_new(extracts, "--extracts"), patients, seed):
+            _say(line)
+        return
     root = _root(folder)
     demonstration = Demonstration(root, patients, seed, _silent if as_json else _say, patient or [PATIENT])
     try:
@@ -100,8 +114,12 @@ def _serve(demonstration: Demonstration, as_json: bool) -> None:
 def _root(folder: Path | None) -> Path:
     if folder is None:
         return Path(tempfile.mkdtemp(prefix="tessera-demo-"))
-    if folder.exists() and any(folder.iterdir()):
-        raise typer.BadParameter(f"{folder} is not empty; choose a new folder", param_hint="--dir")
+    return _new(folder, "--dir")
+
+
+def _new(folder: Path, option: str) -> Path:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise typer.BadParameter(f"{folder} is not empty; choose a new folder", param_hint=option)
     return folder
 
 

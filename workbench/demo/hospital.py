@@ -13,13 +13,12 @@ from site_connector.errors import UnknownStudy
 from site_connector.mailbox import Mailbox
 from site_connector.models import InboxItem
 from workbench.demo.errors import DemonstrationFailed
+from workbench.demo.extracts import load_words
 from workbench.demo.layout import Layout
-from workbench.demo.planted import Extract
 from workbench.demo.processes import Processes
 
 PATIENCE_SECONDS = 300.0
 POLL_SECONDS = 0.5
-KINDS = {"north": "fhir", "south": "omop", "west": "csv"}
 
 
 class Hospital:
@@ -30,15 +29,9 @@ class Hospital:
         self._layout, self._federation, self._processes = layout, federation, processes
         self._directory = layout.site(name)
 
-    def start_load(self, extract: Extract) -> None:
+    def start_load(self) -> None:
         """Start ``tessera site load`` on the hospital's extract."""
-        source = str(extract.folder)
-        arguments = ["site", "load", str(self._directory.path), f"--{KINDS[self.name]}", source]
-        profile = str(extract.folder / "profile.toml")
-        vocabulary = str(self._layout.vocabulary)
-        self._processes.start(
-            f"load-{self.name}", [*arguments, "--profile", profile, "--vocabulary", vocabulary]
-        )
+        self._processes.start(f"load-{self.name}", load_words(self._layout, self.name))
 
     def serve(self) -> None:
         """Wait for the load to end, then start ``tessera site serve``.

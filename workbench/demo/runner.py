@@ -29,9 +29,7 @@ from mpc_backend.node.local import LocalNodes
 from workbench.client import Answer, Client
 from workbench.demo import answers
 from workbench.demo.examples import PATIENT, examples_folder, patient_file
-from workbench.demo.extracts_csv import write_csv
-from workbench.demo.extracts_fhir import write_fhir
-from workbench.demo.extracts_omop import write_omop
+from workbench.demo.extracts import write_extracts
 from workbench.demo.hospital import Hospital
 from workbench.demo.judge import Check, judge_count
 from workbench.demo.layout import HOSPITAL_WITH_WORKBENCH, PHYSICIAN, RESEARCHER, Layout, people, set_up
@@ -41,11 +39,9 @@ from workbench.demo.processes import Processes
 from workbench.demo.similar import Similar
 from workbench.demo.studies import NAMES, example_study
 from workbench.demo.truth import attrition, comparison
-from workbench.demo.vocabulary import write_vocabulary
 
 Say = Callable[[str], None]
 ENVIRONMENT = {"TESSERA_SITE_POLL_SECONDS": "0.5", "OMP_NUM_THREADS": "1"}
-WRITERS = {"north": write_fhir, "south": write_omop, "west": write_csv}
 UPLOADED = ("count", "survival", "ranking")
 """Studies whose shares are uploaded once approved; a feasibility study is answered run by run."""
 
@@ -198,10 +194,8 @@ class Demonstration:
 
     def _write_extracts(self, hospitals: dict[str, Hospital]) -> None:
         self.population = make_population(self._patients, self._seed)
-        write_vocabulary(self.layout.vocabulary)
-        for number, name in enumerate(HOSPITALS):
-            extract = WRITERS[name](self.population.at(number), self.layout.extract(name), self._seed)
-            hospitals[name].start_load(extract)
+        for extract in write_extracts(self.population, self.layout, self._seed):
+            hospitals[extract.hospital].start_load()
 
     def _submit(self) -> None:
         recipients = people(self.layout)
