@@ -1,5 +1,7 @@
 """Tokens of persons: alike wherever identifiers agree, unrelated otherwise; and the key that only hospitals open."""
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from governance.envelope import Envelope, sign_document
 from governance.errors import DocumentError, FederationMismatch, ForeignSignature, SealError
 from governance.federation import Federation
-from governance.keys import SealingKey, SigningKey
+from governance.keys import SealingKey, SigningKey, seal
 from governance.linkage import Identifier, Linkage, LinkageSecret, normalised
 from governance.linkage_key import SealedLinkage, open_linkage, seal_linkage
 from governance.study import StudyProtocol
@@ -140,6 +142,11 @@ def test_every_hospital_opens_the_linkage_key_and_nobody_else(hospitals):
             open_linkage(
                 federation, sign_document(said.model_copy(update=changed), steward), first, keys[first]
             )
+    claim = f"tessera linkage {federation.digest} {first} {first} {'f' * 16}".encode()
+    swapped = base64.b64encode(seal(keys[first].public, secret.reveal(), claim)).decode()
+    claimed = said.model_copy(update={"key": "f" * 16, "sealed": {first: swapped}})
+    with pytest.raises(SealError, match=f"says linkage key {'f' * 16} and holds {secret.id}"):
+        open_linkage(federation, sign_document(claimed, steward), first, keys[first])
     with pytest.raises(ForeignSignature):
         open_linkage(federation, sign_document(said, SigningKey.generate()), first, keys[first])
     with pytest.raises(DocumentError):

@@ -56,7 +56,7 @@ require "needed": any of (at least 1 condition of need any time before or on ind
 exclude "barred": at least 1 condition of bar any time before index
 require "no other": no drug of other any time before or on index
 exclude "either": any of (condition of other any time before index, drug of bar any time before to 3 days after index)
-study period on or after 2020-03-01
+study period on or after 2020-02-10
 """
 START = date(2020, 1, 1)
 PEOPLE = 150
@@ -77,8 +77,9 @@ class Regional:
         for made in (self.pooled, *(self.hospitals[site] for site in sites)):
             made.add(table, row)
 
-    def _day(self, most: int = 150) -> date:
-        return START + timedelta(days=self.draw.randint(0, most))
+    def _day(self) -> date:
+        """Close together, so that windows end on the days of other records."""
+        return START + timedelta(days=self.draw.randint(26, 48))
 
     def _person(self, number: int) -> None:
         known = self.draw.sample("abc", self.draw.choice([1, 1, 2, 3]))
@@ -387,7 +388,8 @@ def test_identifiers_are_kept_normalised_and_counted(
         database.execute(
             "DROP TABLE person_identifier; UPDATE person SET person_source_value = 'p' || person_id"
         )
-    add_identifiers(consortium.north.database, file, bare)
+    other = add_identifiers(consortium.north.database, file, bare)
+    assert len({bare.snapshot, report.snapshot, other.snapshot}) == 3
     with duckdb.connect(str(consortium.north.database)) as database:
         assert database.sql("FROM person_identifier").fetchall() == [(7, "a1")]
         database.execute(
