@@ -14,7 +14,7 @@ import numpy as np
 
 from mpc_backend.analyses.cox_fit import CoxFit, CoxSums
 from mpc_backend.analyses.cox_risk import HAZARD_SCALE, PLACES, RESULT_SCALE, information
-from mpc_backend.analyses.cox_rows import CoxRows, crossed, product, wide_product
+from mpc_backend.analyses.cox_rows import CoxRows, crossed, product, rounded, rounded_product, wide_product
 from mpc_backend.analyses.cox_tables import PART_SCALE
 from mpc_backend.operations import concatenate, divide, group_by, log, stack
 from mpc_backend.values import SecretFixed, SecretInt
@@ -26,6 +26,9 @@ COARSE_SCALE = 10
 MEAN_SCALE = 14
 """Of means where they meet steps: |h m| < 2^10, steps at up to 40 places."""
 RESIDUAL_HAZARD_SCALE = 24
+FINER, FINEST = 10, 44
+"""Places of steps times g beyond those of steps, and at most: cutting them errs to one side, and cumulative hazards add up the
+errors of all rows, padding too. Hazards below 2^16 keep to 2^60."""
 SITE_KEY_BITS = 61
 
 
@@ -104,15 +107,16 @@ class TimeTest:
 def time_test(rows: CoxRows, fit: CoxFit, early: SecretFixed, events: SecretInt) -> TimeTest:
     """For g = ``early`` (n,) at each death, from its mean over deaths: no test notices that, but less cancels."""
     sets, g = fit.sets, early - _mean_at_deaths(rows, early, events)
-    once = _weighted(sets.step, sets.kept, g)
-    twice = _weighted(once[0], once[1], g)
+    fine = min(rows.step_scale + FINER, FINEST)
+    once = _weighted(sets.step, sets.kept, g, fine)
+    twice = _weighted(once[0], once[1], g, fine)
     steps = stack([once[0], twice[0]], axis=1)
     kept = None if once[1] is None or twice[1] is None else stack([once[1], twice[1]], axis=1)
-    hazards = rows.cumulative(steps, kept).rescaled(HAZARD_SCALE)
-    expected = product(hazards, sets.weight[:, None], rows.expected_scale)
+    hazards = rounded(rows.cumulative(steps, kept), HAZARD_SCALE)
+    expected = rounded_product(hazards, sets.weight[:, None], rows.expected_scale)
     factor = (g * rows.event)[:, None]
-    counted = product(sets.counted, factor, PLACES)
-    mean = counted if rows.part is not None else product(sets.mean, factor, PLACES)
+    counted = rounded_product(sets.counted, factor, PLACES)
+    mean = counted if rows.part is not None else rounded_product(sets.mean, factor, PLACES)
     died = crossed(rows.x, g * rows.event)
     fitted = crossed(rows.x, expected[:, 0])
     wide = max(died.scale, fitted.scale)
@@ -132,11 +136,11 @@ def _mean_at_deaths(rows: CoxRows, early: SecretFixed, events: SecretInt) -> Sec
 
 
 def _weighted(
-    step: SecretFixed, kept: SecretFixed | None, factor: SecretFixed
+    step: SecretFixed, kept: SecretFixed | None, factor: SecretFixed, scale: int
 ) -> tuple[SecretFixed, SecretFixed | None]:
-    """Steps, and what is kept of them, times a factor (n,) in [-1, 1]."""
+    """Steps, and what is kept of them, times a factor (n,) in [-1, 1], at ``scale``."""
     if kept is None:
-        return wide_product(step, factor), None
+        return wide_product(step, factor, scale), None
     n = step.shape[0]
-    both = wide_product(concatenate([step, kept]), concatenate([factor, factor]))
+    both = wide_product(concatenate([step, kept]), concatenate([factor, factor]), scale)
     return both[:n], both[n:]

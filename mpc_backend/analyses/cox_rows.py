@@ -31,12 +31,23 @@ def product(left: SecretNumber, right: SecretNumber, scale: int) -> SecretFixed:
     return whole.rescaled(scale)
 
 
-def wide_product(left: SecretFixed, right: SecretFixed) -> SecretFixed:
-    """left * right at left's scale by two limbs: left below 2^55 as an integer, right in [-1, 1] at up to 24 places."""
+def rounded(value: SecretFixed, scale: int) -> SecretFixed:
+    """A value at a smaller scale. Cutting errs downwards, which sums over rows add up: half a unit makes up for most of it."""
+    return (value + 2.0 ** -(scale + 1)).rescaled(scale)
+
+
+def rounded_product(left: SecretFixed, right: SecretFixed, scale: int) -> SecretFixed:
+    """As `product`, `rounded`."""
+    whole = SecretFixed(left.protocol, multiplied(left, right), left.scale + right.scale)
+    return rounded(whole, scale)
+
+
+def wide_product(left: SecretFixed, right: SecretFixed, scale: int | None = None) -> SecretFixed:
+    """left * right at left's scale or another, by two limbs: left below 2^55 as an integer, right in [-1, 1], 24 places."""
+    scale = left.scale if scale is None else scale
     high = left.rescaled(left.scale - LIMB)
     low = SecretFixed(left.protocol, left.shares - (high.shares << np.uint64(LIMB)), left.scale, LIMB + 2)
-    coarse = product(high, right, left.scale)
-    return coarse + product(low, right, left.scale)
+    return product(high, right, scale) + product(low, right, scale)
 
 
 def crossed(left: SecretNumber, right: SecretNumber) -> SecretFixed:

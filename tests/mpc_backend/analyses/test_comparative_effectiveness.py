@@ -1,7 +1,5 @@
 """Two treatments compared: exact release against R, thresholded release against the exact one, thresholds, refusals."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,86 +24,42 @@ from mpc_backend.analyses.weighted_curves import WeightedTables, weighted_estima
 from mpc_backend.analyses.weighted_secret import SIZE_SCALE, SecretTables, estimates
 from mpc_backend.bench.confounding import compared, patients
 from mpc_backend.testing import World
+from tests.validation import comparative
+from tests.validation.comparative import KIND, STUDY
+from tests.validation.holding import held
 
-GOLDEN = Path(__file__).with_name("golden")
-KIND = "comparative_effectiveness"
 EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
 HIDING = DisclosurePolicy(minimum_sites=1)
-STUDY = {
-    "outcome": "death", "arm": "hormon", "arms": ["0", "1"], "hospital": False, "tau": 60, "allow_crude": True,
-    "period": {"variable": "year", "centre": 1988, "scale": 3},
-    "score": [
-        {"variable": "age", "centre": 55, "scale": 13},
-        {"variable": "size", "levels": ["<=20", "20-50", ">50"]},
-        {"variable": "grade", "levels": ["2", "3"]},
-        {"variable": "nodes", "centre": 2.7, "scale": 4.4},
-    ],
-    "balance": [{"variable": "chemo", "levels": ["0", "1"]}],
-}  # fmt: skip
-METHODS = {
-    "iptw": {"weights": "iptw"},
-    "iptw05": {"weights": "iptw", "truncation": 0.05},
-    "overlap": {"weights": "overlap"},
-    "strata": {"weights": "strata"},
-    "none": {"weights": "none"},
-}
 
 
 @pytest.fixture(scope="module")
 def rotterdam() -> pd.DataFrame:
-    """2,982 women with breast cancer, 339 on hormonal treatment, who were older and had more positive nodes."""
-    names = {
-        "days": "death_time", "death": "death_event", "recur_days": "recur_time", "recur": "recur_event",
-    }  # fmt: skip
-    return pd.read_csv(GOLDEN / "rotterdam.csv").rename(columns=names)
-
-
-@pytest.fixture(scope="module")
-def golden() -> pd.DataFrame:
-    return pd.read_csv(GOLDEN / "comparative_effectiveness.csv")
+    return comparative.rotterdam()
 
 
 def thirds(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: frame.iloc[start::3] for start, name in enumerate(("north", "south", "west"))}
 
 
-def numbers(golden: pd.DataFrame, method: str, arm: int | None = None) -> pd.Series:
-    rows = golden[golden.weights == method]
-    chosen = rows[rows.arm.isna()] if arm is None else rows[rows.arm == arm]
-    return chosen.set_index("what").value
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_estimates_and_robust_errors_are_those_of_r(run, rotterdam, golden, method):
-    """Exact release as R from the same score; released numbers as the exact ones, rounded."""
-    study = {**STUDY, **METHODS[method]}
-    exact = run(KIND, study, thirds(rotterdam), policy=EXACT)
-    hidden = run(KIND, study, thirds(rotterdam), policy=HIDING)
-    for place, (full, shown) in enumerate(zip(exact.primary.arms, hidden.primary.arms, strict=True)):
-        r = numbers(golden, method, place)
-        assert full.rmst.estimate == pytest.approx(r["mean"], abs=3e-5 * r["mean_se"])
-        assert full.risk.estimate == pytest.approx(r["risk"], abs=3e-5 * r["risk_se"])
-        assert (full.rmst.se, full.risk.se) == pytest.approx((r["mean_se"], r["risk_se"]), rel=1e-5)
-        assert full.effective_size[0] == round(r["effective"])
+@pytest.mark.parametrize("case", [case for case in comparative.CASES if "beyond" not in case])
+def test_exact_numbers_are_those_of_r_and_released_ones_are_these_rounded(run, rotterdam, case):
+    method, changes = comparative.CASES[case]
+    exact, hidden = (
+        run(KIND, {**STUDY, **changes}, thirds(rotterdam), policy=policy) for policy in (EXACT, HIDING)
+    )
+    held(comparative, case, comparative.compared(exact, case))
+    for full, shown in zip(exact.primary.arms, hidden.primary.arms, strict=True):
         assert shown.rmst.estimate == pytest.approx(full.rmst.estimate, abs=0.0051)
         assert shown.risk.estimate == pytest.approx(full.risk.estimate, abs=6e-5)
         assert (shown.rmst.se, shown.risk.se) == pytest.approx((full.rmst.se, full.risk.se), rel=3e-3)
-        assert shown.effective_size[0] <= r["effective"] <= shown.effective_size[1] + 1
+        assert shown.effective_size[0] <= full.effective_size[0] <= shown.effective_size[1] + 1
         assert shown.curve is None and len(full.curve) == 61
-    before, after = (numbers(golden, each).filter(like="smd:") for each in ("none", method))
-    rough = 6e-4 if method == "strata" else 5e-5
-    assert [each.before for each in exact.balance] == pytest.approx(before.to_list(), abs=5e-5)
-    assert [each.after for each in exact.balance] == pytest.approx(after.to_list(), abs=rough)
-    assert [each.before for each in hidden.balance] == pytest.approx(before.to_list(), abs=6e-4)
-    assert [each.after for each in hidden.balance] == pytest.approx(after.to_list(), abs=rough + 6e-4)
+    for full, shown in zip(exact.balance, hidden.balance, strict=True):
+        assert (shown.before, shown.after) == pytest.approx((full.before, full.after), abs=6e-4)
     assert (exact.positivity is None) == (method == "none")
 
 
-def test_scores_beyond_the_truncation_are_counted(run, rotterdam, golden):
-    for limit in (0.01, 0.05):
-        result = run(KIND, {**STUDY, "truncation": limit}, {"a": rotterdam}, policy=EXACT)
-        for place, arm in enumerate(result.primary.arms):
-            assert arm.extreme.value == numbers(golden, f"extreme{limit}", place)["extreme"]
+def test_a_few_scores_beyond_the_truncation_are_hidden(run, rotterdam):
     hidden = run(KIND, STUDY, {"a": rotterdam}, policy=HIDING)
     few = hidden.primary.arms[1].extreme
     assert isinstance(few, HiddenCount) and hidden.positivity.share["1"] is None, "8 treated persons"

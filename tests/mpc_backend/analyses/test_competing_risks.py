@@ -1,7 +1,5 @@
 """Competing risks: exact release against R's survival and cmprsk, thresholded release against the exact one."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,59 +15,20 @@ from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.testing import World
+from tests.validation.competing import STUDY
+from tests.validation.competing import mgus as patients
 
-GOLDEN = Path(__file__).with_name("golden")
 EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
 HIDING = DisclosurePolicy(minimum_sites=1)
-STUDY = {
-    "causes": ["pcm", "death"], "arm": "sex", "arms": ["F", "M"], "time_unit": "month", "horizon": 424, "tau": 240,
-    "times": [60, 120, 240],
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def mgus() -> pd.DataFrame:
-    """1,384 persons with monoclonal gammopathy: months to malignancy (pcm) or to death without it."""
-    rows = pd.read_csv(GOLDEN / "mgus2.csv")
-    outcomes = {"pcm_time": rows.time, "death_time": rows.time}
-    events = {"pcm_event": (rows.event == 1).astype(int), "death_event": (rows.event == 2).astype(int)}
-    return pd.DataFrame({"sex": rows.sex, **outcomes, **events})
-
-
-@pytest.fixture(scope="module")
-def golden() -> pd.DataFrame:
-    return pd.read_csv(GOLDEN / "competing_risks.csv")
+    return patients()
 
 
 def thirds(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: frame.iloc[start::3] for start, name in enumerate(("north", "south", "west"))}
-
-
-def curve(result, sex: str, cause: int):
-    return result.arms["FM".index(sex)].causes[cause - 1]
-
-
-def test_exact_release_gives_the_numbers_of_r(run, mgus, golden):
-    result = run("competing_risks", STUDY, thirds(mgus), policy=EXACT)
-    for row in golden[golden.what == "incidence"].itertuples():
-        (found,) = [step for step in curve(result, row.sex, row.cause).steps if step.time == row.time]
-        assert (found.estimate, found.se, found.lower, found.upper) == pytest.approx(
-            (row.estimate, row.se, row.lower, row.upper), rel=1e-9
-        )
-    for row in golden[golden.what == "time_lost"].itertuples():
-        found = curve(result, row.sex, row.cause).time_lost
-        assert (found.estimate, found.se) == pytest.approx((row.estimate, row.se), rel=1e-9)
-    for row in golden[golden.what == "cmprsk"].itertuples():
-        (found,) = [step for step in curve(result, row.sex, row.cause).steps if step.time == row.time]
-        assert found.estimate == pytest.approx(row.estimate, rel=1e-9)
-        assert found.se == pytest.approx(row.se, rel=8e-3), "another estimator of the same variance"
-    together = run("competing_risks", STUDY, {"a": mgus}, policy=EXACT)
-    for row in golden[golden.what == "log_rank"].itertuples():
-        test = together.log_rank[("pcm", "death")[row.cause - 1]]
-        assert test.chi2 == pytest.approx(row.estimate, abs=2e-5) and test.df == 1
-    assert together.arms[0].table[0].events["death"].value == int(
-        ((mgus.sex == "F") & (mgus.death_event == 1) & (mgus.death_time <= 60)).sum()
-    )
 
 
 def test_one_cause_is_one_minus_kaplan_meier():

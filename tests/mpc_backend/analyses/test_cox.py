@@ -1,13 +1,11 @@
-"""Cox regression from hospitals' rows against R's survival (golden/cox.R), and what it does where nothing can be estimated."""
+"""Cox regression from hospitals' rows: on shares beside R (the rest: tests/validation), and where nothing can be estimated."""
 
 import json
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from lifelines.datasets import load_rossi
 from typer.testing import CliRunner
 
 from governance.disclosure import DisclosurePolicy
@@ -15,127 +13,14 @@ from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.cox_clear import likelihood, ordered, own_fit
 from mpc_backend.analyses.cox_result import ALIASED, CONSTANT, NO_EVENTS, NOT_ESTIMABLE, CoxResult
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
-from mpc_backend.analyses.grid import level_text
 from mpc_backend.try_ import cox as try_cox
 from mpc_backend.try_cli import try_app
+from tests.validation.cox import compared, lines, parameters, prepared
+from tests.validation.holding import agreed
+from tests.validation.sets import data
 
 GOLDEN = Path(__file__).with_name("golden")
 EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
-COLON = {"rx": ["Obs", "Lev", "Lev+5FU"], "age": 10, "nodes": 4}
-ROSSI = {"fin": 0.5, "age": 6, "race": 0.3, "wexp": 0.5, "mar": 0.3, "paro": 0.5, "prio": 3}
-RECURRENCES = {
-    "rx": COLON["rx"], "sex": 0.5, "age": 10, "obstruct": 0.4, "perfor": 0.2, "adhere": 0.4, "nodes": 4, "differ": 0.5,
-    "extent": 0.5,
-}  # fmt: skip
-CELLS = ["squamous", "smallcell", "adeno", "large"]
-ECOG = {"ph.ecog": ["0", "1", "2", "3"]}
-MODELS = {
-    "lung": ("lung", {"age": 10, "sex": 0.5}, {}),
-    "lung breslow": ("lung", {"age": 10, "sex": 0.5}, {"ties": "breslow"}),
-    "lung by ecog": ("lung", {"age": 10, "sex": 0.5, "wt.loss": 10}, {"strata": ECOG}),
-    "lung by hospital": ("lung", {"age": 10, "sex": 0.5, "ph.karno": 10}, {"site": "hospital"}),
-    "lung by hospital and ecog": ("lung", {"age": 10, "sex": 0.5}, {"site": "hospital", "strata": ECOG}),
-    "lung quarters": ("lung", {"age": 10, "sex": 0.5}, {"time": "year"}),
-    "lung quarters breslow": ("lung", {"age": 10, "sex": 0.5}, {"time": "year", "ties": "breslow"}),
-    "ovarian": ("ovarian", {"age": 10, "rx": 0.5, "resid.ds": 0.5}, {"time": "futime", "status": "fustat"}),
-    "veteran": ("veteran", {"trt": 0.5, "celltype": CELLS, "karno": 20, "age": 10}, {}),
-    "veteran by trt": ("veteran", {"karno": 20, "diagtime": 10}, {"strata": {"trt": ["1", "2"]}}),
-    "colon by person": ("colon", COLON, {"strata": {"etype": ["1", "2"]}, "cluster": "id"}),
-    "colon recurrences": ("recurrences", RECURRENCES, {}),
-    "colon by hospital": (
-        "colon",
-        {"age": 10, "nodes": 4, "sex": 0.5},
-        {"site": "hospital", "cluster": "id"},
-    ),
-    "rossi": ("rossi", ROSSI, {"time": "week", "status": "arrest"}),
-    "rossi breslow": ("rossi", ROSSI, {"time": "week", "status": "arrest", "ties": "breslow"}),
-}
-
-
-@cache
-def data(name: str) -> pd.DataFrame:
-    if name == "rossi":
-        return load_rossi()
-    found = pd.read_csv(GOLDEN / f"cox_{'colon' if name == 'recurrences' else name}.csv")
-    return found[found.etype == 1] if name == "recurrences" else found
-
-
-@cache
-def golden() -> pd.DataFrame:
-    return pd.read_csv(GOLDEN / "cox.csv").set_index(["model", "quantity", "name"])["value"]
-
-
-def column(name: str) -> str:
-    return name.replace(".", "_")
-
-
-def covariate(name: str, given: object, frame: pd.DataFrame) -> dict:
-    """A covariate with its levels, or its scale and, where it has no more than two values, its codes."""
-    if isinstance(given, list):
-        return {"variable": name, "levels": given}
-    known = frame[name].dropna().unique() if name in frame else ()
-    codes = {"codes": [level_text(value) for value in known]} if 0 < len(known) <= 2 else {}
-    return {"variable": name, "scale": given, **codes}
-
-
-def parameters(covariates: dict, frame: pd.DataFrame, **choice: object) -> dict:
-    """Of an analysis of frame's o_time and o_event; a covariate has its scale or its levels."""
-    cox = {
-        "covariates": [covariate(column(name), given, frame) for name, given in covariates.items()],
-        **{
-            name: choice[name]
-            for name in ("ties", "cluster", "shared_ids", "ph", "iterations")
-            if name in choice
-        },
-    }
-    strata = [
-        {"variable": column(name), "levels": levels} for name, levels in choice.get("strata", {}).items()
-    ]
-    return {
-        "outcome": "o", "arm": "everybody", "arms": ["all"], "unit": "day", "horizon": int(frame.o_time.max()),
-        "strata": strata, "adjust": False, "cox": cox,
-    }  # fmt: skip
-
-
-def prepared(frame: pd.DataFrame, time: str = "time", status: str = "status") -> pd.DataFrame:
-    found = frame.rename(columns=column)
-    return found.assign(o_time=found[time], o_event=found[status], everybody="all")
-
-
-def sites(frame: pd.DataFrame, site: str | None) -> dict[str, pd.DataFrame]:
-    if site is None:
-        return {"here": frame}
-    return {f"hospital {name}": rows for name, rows in frame.groupby(site)}
-
-
-def compare(model: str, found: CoxResult) -> None:
-    """Within what is promised: 1e-4 of a number or its error, robust errors 1e-3."""
-    expected = golden()[model]
-    for term in found.terms:
-        name = term.name.replace("_", ".") if term.name not in expected["coef"].index else term.name
-        of = {quantity: expected[quantity][name] for quantity in ("coef", "se", "robust_se", "lower", "p")}
-        assert term.coef == pytest.approx(of["coef"], abs=1e-4 * max(abs(of["coef"]), of["se"])), term.name
-        assert term.se == pytest.approx(of["se"], rel=1e-4), term.name
-        assert term.robust_se == pytest.approx(of["robust_se"], rel=1e-3), term.name
-        assert term.lower == pytest.approx(of["lower"], rel=1e-3) and term.p == pytest.approx(
-            of["p"], rel=5e-3
-        )
-    assert found.tests is not None and found.ph is not None
-    for name in ("wald", "score", "lr"):
-        tolerance = 1e-3 if name == "wald" and found.clustered else 1e-4
-        assert getattr(found.tests, name) == pytest.approx(expected[name]["all"], rel=tolerance), name
-    assert found.ph.chi2 == pytest.approx(expected["ph"]["all"], rel=1e-4)
-    assert (found.n, found.events) == (expected["n"]["all"], expected["events"]["all"])
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_every_number_is_that_of_r(run, model):
-    name, covariates, options = MODELS[model]
-    choice = dict(options)
-    frame = prepared(data(name), choice.pop("time", "time"), choice.pop("status", "status"))
-    shared = sites(frame, choice.pop("site", None))
-    result = run("survival", parameters(covariates, frame, shared_ids=True, **choice), shared, policy=EXACT)
-    compare(model, result.cox)
 
 
 def small(**columns: object) -> pd.DataFrame:
@@ -181,7 +66,7 @@ def test_all_events_at_one_time(run, ties):
 
 
 def test_fewer_than_ten_events_a_coefficient_is_said(run):
-    frame = prepared(data("ovarian"), "futime", "fustat")
+    frame = prepared(data("cox_ovarian"), "futime", "fustat")
     given = parameters({"age": 10, "rx": 0.5}, frame)
     result = run("survival", given, {"here": frame}, policy=EXACT)
     assert any("fewer than 10 events for each coefficient" in note for note in result.notes)
@@ -211,11 +96,9 @@ def test_large_sums_keep_their_range(run):
     assert found.tests.lr == pytest.approx(2 * (at.value - null.value), rel=1e-4) and found.tests.lr > 10_000
 
 
-def test_on_shares_by_hospital_and_strata(run):
-    frame = prepared(data("lung"))
-    given = parameters({"age": 10, "sex": 0.5}, frame, strata=ECOG)
-    shared = sites(frame, "hospital")
-    compare("lung by hospital and ecog", run("survival", given, shared, policy=EXACT, protocol="rep3").cox)
+@pytest.mark.parametrize("case", ["lung by hospital and ecog", "ovarian"])
+def test_on_shares_every_number_is_that_of_r(case):
+    agreed(lines(case, "rep3"))
 
 
 def test_the_command_prints_the_golden_numbers():
@@ -225,7 +108,7 @@ def test_the_command_prints_the_golden_numbers():
     printed = json.loads(done.output)
     assert printed["protocol"] == "rep4" and printed["log_rank"]["chi2"] == pytest.approx(10.32674, abs=1e-5)
     cox = CoxResult.model_validate(printed["cox"])
-    compare("lung", cox)
+    agreed(compared(cox, "lung"))
     first, second = cox.terms
     assert (first.name, second.name) == ("age", "sex")
     assert (first.coef, second.coef) == pytest.approx((0.017045, -0.513219), abs=1e-6)
@@ -257,7 +140,7 @@ def test_columns_of_a_file_become_covariates():
 
 def test_a_study_clusters_by_the_hospitals_own_number_of_the_person(run):
     """A number means another person at another hospital, unless the study says that both mean the same."""
-    frame = prepared(data("lung")).assign(person=lambda rows: np.arange(len(rows)) // 2 % 60)
+    frame = prepared(data("cox_lung")).assign(person=lambda rows: np.arange(len(rows)) // 2 % 60)
     halves = {"a": frame.iloc[:114], "b": frame.iloc[114:]}
 
     def robust(shared: dict, **cox: object) -> float:

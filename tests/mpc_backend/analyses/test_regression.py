@@ -1,7 +1,5 @@
 """Linear and logistic regression against R's lm and glm, at the limits of what can be estimated and of what may be shown."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,112 +11,33 @@ from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs, shared_inputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.testing import World
+from tests.validation.holding import agreed
+from tests.validation.regression import LOW, WEIGHT, compared, lines, study
+from tests.validation.sets import data
 
-GOLDEN = Path(__file__).with_name("golden")
 EXACT = DisclosurePolicy(release="exact", minimum_sites=1, rounding=1)
-LEVELS = {"race": ["black", "other", "white"], "size": ["20-50", "<=20", ">50"]}
-WEIGHT = ("bwt", "age", "lwt", "race", "smoke", "ht", "ui")
-LOW = ("low", "age", "lwt", "race", "smoke", "ptl", "ht", "ui", "ftv")
-CHEMO = ("chemo", "year", "age", "size", "grade", "nodes")
-MODELS = {
-    "weight": ("birthwt", WEIGHT), "weight_age": ("birthwt", ("bwt", "age")), "low": ("birthwt", LOW),
-    "low_smoke": ("birthwt", ("low", "smoke")), "chemo": ("rotterdam", CHEMO),
-    "nodes": ("rotterdam", ("nodes", "year", "age", "size", "grade")),
-}  # fmt: skip
-
-
-def codes(frame, name):
-    found = sorted(frame[name].dropna().unique())
-    return [f"{value:g}" for value in found] if len(found) <= 2 else None
-
-
-def predictor(frame, name):
-    if name in LEVELS:
-        return {"variable": name, "levels": LEVELS[name]}
-    return {
-        "variable": name,
-        "centre": round(frame[name].mean(), 1),
-        "scale": float(f"{frame[name].std():.1g}"),
-        "codes": codes(frame, name),
-    }
-
-
-def study(frame, kind, columns, **more):
-    outcome, *names = columns
-    found = {"outcome": outcome, "predictors": [predictor(frame, name) for name in names], **more}
-    if kind == "linear":
-        usual = {
-            "outcome_centre": round(frame[outcome].mean(), 1),
-            "outcome_scale": float(f"{frame[outcome].std():.1g}"),
-            "outcome_codes": codes(frame, outcome),
-        }
-        found = {**usual, **found}
-    return found
-
-
-def data(name):
-    return pd.read_csv(GOLDEN / f"{name}.csv")
 
 
 def thirds(frame):
     return {site: frame.iloc[place::3] for place, site in enumerate("abc")}
 
 
-def kind_of(model):
-    return "linear" if model in ("weight", "weight_age", "nodes") else "logistic"
-
-
-def golden(model):
-    table = pd.read_csv(GOLDEN / "regression.csv", keep_default_na=False)
-    return table[table.model == model].set_index(["term", "what"]).value.astype(float)
-
-
-def compared(result, model):
-    """Coefficients, errors and limits within 1e-4 of the larger of value and standard error; the rest a little wider."""
-    expected = golden(model)
-    assert {term.name for term in result.terms} == set(expected.index.get_level_values("term")) - {""}
-    for term in result.terms:
-        error = expected[term.name, "se"]
-        for what in ("coef", "se", "lower", "upper"):
-            value = expected[term.name, what]
-            assert abs(getattr(term, what) - value) < 1e-4 * max(abs(value), error), (term.name, what)
-        assert term.statistic == pytest.approx(expected[term.name, "statistic"], abs=2e-4)
-        assert term.p == pytest.approx(expected[term.name, "p"], abs=1e-4)
-    if result.kind == "logistic":
-        assert result.test.statistic == pytest.approx(expected["", "lr"], abs=2e-3)
-        assert result.test.p == pytest.approx(expected["", "lr_p"], rel=2e-3)
-        assert result.terms[1].odds_ratio == pytest.approx(np.exp(result.terms[1].coef))
-        return
-    names = {
-        "sigma": "sigma",
-        "r_squared": "r_squared",
-        "adjusted_r_squared": "adjusted",
-        "residual_df": "df",
-    }
-    for ours, theirs in names.items():
-        assert getattr(result, ours) == pytest.approx(expected["", theirs], rel=1e-5)
-    assert result.test.statistic == pytest.approx(expected["", "f"], rel=1e-5)
-    assert result.test.p == pytest.approx(expected["", "f_p"], rel=1e-4)
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_answers_are_those_of_r(run, model):
-    source, columns = MODELS[model]
-    frame, kind = data(source), kind_of(model)
-    compared(run(kind, study(frame, kind, columns), thirds(frame), policy=EXACT), model)
-
-
-@pytest.mark.parametrize(("model", "protocol"), [("weight", "rep4"), ("low_smoke", "rep3")])
-def test_answers_are_those_of_r_on_shares(run, model, protocol):
-    source, columns = MODELS[model]
-    frame, kind = data(source), kind_of(model)
-    compared(run(kind, study(frame, kind, columns), thirds(frame), policy=EXACT, protocol=protocol), model)
+@pytest.mark.parametrize(
+    ("case", "protocol"), [("birthwt, weight", "rep4"), ("birthwt, low weight by smoking", "rep3")]
+)
+def test_answers_are_those_of_r_on_shares(case, protocol):
+    agreed(lines(case, protocol))
 
 
 def test_centres_and_scales_change_no_answer(run):
     frame = data("birthwt")
     off = {"outcome_centre": 0.0, "outcome_scale": 5000.0}
-    compared(run("linear", study(frame, "linear", WEIGHT, **off), {"a": frame}, policy=EXACT), "weight")
+    agreed(
+        compared(
+            run("linear", study(frame, "linear", WEIGHT, **off), {"a": frame}, policy=EXACT),
+            "birthwt, weight",
+        )
+    )
 
 
 def test_persons_with_a_missing_value_do_not_count(run):
@@ -128,9 +47,15 @@ def test_persons_with_a_missing_value_do_not_count(run):
         extra[name] = extra[name].astype(object)
         extra.loc[extra.index[place * 10 :][:10], name] = None
     both = pd.concat([frame, extra[extra[["bwt", "age", "race"]].isna().any(axis=1)]])
-    compared(run("linear", study(frame, "linear", WEIGHT), {"a": both}, policy=EXACT), "weight")
+    agreed(
+        compared(run("linear", study(frame, "linear", WEIGHT), {"a": both}, policy=EXACT), "birthwt, weight")
+    )
     both = pd.concat([frame, extra[extra[["low", "age", "race"]].isna().any(axis=1)]])
-    compared(run("logistic", study(frame, "logistic", LOW), {"a": both}, policy=EXACT), "low")
+    agreed(
+        compared(
+            run("logistic", study(frame, "logistic", LOW), {"a": both}, policy=EXACT), "birthwt, low weight"
+        )
+    )
 
 
 def unsolved():
