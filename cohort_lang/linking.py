@@ -1,8 +1,8 @@
 """What a definition means for a person whose records lie at several hospitals: which of its steps look at all of them.
 
-A step that asks whether some record lies *before or on* some day around the entry can be told by the first day from which it
-would hold; such days can be compared over hospitals without anybody seeing them. Other steps need the records of one
-hospital together with the entry, and are asked where the entry is.
+A step that asks whether some record lies in a window around the entry can be told by the days of entry that each record fits:
+where the window has no first day, by the first day from which it would hold. Such days can be compared over hospitals without
+anybody seeing them. Other steps need the records of one hospital together with the entry, and are asked where the entry is.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from cohort_lang.tree import Cohort, Criterion, Event, Group, Occurrence, Rule
 class LinkedRule:
     """One step of the attrition. ``unless``: a person passes for whom it does not hold.
 
-    ``since``: occurrences any of which makes it hold from some day on. ``rule``: what is asked where the entry is; None
-    there is whether the entry lies in the study period.
+    ``any_of``: occurrences any of which makes it hold: ``since`` some day, or while the entry is ``within`` their windows.
+    ``rule``: what is asked where the entry is; None there is whether the entry lies in the study period.
     """
 
-    how: Literal["entry", "since", "at_entry"]
+    how: Literal["entry", "since", "within", "at_entry"]
     unless: bool = False
-    since: tuple[Occurrence, ...] = ()
+    any_of: tuple[Occurrence, ...] = ()
     rule: Rule | None = None
 
 
@@ -68,9 +68,10 @@ def _rule(rule: Rule) -> LinkedRule:
         assert isinstance(criterion, Occurrence)
         criterion = replace(criterion, count=replace(criterion.count, op="at least", n=1))
     any_of = criterion.items if isinstance(criterion, Group) and criterion.kind == "any" else (criterion,)
-    since = tuple(one for one in map(_bare, any_of) if isinstance(one, Occurrence) and _from_a_day_on(one))
-    if len(since) == len(any_of):
-        return LinkedRule("since", rule.excludes != absent, since)
+    settled = tuple(one for one in map(_bare, any_of) if isinstance(one, Occurrence) and _by_one_record(one))
+    if len(settled) == len(any_of):
+        open_to_the_past = all(window.start is None for one in settled for window in one.windows)
+        return LinkedRule("since" if open_to_the_past else "within", rule.excludes != absent, settled)
     return LinkedRule("at_entry", rule.excludes, rule=rule)
 
 
@@ -81,12 +82,9 @@ def _bare(criterion: Criterion) -> Criterion:
     return criterion
 
 
-def _from_a_day_on(one: Occurrence) -> bool:
-    """Whether one record settles it, by its own start, for every entry from some day on."""
+def _by_one_record(one: Occurrence) -> bool:
+    """Whether one record settles it, by its own start and that of the entry."""
     count, windows = one.count, one.windows
     settled = count.op == "at least" and count.n == 1 and count.distinct is None and not one.same_visit
-    return (
-        settled
-        and len(windows) <= 1
-        and all(window.start is None and window.event == window.index == "start" for window in windows)
-    )
+    by_start = all(window.event == window.index == "start" for window in windows)
+    return settled and len(windows) <= 1 and by_start

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from ibis.backends.duckdb import Backend
 from numpy.typing import NDArray
 
-from cohort_lang.evaluation.linked import LinkedPersons, evaluate_linked
+from cohort_lang.evaluation.linked import Floats, LinkedPersons, Spans, evaluate_linked
 from cohort_lang.tree import Cohort
 from governance.linkage import Linkage, StudyTokens
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
-from mpc_backend.analyses.linked_steps import EARLIEST, LATEST, NEVER, LinkedRows, token_words
+from mpc_backend.analyses.linked_steps import EARLIEST, LATEST, NEVER, LinkedRecords, LinkedRows, token_words
 from site_connector.directory import SiteDirectory
 from site_connector.identifiers import identifiers_of
 from site_connector.linkage import secret
@@ -71,9 +71,31 @@ def linked_cohorts(study: StudyProtocol, run: RunRequest | None, of_run: str) ->
 
 def linked_rows(found: LinkedPersons, tokens: list[bytes]) -> LinkedRows:
     """What `cohort_lang` found, as it is shared."""
-    steps = tuple(step if step.dtype == np.bool_ else _days(step, NEVER) for step in found.steps)
+    words = token_words(tokens)
+    steps = tuple(_step(step) for step in found.steps)
     first = None if found.first is None else _days(found.first, LATEST)
-    return LinkedRows(token_words(tokens), steps, _days(found.died, LATEST), first)
+    spans = {place: step for place, step in enumerate(found.steps) if isinstance(step, Spans)}
+    records = _records(found.person_id, words, spans) if spans else None
+    return LinkedRows(words, steps, _days(found.died, LATEST), first, records)
+
+
+def _step(step: Floats | NDArray[np.bool_] | Spans) -> NDArray[np.int64] | NDArray[np.bool_]:
+    if isinstance(step, Spans):
+        return np.empty(0, np.int64)
+    return step if step.dtype == np.bool_ else _days(step.astype(np.float64), NEVER)
+
+
+def _records(
+    people: NDArray[np.int64], tokens: NDArray[np.int64], spans: Mapping[int, Spans]
+) -> LinkedRecords:
+    """The spans of all steps, each under the token of its person."""
+    whose = np.concatenate([one.person_id for one in spans.values()])
+    places = np.repeat(list(spans), [len(one.person_id) for one in spans.values()])
+    earliest = np.concatenate([one.earliest for one in spans.values()])
+    latest = np.concatenate([one.latest for one in spans.values()])
+    known = np.isin(whose, people)
+    rows = tokens[np.searchsorted(people, whose[known])]
+    return LinkedRecords(rows, places[known], _days(earliest[known], NEVER), _days(latest[known], NEVER))
 
 
 def _days(days: NDArray[np.float64], never: int) -> NDArray[np.int64]:

@@ -30,7 +30,7 @@ PURPOSES = {
 
 LINKED_ROWS = (
     "one row for every person in the data, with a token by which hospitals' rows of one person are put together, days of "
-    "entry, death and other records, and what holds at the entry"
+    "entry, death and other records, and what holds at the entry; and rows of records under such tokens"
 )
 
 

@@ -29,6 +29,10 @@ LINKED = (
     "one row for every person in the hospital's data, without name or number: a token that is the same at every hospital of "
     "this study, days of entry, death and other records, and what holds at the entry"
 )
+LINKED_RECORDS = (
+    "one row for every span of days that fits records which a step looks for: whose it is, by the same token, and its first "
+    "and last day"
+)
 
 
 def explain_study(study: StudyProtocol, federation: Federation | None = None, *, titled: bool = True) -> str:
@@ -236,6 +240,13 @@ def linkage_words(study: StudyProtocol) -> str:
     )
 
 
+def _shape(entry: str, spec: TableSpec, linked: set[str]) -> str:
+    """What a row of a table is."""
+    if entry not in linked:
+        return LEVELS[spec.level]
+    return LINKED if spec.name == "persons" else LINKED_RECORDS
+
+
 def leaving_words(study: StudyProtocol) -> str:
     """Which columns leave, as shares, and in which shape."""
     linked = {one.id for one in study.analyses if one.parameters.get("linkage") is True}
@@ -243,8 +254,7 @@ def leaving_words(study: StudyProtocol) -> str:
         shape = LINKED if linked else "one number for each of its criteria"
         return f"For each cohort that is counted: {shape}, as secret shares."
     lines = [
-        f"* for **{entry}**, table “{spec.name}”: {LINKED if entry in linked else LEVELS[spec.level]}; columns "
-        f"{columns_words(spec)}"
+        f"* for **{entry}**, table “{spec.name}”: {_shape(entry, spec, linked)}; columns {columns_words(spec)}"
         for entry, spec in leaving_tables(study)
     ]
     tail = (

@@ -26,7 +26,7 @@ from mpc_backend.analyses.cells import Cell, HiddenCount, cells
 from mpc_backend.analyses.disclosure import release_chain, require_sites, views
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.linked_secret import linked_counts
-from mpc_backend.analyses.linked_steps import LinkedRows, LinkedStep, has_entry, person_columns, persons_table
+from mpc_backend.analyses.linked_steps import LinkedRows, LinkedStep, has_entry, linked_columns, linked_tables
 from mpc_backend.session import Session
 from mpc_backend.tables import Arrays, Column, TableSpec
 from mpc_backend.values import SecretInt
@@ -93,7 +93,7 @@ class CohortCount(Analysis[CountParameters]):
     def tables(self, parameters: CountParameters) -> tuple[TableSpec, ...]:
         _require_steps(parameters)
         if parameters.linkage:
-            return (persons_table(parameters.linked, first=parameters.first),)
+            return linked_tables(parameters.linked, first=parameters.first)
         column = Column(name="persons", kind="int", bits=COUNT_BITS, ring=64)
         return (
             TableSpec(name="attrition", level="aggregate", columns=(column,), rows=1 + len(parameters.steps)),
@@ -103,7 +103,7 @@ class CohortCount(Analysis[CountParameters]):
         """The population, then the persons left after each step; with linkage a row for each person."""
         _require_steps(parameters)
         if parameters.linkage:
-            return {"persons": person_columns(parameters.linked, _linked_rows(parameters, site))}
+            return linked_columns(parameters.linked, _linked_rows(parameters, site))
         persons = np.array([site.population, *(left for _, left in site.attrition)], dtype=np.int64)
         if len(site.attrition) != len(parameters.steps):
             raise LocalDataError(
@@ -119,7 +119,7 @@ class CohortCount(Analysis[CountParameters]):
         require_sites(released)
         policy = released.policy
         if parameters.linkage:
-            chains = linked_counts(parameters.linked, released, inputs["persons"], first=parameters.first)
+            chains = linked_counts(parameters.linked, released, inputs, first=parameters.first)
         else:
             by_site = {site: _persons(columns["persons"]) for site, columns in inputs["attrition"].items()}
             chains = views(released, by_site)[:, None, :]
@@ -172,14 +172,12 @@ def _counted(parameters: CountParameters) -> str:
         return said[0]
     said.append(ENTRY_WORDS[parameters.first])
     steps = list(zip(parameters.steps, parameters.linked, strict=True))
-    by_how = {
-        how: ", ".join(f"“{label}”" for label, step in steps if step.how == how)
-        for how in ("since", "at_entry")
-    }
-    if by_how["since"]:
-        said.append(f"Judged on the records of all hospitals: {by_how['since']}.")
-    if by_how["at_entry"]:
-        said.append(f"Judged at the hospital of the entry alone: {by_how['at_entry']}.")
+    everywhere = ", ".join(f"“{label}”" for label, step in steps if step.how in ("since", "within"))
+    there = ", ".join(f"“{label}”" for label, step in steps if step.how == "at_entry")
+    if everywhere:
+        said.append(f"Judged on the records of all hospitals: {everywhere}.")
+    if there:
+        said.append(f"Judged at the hospital of the entry alone: {there}.")
     return " ".join(said)
 
 

@@ -1,53 +1,66 @@
 """Counting persons of several hospitals once, on shares.
 
-All hospitals' rows are sorted by token, so that rows of one person lie together. Neighbours are then combined over 1, 2, 4,
-... rows (Hillis and Steele, CACM 29, 1986), as far as there are hospitals, and the last row of each person stands for the
-person. Nothing is opened on the way but the order of shuffled rows (see `mpc_backend.operations.sort`).
+All hospitals' rows are sorted by token, so that rows of one person lie together, those of persons before those of records.
+Neighbours are then combined over 1, 2, 4, ... rows (Hillis and Steele, CACM 29, 1986), as far as there are hospitals, and the
+first row of each person stands for the person. Where steps look for records, the entry is copied down a person's rows and
+what the records say is brought up. Nothing is opened on the way but the order of shuffled rows (see
+`mpc_backend.operations.sort`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 
-from mpc_backend.analyses.base import Released
-from mpc_backend.analyses.linked_steps import LinkedStep, day_places, flag_places, has_entry
-from mpc_backend.operations import concatenate, select, stack
+from mpc_backend.analyses.base import Inputs, Released
+from mpc_backend.analyses.linked_steps import (
+    LATEST,
+    NEVER,
+    LinkedStep,
+    day_places,
+    flag_places,
+    has_entry,
+    record_places,
+)
+from mpc_backend.kernels.planes import word_count
+from mpc_backend.operations import concatenate, segmented_copy, select, stack
+from mpc_backend.operations.arrays import public_column
 from mpc_backend.operations.sort import sorted_rows
+from mpc_backend.protocols.base import Protocol
 from mpc_backend.values import SecretBits, SecretInt, SecretValue
+
+BySite = Mapping[str, Mapping[str, SecretValue]]
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows in the order of their persons. ``days`` (n, d) or None; ``anywhere`` (n, a): true where any of the rows
-    is, the first of them whether it is a row at all; ``at_entry`` (n, e): true where a row of the earliest entry is.
+    """Rows in the order of their persons. ``anywhere`` (n, a): true where any of the rows is, the first of them whether it is
+    a row of a person at all; ``at_entry`` (n, e): true where a row of the earliest entry is; ``days`` (n, d). ``span`` (n, 2)
+    and ``step`` (n, r): days of entry that a record fits, and whose step it is.
     """
 
-    days: SecretInt | None
     anywhere: SecretBits
-    at_entry: SecretBits | None
+    at_entry: SecretBits | None = None
+    days: SecretInt | None = None
+    span: SecretInt | None = None
+    step: SecretBits | None = None
 
 
 def linked_counts(
-    steps: Sequence[LinkedStep],
-    released: Released,
-    by_site: Mapping[str, Mapping[str, SecretValue]],
-    *,
-    first: bool,
+    steps: Sequence[LinkedStep], released: Released, inputs: Inputs, *, first: bool
 ) -> SecretInt:
     """(1 + receiving hospitals, 1, 1 + steps): distinct persons in all and after each step, then the same among those whom
     each receiving hospital does not know itself.
     """
-    same, rows = _by_person(steps, released, by_site)
-    rows = _combined(rows, same, len(by_site))
-    last = ~concatenate([same[1:], same[:1]])
-    person = last & rows.anywhere[:, 0]
-    passed = _passed(steps, rows, first=first)
+    sites = len(inputs["persons"])
+    same, rows = _by_person(steps, released, inputs, first=first)
+    rows = _combined(rows, same, sites)
+    person = ~same & rows.anywhere[:, 0]
     left = [person]
-    for step in passed:
+    for step in _passed(steps, rows, same, first=first):
         left.append(left[-1] & step)
     nested = stack(left, axis=1)
     known = len(released.receiving_sites)
@@ -56,85 +69,120 @@ def linked_counts(
 
 
 def _by_person(
-    steps: Sequence[LinkedStep], released: Released, by_site: Mapping[str, Mapping[str, SecretValue]]
+    steps: Sequence[LinkedStep], released: Released, inputs: Inputs, *, first: bool
 ) -> tuple[SecretBits, _Rows]:
     """All rows sorted by token, and whether each is of the same person as the one before."""
-    token = cast("SecretInt", concatenate([columns["token"] for columns in by_site.values()]))
-    valid = cast("SecretBits", concatenate([columns["valid"] for columns in by_site.values()]))
-    anywhere = sum(step.how == "anywhere" for step in steps)
-    flags = _table(by_site, "flags", len(flag_places(steps)))
-    whose = np.repeat(list(by_site), [len(columns["valid"]) for columns in by_site.values()])
-    bits = [
-        valid.reshape(-1, 1),
-        *((valid & (whose == site)).reshape(-1, 1) for site in released.receiving_sites),
+    persons, records = inputs["persons"], inputs.get("records", {}) if record_places(steps) else {}
+    token = _table([*persons.values(), *records.values()], "token")
+    bits = _person_bits(persons, released, len(flag_places(steps)))
+    days = cast("SecretInt", _table(list(persons.values()), "days")) if has_entry(steps) else None
+    rows = _Rows(bits, days=days)
+    if records:
+        rows = _with_records(rows, list(records.values()), len(day_places(steps)), first=first)
+    parts: list[SecretValue] = [
+        part for part in (rows.anywhere, rows.days, rows.span, rows.step) if part is not None
     ]
-    bits += [cast("SecretBits", flags)] if flags is not None else []
-    columns: list[SecretValue] = [concatenate(bits, axis=1)]
-    if has_entry(steps):
-        days = [cast("SecretInt", site["days"]).reshape(len(site["valid"]), -1) for site in by_site.values()]
-        columns.append(concatenate(days))
     keys = [token[:, word] for word in range(token.shape[1])]
-    order, moved = sorted_rows(keys, columns, [False] * len(keys))
+    order, moved = sorted_rows(keys, parts, [False] * len(keys))
+    cut = rows.anywhere.shape[1] - sum(step.how == "at_entry" for step in steps)
     found = cast("SecretBits", moved[0])
-    cut = 1 + len(released.receiving_sites) + anywhere
-    rows = _Rows(
-        cast("SecretInt", moved[1]) if len(moved) > 1 else None,
+    return order.same_as_previous(), _Rows(
         found[:, :cut],
         found[:, cut:] if found.shape[1] > cut else None,
+        cast("SecretInt", moved[1]) if rows.days is not None else None,
+        cast("SecretInt", moved[2]) if records else None,
+        cast("SecretBits", moved[3]) if records else None,
     )
-    return order.same_as_previous(), rows
 
 
-def _table(by_site: Mapping[str, Mapping[str, SecretValue]], name: str, width: int) -> SecretValue | None:
-    """A column of all hospitals as (n, width)."""
-    if not width:
-        return None
-    return concatenate([site[name].reshape(len(site["valid"]), width) for site in by_site.values()])
+def _person_bits(persons: BySite, released: Released, flags: int) -> SecretBits:
+    """(n, 1 + receiving hospitals + flags): whether it is a row, of which hospital, and what it says."""
+    valid = cast("SecretBits", concatenate([columns["valid"] for columns in persons.values()]))
+    whose = np.repeat(list(persons), [len(columns["valid"]) for columns in persons.values()])
+    of_site = [(valid & (whose == site)).reshape(-1, 1) for site in released.receiving_sites]
+    said = [cast("SecretBits", _table(list(persons.values()), "flags"))] if flags else []
+    bits: SecretBits = concatenate([valid.reshape(-1, 1), *of_site, *said], axis=1)
+    return bits
+
+
+def _table(sites: Sequence[Mapping[str, SecretValue]], name: str) -> SecretValue:
+    """A column of several tables as (n, width)."""
+    parts = [site[name] for site in sites]
+    return concatenate([part.reshape(len(part), 1) if part.ndim == 1 else part for part in parts])
+
+
+def _with_records(
+    rows: _Rows, records: Sequence[Mapping[str, SecretValue]], days: int, *, first: bool
+) -> _Rows:
+    """Rows of records below those of persons; of a person they say nothing that changes a minimum or an alternative."""
+    assert rows.days is not None
+    protocol, persons = rows.anywhere.protocol, len(rows.anywhere)
+    valid = cast("SecretBits", concatenate([site["valid"] for site in records])).reshape(-1, 1)
+    span, step = cast("SecretInt", _table(records, "span")), cast("SecretBits", _table(records, "step"))
+    count = len(span)
+    neutral = np.repeat([[NEVER] * days + [LATEST] * (1 + first)], count, axis=0)
+    return _Rows(
+        concatenate([rows.anywhere, _none(protocol, (count, rows.anywhere.shape[1]))]),
+        days=concatenate([rows.days, public_column(protocol, neutral.astype(np.uint32), 32)]),
+        span=concatenate([public_column(protocol, np.zeros((persons, 2), np.uint32), 32), span]),
+        step=concatenate([_none(protocol, (persons, step.shape[1])), step & valid]),
+    )
+
+
+def _none(protocol: Protocol, shape: tuple[int, int]) -> SecretBits:
+    """Truth values that are all false."""
+    return SecretBits(
+        protocol, protocol.constant(np.zeros(word_count(shape[0] * shape[1]), np.uint64)), shape
+    )
 
 
 def _combined(rows: _Rows, same: SecretBits, sites: int) -> _Rows:
-    """Every row with those before it of the same person, up to as many as there are hospitals."""
-    reach, linked = 1, same
+    """Every row with those after it of the same person, as many as there are hospitals."""
+    reach, linked = 1, same[1:]
     while reach < sites and reach < len(same):
-        rows = _with_before(rows, linked[reach:], reach)
-        reach, linked = 2 * reach, _further(linked, reach)
+        rows = _with_after(rows, linked, reach)
+        linked, reach = _further(linked, reach), 2 * reach
     return rows
 
 
 def _further(linked: SecretBits, reach: int) -> SecretBits:
-    """Whether a row is of the person of the one twice as far before; the first rows are of nobody's."""
-    return concatenate([linked[:reach] & np.zeros(reach, dtype=bool), linked[reach:] & linked[:-reach]])
+    """Whether rows are of the person of those twice as far after them, from whether they are of those ``reach`` after."""
+    return linked[:-reach] & linked[reach:] if len(linked) > reach else linked[:0]
 
 
-def _with_before(rows: _Rows, linked: SecretBits, reach: int) -> _Rows:
-    """Each row combined with the one ``reach`` before where both are of one person."""
+def _with_after(rows: _Rows, linked: SecretBits, reach: int) -> _Rows:
+    """Each row combined with the one ``reach`` after it where both are of one person."""
     both = linked.reshape(-1, 1)
-    anywhere = rows.anywhere[reach:] | (rows.anywhere[:-reach] & both)
-    anywhere = concatenate([rows.anywhere[:reach], anywhere])
+    joined = rows.anywhere[:-reach] | (rows.anywhere[reach:] & both)
+    changed = replace(rows, anywhere=concatenate([joined, rows.anywhere[-reach:]]))
     if rows.days is None:
-        return _Rows(None, anywhere, None)
-    here, before = rows.days[reach:], rows.days[:-reach]
-    lower = concatenate([before, here[:, :1]], axis=1) < concatenate([here, before[:, :1]], axis=1)
+        return changed
+    here, after = rows.days[:-reach], rows.days[reach:]
+    lower = concatenate([after, here[:, :1]], axis=1) < concatenate([here, after[:, :1]], axis=1)
     width = here.shape[1]
-    days = concatenate([rows.days[:reach], select(lower[:, :width] & both, before, here)])
+    days = concatenate([select(lower[:, :width] & both, after, here), rows.days[-reach:]])
+    changed = replace(changed, days=days)
     if rows.at_entry is None:
-        return _Rows(days, anywhere, None)
-    kept = rows.at_entry[reach:] & ~(lower[:, :1] & both)
-    brought = rows.at_entry[:-reach] & (~lower[:, width:] & both)
-    return _Rows(days, anywhere, concatenate([rows.at_entry[:reach], kept | brought]))
+        return changed
+    kept = rows.at_entry[:-reach] & ~(lower[:, :1] & both)
+    brought = rows.at_entry[reach:] & (~lower[:, width:] & both)
+    return replace(changed, at_entry=concatenate([kept | brought, rows.at_entry[-reach:]]))
 
 
-def _passed(steps: Sequence[LinkedStep], rows: _Rows, *, first: bool) -> list[SecretBits]:
-    """Whether each row passes each step, by itself."""
-    flags, base = flag_places(steps), rows.anywhere.shape[1]
+def _passed(steps: Sequence[LinkedStep], rows: _Rows, same: SecretBits, *, first: bool) -> list[SecretBits]:
+    """Whether the person whose first row it is passes each step, by itself."""
+    flags = flag_places(steps)
     anywhere = [place for place in flags if steps[place].how == "anywhere"]
-    base -= len(anywhere)
+    base = rows.anywhere.shape[1] - len(anywhere)
     held = {place: rows.anywhere[:, base + number] for number, place in enumerate(anywhere)}
     for number, place in enumerate(flags[len(anywhere) :]):
         assert rows.at_entry is not None
         held[place] = rows.at_entry[:, number]
     if rows.days is not None:
         held |= _by_day(day_places(steps), rows.days, first=first)
+    if places := record_places(steps):
+        found = _recorded(rows, same)
+        held |= {place: found[:, number] for number, place in enumerate(places)}
     return [~held[place] if step.unless else held[place] for place, step in enumerate(steps)]
 
 
@@ -154,3 +202,19 @@ def _by_day(places: Sequence[int], days: SecretInt, *, first: bool) -> dict[int,
     for number, place in enumerate(places[1:]):
         held[place] = fits[:, bounds.shape[1] + number]
     return held
+
+
+def _recorded(rows: _Rows, same: SecretBits) -> SecretBits:
+    """(n, r): whether some record of the person, from this row on, fits the entry."""
+    assert rows.days is not None and rows.span is not None and rows.step is not None
+    entry = segmented_copy(rows.days[:, 0], same).reshape(-1, 1)
+    left, right = (
+        concatenate([entry, rows.span[:, 1:]], axis=1),
+        concatenate([rows.span[:, :1], entry], axis=1),
+    )
+    fits = (~(left < right)).all(axis=1).reshape(-1, 1)
+    found, reach, linked = rows.step & fits, 1, same[1:]
+    while reach < len(same):
+        found = concatenate([found[:-reach] | (found[reach:] & linked.reshape(-1, 1)), found[-reach:]])
+        linked, reach = _further(linked, reach), 2 * reach
+    return found

@@ -4,6 +4,7 @@ Days count from 1970-01-01. Of a person's rows, one a hospital, the earliest ent
 
     entry      is there an entry, not after a recorded death, and (``first``) not after an earlier record of its kind?
     since      does something hold by then that holds from some day on, at whichever hospital that day comes first?
+    within     is one of the records, of any hospital, within the step's window around it?
     at_entry   does something hold at the hospital of that entry? (any of them, where several have one on that day)
     anywhere   does something hold at any hospital, whatever the days?
 """
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mpc_backend.tables import Arrays, Column, TableSpec
 
-How = Literal["entry", "since", "at_entry", "anywhere"]
+How = Literal["entry", "since", "within", "at_entry", "anywhere"]
 TOKEN_WORDS, TOKEN_WORD_BITS = 4, 32
 DAY_BITS = 17
 NEVER = (1 << (DAY_BITS - 1)) - 1
@@ -42,11 +43,24 @@ class LinkedStep(BaseModel):
 
 
 @dataclass(frozen=True)
+class LinkedRecords:
+    """Records that steps ``within`` look for, a row each (m,): whose (``tokens`` (m, 4)), for which step (its place), and the
+    first and last day of entry that each would fit.
+    """
+
+    tokens: Days
+    places: Days
+    earliest: Days
+    latest: Days
+
+
+@dataclass(frozen=True)
 class LinkedRows:
     """Persons of one hospital, a row each.
 
     ``tokens`` (n, 4): 128 bits, equal for one person at all hospitals and telling nothing else. ``steps``: for each step
-    the day (n,) of ``entry`` or ``since``, `NEVER` where there is none, or a truth value (n,). With an entry among them:
+    the day (n,) of ``entry`` or ``since``, `NEVER` where there is none, or a truth value (n,); of ``within`` nothing (0,), but
+    ``records``. With an entry among them:
     ``died`` (n,), the last day on which one may enter, `LATEST` for who lives; ``first`` (n,), the day of the earliest record
     of the kind that lets people in, if the entry must be it.
     """
@@ -55,6 +69,7 @@ class LinkedRows:
     steps: tuple[Days | Truth, ...]
     died: Days | None = None
     first: Days | None = None
+    records: LinkedRecords | None = None
 
 
 def token_words(tokens: Sequence[bytes]) -> Days:
@@ -79,7 +94,46 @@ def flag_places(steps: Sequence[LinkedStep]) -> list[int]:
     return [*anywhere, *(place for place, step in enumerate(steps) if step.how == "at_entry")]
 
 
-def persons_table(steps: Sequence[LinkedStep], *, first: bool) -> TableSpec:
+def record_places(steps: Sequence[LinkedStep]) -> list[int]:
+    """Steps that bring records."""
+    return [place for place, step in enumerate(steps) if step.how == "within"]
+
+
+def linked_tables(steps: Sequence[LinkedStep], *, first: bool) -> tuple[TableSpec, ...]:
+    """Persons; and where some step needs them, records."""
+    persons, places = _persons_table(steps, first=first), record_places(steps)
+    if not places:
+        return (persons,)
+    columns = (
+        *persons.columns[:2],
+        Column(name="span", kind="int", bits=DAY_BITS, ring=32, width=2),
+        Column(name="step", kind="bit", width=len(places)),
+    )
+    return persons, TableSpec(name="records", level="rows", columns=columns)
+
+
+def linked_columns(steps: Sequence[LinkedStep], rows: LinkedRows) -> dict[str, Arrays]:
+    """The columns of `linked_tables`."""
+    tables = {"persons": _person_columns(steps, rows)}
+    if places := record_places(steps):
+        assert rows.records is not None
+        found = rows.records
+        span = np.clip(np.stack([found.earliest, found.latest], axis=1), EARLIEST, NEVER)
+        step = (found.places[:, None] == np.array(places)).astype(np.int64)
+        valid = np.ones(len(found.tokens), np.int64)
+        tables["records"] = _narrow({"valid": valid, "token": found.tokens, "span": span, "step": step})
+    return tables
+
+
+def _narrow(columns: Arrays) -> Arrays:
+    """Columns of width 1 as (rows,)."""
+    found: Arrays = {
+        name: part[:, 0] if part.ndim == 2 and part.shape[1] == 1 else part for name, part in columns.items()
+    }
+    return found
+
+
+def _persons_table(steps: Sequence[LinkedStep], *, first: bool) -> TableSpec:
     """One row a person: ``days`` are those of `day_places`, the last day of life, then that of the first record."""
     columns = [
         Column(name="valid", kind="bit"),
@@ -93,8 +147,8 @@ def persons_table(steps: Sequence[LinkedStep], *, first: bool) -> TableSpec:
     return TableSpec(name="persons", level="rows", columns=tuple(columns))
 
 
-def person_columns(steps: Sequence[LinkedStep], rows: LinkedRows) -> Arrays:
-    """The columns of `persons_table`, with rows of one token put together: a hospital may hold a person twice."""
+def _person_columns(steps: Sequence[LinkedStep], rows: LinkedRows) -> Arrays:
+    """The columns of `_persons_table`, with rows of one token put together: a hospital may hold a person twice."""
     days = [np.clip(rows.steps[place].astype(np.int64), EARLIEST, NEVER) for place in day_places(steps)]
     if has_entry(steps):
         assert rows.died is not None
@@ -111,10 +165,7 @@ def person_columns(steps: Sequence[LinkedStep], rows: LinkedRows) -> Arrays:
         flags = [*flags[:count], *(flag * earliest for flag in flags[count:])]
     if flags:
         columns["flags"] = np.stack([-_least(-flag, person, n) for flag in flags], axis=1)
-    narrow = {
-        name: part[:, 0] if part.ndim == 2 and part.shape[1] == 1 else part for name, part in columns.items()
-    }
-    return narrow
+    return _narrow(columns)
 
 
 def _least(values: Days, person: Days, persons: int) -> Days:

@@ -56,6 +56,7 @@ require "needed": any of (at least 1 condition of need any time before or on ind
 exclude "barred": at least 1 condition of bar any time before index
 require "no other": no drug of other any time before or on index
 exclude "either": any of (condition of other any time before index, drug of bar any time before to 3 days after index)
+exclude "around": condition of other 4 days before to 2 days after index
 study period on or after 2020-02-10
 """
 START = date(2020, 1, 1)
@@ -143,10 +144,10 @@ def counted(hospitals: dict[str, TinyOmop], text: str) -> list[int]:
 
 
 def test_linked_hospitals_count_what_their_pooled_data_hold(regional: Regional) -> None:
-    """First exposure, exclusions and death of all hospitals together; `needed` has a part that looks at one alone."""
-    text = HISTORY.replace(", drug of need 5 days before to index", "")
+    """First exposure, exclusions and death of all hospitals together."""
+    text = HISTORY
     assert [step.how for step in linked(parse(text)).steps] == [
-        "entry", "at_entry", "since", "since", "since", "since", "at_entry"
+        "entry", "at_entry", "within", "since", "since", "since", "within", "at_entry"
     ]  # fmt: skip
     whole = evaluate(regional.pooled.backend, parse(text))
     found = counted(regional.hospitals, text)
@@ -157,10 +158,15 @@ def test_linked_hospitals_count_what_their_pooled_data_hold(regional: Regional) 
 
 
 def test_steps_that_need_one_hospitals_records_are_asked_where_the_entry_is() -> None:
-    meaning = linked(parse(HISTORY))
-    assert [(step.how, step.unless) for step in meaning.steps] == [
-        ("entry", False), ("at_entry", False), ("at_entry", False), ("since", True), ("since", True), ("since", True),
-        ("at_entry", False),
+    one_hospital = """
+    require "twice": at least 2 conditions of need any time before index
+    require "both": all of (condition of need any time before index, condition of bar any time before index)
+    exclude "ending": drug of bar ending any time before index
+    exclude "no record": no condition of need 9 days before to index
+    """
+    meaning = linked(parse(HISTORY.partition("study period")[0] + one_hospital))
+    assert [(step.how, step.unless) for step in meaning.steps[-5:]] == [
+        ("within", True), ("at_entry", False), ("at_entry", False), ("at_entry", True), ("within", False),
     ]  # fmt: skip
     assert meaning.first is not None and meaning.first.first
     earliest = "enter on drug of start or drug of need taking earliest event per person"
@@ -231,7 +237,7 @@ def tables_of(consortium: Consortium, study: StudyProtocol) -> dict[str, dict[st
     for site, directory in consortium.sites.items():
         with opened(directory.loaded_database()) as connection:
             data = evaluate_cohorts(connection, study, persons_by=recognition(directory, study))
-        found[site] = {"persons": local_tables(study, data)["count"]["persons"]}
+        found[site] = local_tables(study, data)["count"]
     return found
 
 
@@ -302,7 +308,7 @@ def test_a_hospital_without_key_or_identifiers_says_what_it_lacks(
     consortium: Consortium, extract: Path, tmp_path: Path
 ) -> None:
     consortium.load(extract)
-    study = consortium.submit(asking(consortium, "0" * 16))
+    study = consortium.submit(asking(consortium, "0" * 32))
 
     def problems() -> tuple[str, ...]:
         with consortium.mailbox() as mailbox:
@@ -313,7 +319,7 @@ def test_a_hospital_without_key_or_identifiers_says_what_it_lacks(
 
     (lacking,) = problems()
     assert lacking.startswith(
-        f"linkage key {'0' * 16} is not here (keys here: none); take it with `tessera site linkage"
+        f"linkage key {'0' * 32} is not here (keys here: none); take it with `tessera site linkage"
     )
     key = linkage.share(consortium.north, tmp_path / "linkage.json", consortium.steward, NOW)
     study = consortium.submit(asking(consortium, key))
@@ -330,17 +336,17 @@ def test_an_analysis_without_what_linkage_needs_is_refused(consortium: Consortiu
         resolve(consortium.study(analyses=[count]), "count")
     own = {**count, "parameters": {"linkage": True, "linked": []}}
     with pytest.raises(ParametersRefused, match="sets linked, which follow from its cohort"):
-        resolve(asking(consortium, "0" * 16, analyses=[own]), "count")
+        resolve(asking(consortium, "0" * 32, analyses=[own]), "count")
     twice = COHORT.replace("first condition", "condition")
     with pytest.raises(
         ParametersRefused, match="'count': linkage of persons across hospitals needs one entry"
     ):
-        resolve(asking(consortium, "0" * 16, cohorts={"treated": twice}), "count")
+        resolve(asking(consortium, "0" * 32, cohorts={"treated": twice}), "count")
 
 
 def test_a_feasibility_study_links_the_cohort_of_each_run(consortium: Consortium) -> None:
     count = {"id": "count", "kind": "cohort_count", "parameters": {"linkage": True}}
-    study = consortium.feasibility(linkage={"key": "0" * 16, "identifiers": ["national_id"]})
+    study = consortium.feasibility(linkage={"key": "0" * 32, "identifiers": ["national_id"]})
     study = StudyProtocol.from_value(study.model_dump(mode="json") | {"analyses": [count]})
     assert planned_tables(study) == ()
     consortium.submit(study)
@@ -354,11 +360,11 @@ def test_a_feasibility_study_links_the_cohort_of_each_run(consortium: Consortium
         page
     )
     assert "number for each" not in review_markdown(page)
-    (table,) = planned_tables(study, consortium.request(study))
-    assert (table.spec.name, [column.name for column in table.spec.columns]) == (
-        "persons",
-        ["valid", "token", "days", "flags"],
-    )
+    tables = planned_tables(study, consortium.request(study))
+    assert [(one.spec.name, [column.name for column in one.spec.columns]) for one in tables] == [
+        ("persons", ["valid", "token", "days", "flags"]),
+        ("records", ["valid", "token", "span", "step"]),
+    ]
     with pytest.raises(ParametersRefused, match="needs one entry of each person"):
         planned_tables(
             study, consortium.request(study, parameters={"cohort": COHORT.replace("on first", "on")})

@@ -16,7 +16,7 @@ from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.cohort_count import LINKED, CohortCount
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.linked_secret import linked_counts
-from mpc_backend.analyses.linked_steps import LATEST, NEVER, LinkedRows, token_words
+from mpc_backend.analyses.linked_steps import LATEST, NEVER, LinkedRecords, LinkedRows, token_words
 from mpc_backend.analyses.registry import parse_parameters
 from mpc_backend.testing import World
 from mpc_backend.try_cli import try_app
@@ -28,7 +28,10 @@ HOWS = (
     {"how": "at_entry"},
     {"how": "at_entry", "unless": True},
     {"how": "anywhere"},
+    {"how": "within"},
+    {"how": "within", "unless": True},
 )
+PLACES = (6, 7)
 EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
 
 
@@ -45,12 +48,15 @@ def token(person: int) -> bytes:
 
 
 def rows_of(persons: list[dict], *, first: bool) -> LinkedRows:
-    steps = tuple(np.array([one["steps"][place] for one in persons]) for place in range(len(HOWS)))
+    judged = [np.array([one["steps"][place] for one in persons]) for place in range(len(HOWS) - len(PLACES))]
+    steps = (*judged, *[np.empty(0)] * len(PLACES))
+    known = [(one["who"], *record) for one in persons for record in one["records"]]
+    numbers = np.array([record[1:] for record in known], np.int64).reshape(-1, 3)
+    records = LinkedRecords(token_words([token(record[0]) for record in known]), *numbers.T)
     died = np.array([one["died"] for one in persons], np.int64)
     earliest = np.array([one["first"] for one in persons], np.int64)
-    return LinkedRows(
-        token_words([token(one["who"]) for one in persons]), steps, died, earliest if first else None
-    )
+    tokens = token_words([token(one["who"]) for one in persons])
+    return LinkedRows(tokens, steps, died, earliest if first else None, records)
 
 
 def counted(sites: dict[str, list[dict]], receiving: tuple[str, ...], *, first: bool) -> list[list[int]]:
@@ -74,6 +80,12 @@ def counted(sites: dict[str, list[dict]], receiving: tuple[str, ...], *, first: 
             any(one[3] for one in deciding),
             not any(one[4] for one in deciding),
             any(one[5] for one in said),
+            any(
+                place == 6 and low <= entry <= high for _, one in known for place, low, high in one["records"]
+            ),
+            not any(
+                place == 7 and low <= entry <= high for _, one in known for place, low, high in one["records"]
+            ),
         ]
         left = np.cumprod(passed)
         found[0] += left
@@ -89,6 +101,9 @@ person = st.fixed_dictionaries(
         "steps": st.tuples(days, days, days, st.booleans(), st.booleans(), st.booleans()),
         "died": st.one_of(st.integers(0, 4), st.just(LATEST)),
         "first": st.one_of(st.integers(-2, 4), st.just(LATEST)),
+        "records": st.lists(
+            st.tuples(st.sampled_from(PLACES), st.integers(-2, 4), st.integers(-2, 4)), max_size=4
+        ),
     }
 )
 hospitals = st.dictionaries(
@@ -99,15 +114,16 @@ hospitals = st.dictionaries(
 def on_shares(protocol, sites, receiving, *, first, trace=False):
     """Counts by view, from tables without padding, and the world's traffic."""
     chosen, typed = CohortCount(), parameters(first=first)
-    (spec,) = chosen.tables(typed)
     released = Released(EXACT, tuple(sites), receiving)
     with World(protocol, trace=trace) as world:
-        inputs = {}
+        inputs: dict[str, dict[str, object]] = {"persons": {}, "records": {}}
         for name, persons in sites.items():
-            columns = chosen.local(typed, SiteData(pd.DataFrame(), linked=rows_of(persons, first=first)))[
-                "persons"
-            ]
-            inputs[name] = {one.name: world.share_column(one, columns[one.name]) for one in spec.columns}
+            found = chosen.local(typed, SiteData(pd.DataFrame(), linked=rows_of(persons, first=first)))
+            for spec in chosen.tables(typed):
+                columns = found[spec.name]
+                inputs[spec.name][name] = {
+                    one.name: world.share_column(one, columns[one.name]) for one in spec.columns
+                }
         found = world.run(lambda _, given: linked_counts(typed.linked, released, given, first=first), inputs)
         return found[:, 0].tolist(), world.traffic
 
@@ -132,6 +148,10 @@ def some(seed: int, persons: int) -> list[dict]:
             "steps": (day(0.2), day(0.2), day(0.6), *(bool(one) for one in rng.random(3) < 0.6)),
             "died": min(LATEST, day(0.7)),
             "first": min(LATEST, day(0.7)),
+            "records": [
+                (6 + int(rng.random() < 0.2), low, low + int(rng.integers(0, 3)))
+                for low in rng.integers(-1, 5, int(rng.integers(0, 4))).tolist()
+            ],
         }
         for _ in range(persons)
     ]
@@ -148,11 +168,24 @@ def test_shares_give_what_plain_words_say(protocol, persons):
 def test_messages_and_what_is_opened_tell_nothing_of_persons(protocol, caplog):
     """Few enough rows that the sort does not depend on how they were shuffled: all other data, the same messages."""
     alone = [
-        {"who": n, "steps": (n, n, NEVER, True, False, True), "died": LATEST, "first": n} for n in range(4)
+        {
+            "who": n,
+            "steps": (n, n, NEVER, True, False, True),
+            "died": LATEST,
+            "first": n,
+            "records": [(6, 0, 4)],
+        }
+        for n in range(2)
     ]
     nobody = [
-        {"who": n + 4, "steps": (NEVER,) * 3 + (False,) * 3, "died": LATEST, "first": LATEST}
-        for n in range(4)
+        {
+            "who": n,
+            "steps": (NEVER,) * 3 + (False,) * 3,
+            "died": LATEST,
+            "first": LATEST,
+            "records": [(7, 1, n)] * (n - 4),
+        }
+        for n in (4, 6)
     ]
     traces = []
     for sites in ({"a": alone, "b": alone}, {"a": alone, "b": nobody}, {"a": nobody, "b": alone}):
@@ -204,7 +237,7 @@ def test_the_answer_says_whose_records_each_step_looked_at(run):
     assert result.notes == [
         f"{LINKED} The entry is a person's earliest at any hospital, and counts "
         "only if no hospital has an earlier record of its kind or of a death. Judged on the records of all hospitals: "
-        "“step 1”, “step 2”. Judged at the hospital of the entry alone: “step 3”, “step 4”."
+        "“step 1”, “step 2”, “step 6”, “step 7”. Judged at the hospital of the entry alone: “step 3”, “step 4”."
     ]
 
 
@@ -274,5 +307,5 @@ def test_parameters_and_rows_that_do_not_fit_are_refused():
         chosen.tables(parse_parameters("cohort_count", {"steps": ["s"], "linkage": True}))
     with pytest.raises(LocalDataError, match="no tokens"):
         chosen.local(typed, SiteData(pd.DataFrame()))
-    with pytest.raises(LocalDataError, match="6 steps, the study announces 1"):
+    with pytest.raises(LocalDataError, match="8 steps, the study announces 1"):
         chosen.local(typed, SiteData(pd.DataFrame(), linked=rows_of(some(1, 3), first=False)))
