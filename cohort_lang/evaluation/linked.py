@@ -75,7 +75,7 @@ def _judged(
         earliest: Floats = np.minimum.reduce([_since(site, people, one) for one in step.any_of])
         return earliest
     if step.how == "within":
-        return _spans(pd.concat([_fitting(site, one) for one in step.any_of], ignore_index=True))
+        return joined_spans(pd.concat([_fitting(site, one) for one in step.any_of], ignore_index=True))
     if step.rule is None:
         kept = cohort_periods(site, limited(index, cohort.keep), cohort)
     else:
@@ -111,15 +111,6 @@ def _fitting(site: Site, one: Occurrence) -> pd.DataFrame:
     )
 
 
-def _spans(fitting: pd.DataFrame) -> Spans:
-    """Spans of a person that overlap, or follow each other by a day, put together."""
-    rows = fitting.sort_values(["person_id", "earliest"], kind="stable", ignore_index=True)
-    reached = rows.groupby("person_id")["latest"].cummax().shift(1)
-    opens = (rows["person_id"] != rows["person_id"].shift(1)) | (rows["earliest"] > reached + 1)
-    joined = rows.groupby(opens.cumsum()).agg({"person_id": "first", "earliest": "first", "latest": "max"})
-    return Spans(*(joined[name].to_numpy() for name in ("person_id", "earliest", "latest")))
-
-
 def _days(people: NDArray[np.int64], found: Table, column: str) -> Floats:
     """The earliest day of each person (persons,) among records."""
     least = found.group_by("person_id").aggregate(day=found[column].min()).to_pyarrow().to_pandas()
@@ -127,3 +118,12 @@ def _days(people: NDArray[np.int64], found: Table, column: str) -> Floats:
     known = least[np.isin(least["person_id"], people)]
     days[np.searchsorted(people, known["person_id"])] = known["day"]
     return days
+
+
+def joined_spans(fitting: pd.DataFrame) -> Spans:
+    """Spans of a person that overlap, or follow each other by a day, put together."""
+    rows = fitting.sort_values(["person_id", "earliest"], kind="stable", ignore_index=True)
+    reached = rows.groupby("person_id")["latest"].cummax().shift(1)
+    opens = (rows["person_id"] != rows["person_id"].shift(1)) | (rows["earliest"] > reached + 1)
+    joined = rows.groupby(opens.cumsum()).agg({"person_id": "first", "earliest": "first", "latest": "max"})
+    return Spans(*(joined[name].to_numpy() for name in ("person_id", "earliest", "latest")))
