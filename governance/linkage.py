@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,11 @@ from governance.canonical import canonical_json
 from governance.document import Part
 
 SECRET_BYTES, TOKEN_BYTES = 32, 16
-KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-"""Which linkage secret: 64 bits that follow from it and tell nothing about it."""
+ID_BYTES = 16
+KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+"""Which linkage secret: 128 bits that follow from it and tell nothing about it, and that no other secret has."""
+NORMALISATION = 1
+"""Of the rules below. Tokens are made of it too: hospitals that write by other rules have no token in common."""
 
 
 class Identifier(StrEnum):
@@ -44,6 +48,19 @@ ENOUGH = (
     {Identifier.NATIONAL_ID},
     {Identifier.INSURANCE_ID},
     {Identifier.FAMILY_NAME, Identifier.GIVEN_NAME, Identifier.BIRTH_DATE},
+)
+_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
+"""Latin letters that Unicode does not take apart."""
+_WITHOUT_MARKS = ("LATIN", "GREEK", "CYRILLIC")
+"""Scripts whose words are the same without marks; in others a mark is a vowel."""
+_IDS = frozenset({Identifier.NATIONAL_ID, Identifier.INSURANCE_ID})
+_NOBODY = frozenset({"unknown", "unbekannt", "inconnu", "anonymous", "anonym", "notknown", "notavailable"})
+_NO_ID = _NOBODY | {"na", "nan", "null", "none", "nil"}
+_NO_DAY = frozenset({"1900-01-01"})
+_FRACTION = re.compile(r"\d+[.,]0+", re.ASCII)
+_DAY = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](?:00:00(?::00(?:\.0+)?)?Z|\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?|(\d{4})(\d\d)(\d\d)",
+    re.ASCII,
 )
 _SEXES = {
     "m": "male",
@@ -78,32 +95,51 @@ class Linkage(Part):
 def normalised(kind: Identifier, text: str) -> str:
     """An identifier as all hospitals write it; empty where it says nothing or cannot be read.
 
-    Letters are taken apart (Unicode NFKD), marks, spaces and punctuation left out, case folded: "Müller-Lüdenscheidt" and
-    "MULLER LUDENSCHEIDT" are one name, "Mueller" is another. Dates are ISO 8601 (1970-01-31, 19700131, a time after them is
-    cut off). Sex is male or female, as M, F, W, in words or as the concepts 8507, 8532; anything else is unknown.
+    Letters are taken apart (Unicode NFKD), spaces, punctuation and, in Latin, Greek and Cyrillic, marks left out, case folded:
+    "Müller-Lüdenscheidt" and "MULLER LUDENSCHEIDT" are one name, "Mueller" is another. Digits of any script are 0 to 9. Dates
+    are ISO 8601 (1970-01-31, 19700131); a time after them is cut off, unless it is one of another zone. Sex is male or female,
+    as M, F, W, in words or as the concepts 8507, 8532.
+
+    Anything else says nothing, and so do words such as "unknown", numbers of one digit repeated or that a spreadsheet wrote as
+    a fraction (756.0), and 1900-01-01.
     """
     plain = plain_text(text)
     if kind is Identifier.SEX:
         return _SEXES.get(plain, "")
     if kind is Identifier.BIRTH_DATE:
         return _day(text.strip())
-    return plain
+    if kind in _IDS:
+        spoilt = (
+            plain in _NO_ID or (plain.isdigit() and len(set(plain)) == 1) or _FRACTION.fullmatch(text.strip())
+        )
+        return "" if spoilt else plain
+    return "" if plain in _NOBODY else plain
 
 
 def plain_text(text: str) -> str:
-    """Letters and digits alone, without marks and case."""
-    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(letter for letter in apart if letter.isalnum())
+    """Letters and digits alone, without case, and without marks where a script's words are the same without them."""
+    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold()).translate(_LETTERS)
+    kept, bare = [], True
+    for letter in apart:
+        if letter.isdecimal():
+            kept.append(str(unicodedata.decimal(letter)))
+        elif letter.isalnum():
+            bare = unicodedata.name(letter, "").startswith(_WITHOUT_MARKS)
+            kept.append(letter)
+        elif not bare and unicodedata.category(letter) in ("Mn", "Mc"):
+            kept.append(letter)
+    return "".join(kept)
 
 
 def _day(text: str) -> str:
-    length = 10 if text[4:5] == "-" else 8
-    if text[length : length + 1] not in ("", "T", " "):
+    found = _DAY.fullmatch(text)
+    if found is None:
         return ""
     try:
-        return date.fromisoformat(text[:length]).isoformat()
+        day = date(*(int(part) for part in found.groups() if part is not None)).isoformat()
     except ValueError:
         return ""
+    return "" if day in _NO_DAY else day
 
 
 class LinkageSecret:
@@ -126,7 +162,7 @@ class LinkageSecret:
     @property
     def id(self) -> str:
         """Its `KeyId`."""
-        return self._derived(b"tessera linkage key id")[:8].hex()
+        return self._derived(b"tessera linkage key id")[:ID_BYTES].hex()
 
     def for_study(self, digest: str) -> StudyTokens:
         """The tokens of one study."""
@@ -147,7 +183,8 @@ class StudyTokens:
 
     def token(self, identifiers: Mapping[str, str]) -> bytes:
         """16 bytes that are the same wherever a person has the same normalised identifiers."""
-        return hmac.digest(self._key, canonical_json(dict(identifiers)), hashlib.sha256)[:TOKEN_BYTES]
+        said = canonical_json({"identifiers": dict(identifiers), "normalisation": NORMALISATION})
+        return hmac.digest(self._key, said, hashlib.sha256)[:TOKEN_BYTES]
 
     def tokens(self, persons: Sequence[Mapping[str, str]]) -> list[bytes]:
         """A token for each; who lacks an identifier gets one at random, and is nobody else."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -21,10 +22,11 @@ from numpy.typing import NDArray
 
 from fhir_mappings.cdm import OFFLINE
 from fhir_mappings.report import LoadReport
-from governance.linkage import Identifier, normalised
+from governance.linkage import NORMALISATION, Identifier, normalised
 from site_connector.errors import LinkageRefused
 
-TABLE = "person_identifier"
+TABLE = f"person_identifier_{NORMALISATION}"
+"""Of the rules by which its identifiers were written: a table of other rules is not read."""
 WHOSE = ("person_id", "person_source_value")
 
 
@@ -41,6 +43,7 @@ def add_identifiers(database: Path, file: Path, report: LoadReport) -> LoadRepor
         connection.execute(f"CREATE TABLE {TABLE} AS FROM given_identifiers ORDER BY person_id")
         connection.unregister("given_identifiers")
     notes = {f"linkage: persons with {kind}": _filled(matched, kind) for kind in kinds}
+    notes["linkage: persons who share all their identifiers with another"] = _shared(matched, kinds)
     notes["linkage: rows of identifiers whose person was not loaded"] = len(rows) - matched.num_rows
     digest = hashlib.sha256(bytes.fromhex(report.snapshot))
     for line in sorted(zip(*(column.to_pylist() for column in matched.columns), strict=True)):
@@ -77,7 +80,7 @@ def _read(file: Path) -> tuple[str, list[Identifier], list[tuple[str, ...]]]:
     """Whose they are by, which identifiers, and the rows: person, then the normalised identifiers."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream)
+            reader = csv.reader(stream, strict=True)
             header = next(reader, [])
             whose, kinds = _columns(file, header)
             places = [header.index(kind) for kind in kinds]
@@ -95,9 +98,11 @@ def _columns(file: Path, header: Sequence[str]) -> tuple[str, list[Identifier]]:
     whose = [name for name in header if name in WHOSE]
     foreign = [name for name in header if name not in known and name not in WHOSE]
     if len(whose) != 1 or foreign or len(set(header)) != len(header) or len(header) < 2:
+        # What is no such name may be the first person of a file without a header.
+        named = ", ".join(name for name in header if name not in foreign) or "none"
         raise LinkageRefused(
-            f"{file.name}: expected one of {' and '.join(WHOSE)}, and each once any of {', '.join(known)}; found the columns "
-            f"{', '.join(header) or 'none'}"
+            f"{file.name}: expected in its first line one of {' and '.join(WHOSE)}, and each once any of {', '.join(known)}; "
+            f"found of these {named}, and {len(foreign)} others"
         )
     return whose[0], [Identifier(name) for name in header if name in known]
 
@@ -111,8 +116,14 @@ def _rows(
 ) -> Iterable[tuple[str, ...]]:
     width = 1 + len(kinds)
     for number, row in enumerate(reader, 2):
+        if not row:
+            continue
         if len(row) != width:
             raise LinkageRefused(f"{file.name}, record {number}: {len(row)} values for {width} columns")
+        if any("\n" in value or "\r" in value for value in row):
+            raise LinkageRefused(
+                f"{file.name}, record {number}: a line ends inside a value; a quotation mark is missing"
+            )
         given = (normalised(kind, row[place]) for kind, place in zip(kinds, places, strict=True))
         yield row[person].strip(), *given
 
@@ -126,7 +137,7 @@ def _matched(
 ) -> pa.Table:
     """The rows of loaded persons: person_id and the identifiers."""
     people = connection.execute(
-        f"SELECT CAST({whose} AS VARCHAR), person_id FROM person WHERE {whose} IS NOT NULL"
+        f"SELECT trim(CAST({whose} AS VARCHAR)), person_id FROM person WHERE {whose} IS NOT NULL"
     ).fetchall()
     known = dict(people)
     if len(known) < len(people):
@@ -146,6 +157,12 @@ def _matched(
     types = [pa.int64(), *[pa.string()] * len(kinds)]
     arrays = [pa.array(values, type=kind) for values, kind in zip(columns, types, strict=True)]
     return pa.Table.from_arrays(arrays, names=["person_id", *(kind.value for kind in kinds)])
+
+
+def _shared(table: pa.Table, kinds: Sequence[Identifier]) -> int:
+    """Persons who would count as one with another of this hospital."""
+    found = Counter(zip(*(table[kind.value].to_pylist() for kind in kinds), strict=True))
+    return sum(count for texts, count in found.items() if count > 1 and all(texts))
 
 
 def _filled(table: pa.Table, kind: Identifier) -> int:

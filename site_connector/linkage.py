@@ -104,10 +104,16 @@ def take(directory: SiteDirectory, file: Path, now: datetime) -> str:
         raise LinkageRefused(f"{file}: not what `tessera site linkage --share` wrote: {error}") from error
     federation: Federation = directory.federation()
     found = open_linkage(federation, envelope, directory.settings().id, sealing_key(directory))
-    if found.id not in held(directory):
+    if not _holds(directory, found):
         _keep(directory, found)
         _log(directory, "linkage key taken", found, now)
     return found.id
+
+
+def _holds(directory: SiteDirectory, wanted: LinkageSecret) -> bool:
+    """Whether the key is here, and undamaged."""
+    file = _file(directory, wanted.id)
+    return file.exists() and file.read_bytes() == wanted.reveal()
 
 
 def _file(directory: SiteDirectory, key: str) -> Path:
@@ -116,7 +122,7 @@ def _file(directory: SiteDirectory, key: str) -> Path:
 
 def _keep(directory: SiteDirectory, found: LinkageSecret) -> None:
     directory.linkage_keys.mkdir(mode=0o700, exist_ok=True)
-    write_new(_file(directory, found.id), found.reveal())
+    replace_file(_file(directory, found.id), found.reveal())
 
 
 def _log(directory: SiteDirectory, kind: str, found: LinkageSecret, now: datetime) -> None:

@@ -33,7 +33,7 @@ from site_connector import linkage
 from site_connector.cli import site_app
 from site_connector.errors import LinkageRefused
 from site_connector.evaluation import opened
-from site_connector.identifiers import add_identifiers, identifiers_of
+from site_connector.identifiers import TABLE, add_identifiers, identifiers_of
 from site_connector.linked import linked_rows, recognition
 from site_connector.loading import Extract, last_report, load
 from site_connector.review import review_page
@@ -380,10 +380,11 @@ def test_identifiers_are_kept_normalised_and_counted(
         stream.write("999,756.9999,31.1.1960,M\n")
     report = load(consortium.north, Extract("omop", extract, identifiers=file), NOW)
     assert report.notes["linkage: persons with national_id"] == PERSONS - 2
+    assert report.notes["linkage: persons who share all their identifiers with another"] == 0
     assert report.notes["linkage: rows of identifiers whose person was not loaded"] == 1
     assert report.snapshot != bare.snapshot and report == last_report(consortium.north)
     with duckdb.connect(str(consortium.north.database), read_only=True) as database:
-        first = database.sql("FROM person_identifier ORDER BY person_id LIMIT 1").fetchone()
+        first = database.sql(f"FROM {TABLE} ORDER BY person_id LIMIT 1").fetchone()
     assert first == (1, "7560001", "1960-01-31", "male")
     file = identifiers(tmp_path / "source.csv", [("p7", "A1")], ("person_source_value", "insurance_id"))
     with pytest.raises(
@@ -391,24 +392,30 @@ def test_identifiers_are_kept_normalised_and_counted(
     ):
         add_identifiers(consortium.north.database, file, bare)
     with duckdb.connect(str(consortium.north.database)) as database:
-        database.execute(
-            "DROP TABLE person_identifier; UPDATE person SET person_source_value = 'p' || person_id"
-        )
+        database.execute(f"DROP TABLE {TABLE}; UPDATE person SET person_source_value = 'p' || person_id")
+    file = identifiers(
+        tmp_path / "source.csv",
+        [("p7", "A1"), ("p8", "a-1"), ("p9", "")],
+        ("person_source_value", "insurance_id"),
+    )
     other = add_identifiers(consortium.north.database, file, bare)
+    assert other.notes["linkage: persons who share all their identifiers with another"] == 2
     assert len({bare.snapshot, report.snapshot, other.snapshot}) == 3
     with duckdb.connect(str(consortium.north.database)) as database:
-        assert database.sql("FROM person_identifier").fetchall() == [(7, "a1")]
+        assert database.sql(f"FROM {TABLE}").fetchall() == [(7, "a1"), (8, "a1"), (9, "")]
         database.execute(
-            "DROP TABLE person_identifier; UPDATE person SET person_source_value = 'p7' WHERE person_id < 3"
+            f"DROP TABLE {TABLE}; UPDATE person SET person_source_value = 'p7' WHERE person_id < 3"
         )
     with pytest.raises(LinkageRefused, match="several loaded persons have one person_source_value"):
         add_identifiers(consortium.north.database, file, bare)
 
 
 AT_FAULT: list[tuple[tuple[str, ...], list[tuple[object, ...]], str]] = [
-    (("person_id",), [(1,)], "expected one of person_id and person_source_value"),
-    (("person_id", "shoe_size"), [(1, 42)], "shoe_size"),
-    (("national_id",), [("756",)], "found the columns national_id"),
+    (("person_id",), [(1,)], "expected in its first line one of person_id and person_source_value"),
+    (("person_id", "shoe_size"), [(1, 42)], "found of these person_id, and 1 others"),
+    (("national_id",), [("756",)], "found of these national_id, and 0 others"),
+    (("1", "756.1234"), [(2, "756")], "found of these none, and 2 others"),
+    (("person_id", "national_id"), [(1, "756\n2")], "record 2: a line ends inside a value"),
     (("person_id", "national_id"), [(1, "756"), (1, "757")], "1 persons stand in it more than once"),
     (("person_id", "national_id"), [(999, "756")], "no person_id in it is that of a loaded person"),
     (("person_id", "national_id"), [(1, "756", "x")], "record 2: 3 values for 2 columns"),
@@ -425,7 +432,7 @@ def test_a_file_of_identifiers_at_fault_changes_nothing(
             add_identifiers(consortium.north.database, file, before)
         assert "756" not in str(refused.value)
     with duckdb.connect(str(consortium.north.database), read_only=True) as database:
-        assert ("person_identifier",) not in database.sql("SHOW TABLES").fetchall()
+        assert (TABLE,) not in database.sql("SHOW TABLES").fetchall()
     with pytest.raises(LinkageRefused, match="3 values"):
         load(consortium.north, Extract("omop", extract, identifiers=file), NOW)
     assert last_report(consortium.north) == before
