@@ -45,6 +45,10 @@ T = TypeVar("T")
 PIECE_BYTES = 1 << 20
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 """For single steps of a request."""
+IDLE_SECONDS = 10.0
+"""A connection that was idle for so long is not used again: sooner than a node closes it (`mpc_backend.node.serve`), for a
+request that meets the close would look like a node that is down.
+"""
 REQUEST_SECONDS = 60.0
 SLOWEST_BYTES_PER_SECOND = 512 * 1024
 """A whole request, its answer included, may take REQUEST_SECONDS, and more by what it sends and may be answered."""
@@ -62,6 +66,7 @@ class NodeClient:
             base_url=entry.control_url,
             verify=punctual(control_client_context(entry.tls_certificate)),
             timeout=TIMEOUT,
+            limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
             transport=transport,
             trust_env=False,
             headers={"Accept-Encoding": "identity"},

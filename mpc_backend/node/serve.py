@@ -30,6 +30,8 @@ from mpc_backend.transport.greeting import split_address
 
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter: short, so that readers and writers of links are not starved."""
+KEEP_ALIVE_SECONDS = 60
+"""How long an idle connection of a client stays open: longer than clients use it."""
 READY_MIB = 240
 """Memory at hand for the first question: what a ranking over 20,000 patients takes."""
 
@@ -103,6 +105,7 @@ def _server(service: NodeService, directory: NodeDirectory) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
     )
     return uvicorn.Server(config)

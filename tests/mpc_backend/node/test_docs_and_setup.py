@@ -17,12 +17,14 @@ from typer.testing import CliRunner
 from governance.errors import FederationMismatch
 from governance.federation import Federation, NodeEntry
 from mpc_backend.client.answers import StatusAnswer
+from mpc_backend.client.connection import IDLE_SECONDS
 from mpc_backend.client.errors import NodeUnreachable
 from mpc_backend.client.nodes import NodeSet
 from mpc_backend.errors import ShareFormatError
 from mpc_backend.node.cli import node_app
 from mpc_backend.node.errors import NodeSetupError, VaultError
 from mpc_backend.node.problems import PROBLEMS
+from mpc_backend.node.serve import KEEP_ALIVE_SECONDS
 from mpc_backend.node.settings import NodeDirectory, NodeSettings
 from mpc_backend.node.setup import init_node, pin_federation
 from mpc_backend.node.software import software_digest
@@ -315,3 +317,8 @@ def test_outputs_are_these_bytes() -> None:
     for wrong in (b"", data[:-1], data + b"x", b"TSO2" + data[4:]):
         with pytest.raises(ShareFormatError):
             decode_outputs(wrong)
+
+
+def test_clients_leave_idle_connections_before_nodes_close_them() -> None:
+    """With one time for both, a request now and then met the close and was told that the node does not answer."""
+    assert 2 * IDLE_SECONDS < KEEP_ALIVE_SECONDS
