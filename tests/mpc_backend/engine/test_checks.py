@@ -13,10 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from mpc_backend import prg
 from mpc_backend import session as sessions
-from mpc_backend.errors import EngineError, ProtocolAbort
+from mpc_backend.errors import EngineError, ProtocolAbort, ShareMismatch
+from mpc_backend.operations import shuffle
+from mpc_backend.prg import KEY_BYTES, Keystream
 from mpc_backend.protocols import sharing
 from mpc_backend.protocols.authenticate import Authenticator
+from mpc_backend.protocols.base import JointInput
 from mpc_backend.protocols.keys import random_keys
 from mpc_backend.protocols.rep4 import Rep4
 from mpc_backend.protocols.replicated import Replicated
@@ -25,6 +29,7 @@ from mpc_backend.shards import running, threads
 from mpc_backend.tables import Column
 from mpc_backend.testing import World
 from mpc_backend.transport.memory import MemoryNetwork
+from mpc_backend.values import SecretInt
 from tests.mpc_backend.removal import remove
 
 Tamper = Callable[[int, int, int, bytes], bytes | None]
@@ -33,7 +38,10 @@ PRODUCT = (0, 3, 0)
 
 
 class Check(NamedTuple):
-    """A check in the code, what stands there without it, and an attack; the attack says whether it was stopped."""
+    """A check in the code, what stands there without it, and an attack; the attack says whether it was stopped.
+
+    ``with_it``: what has to go as well, function, code and what stands there without it: the other side of the check.
+    """
 
     name: str
     owner: type | ModuleType
@@ -41,6 +49,7 @@ class Check(NamedTuple):
     check: str
     instead: str
     attack: Callable[[], bool]
+    with_it: tuple[str, str, str] | None = None
 
 
 def flip(target: tuple[int, int, int]) -> Tamper:
@@ -69,11 +78,23 @@ def aborts(attack: Callable[[], object]) -> bool:
     return False
 
 
-def spoilt_everywhere() -> bool:
-    """Whether every way to spoil a message of a product aborts."""
+def spoilt_everywhere(program: Callable[..., object] = lambda _, a, b: a * b) -> bool:
+    """Whether every way to spoil a message of a program, a product unless another is given, aborts."""
     seen: list[tuple[int, int, int]] = []
-    product(lambda s, r, i, payload: (seen.append((s, r, i)), payload)[1])
-    return all(aborts(lambda target=target: product(flip(target))) for target in seen)
+    product(lambda s, r, i, payload: (seen.append((s, r, i)), payload)[1], program)
+    return all(aborts(lambda target=target: product(flip(target), program)) for target in seen)
+
+
+def brought_in_anew(session: Session, a: SecretInt, _: SecretInt) -> SecretInt:
+    """A value as the sum of its halves, each of which two nodes know and the two others are sent shares of."""
+    protocol = session.protocol
+    known = protocol.halves(a.shares, xor=False).known
+    [(first, second)] = protocol.joint_input([JointInput(known, xor=False)])
+    return SecretInt(protocol, first + second, a.bits)
+
+
+def shuffled(_: Session, a: SecretInt, b: SecretInt) -> SecretInt:
+    return shuffle([a, b])[0]
 
 
 def everybody_stops() -> bool:
@@ -130,13 +151,6 @@ def spoilt_export() -> bool:
     return aborts(lambda: product(flip(PRODUCT), program))
 
 
-def spoilt_opening() -> bool:
-    seen: list[tuple[int, int, int]] = []
-    opened = lambda _, a, b: a  # noqa: E731
-    product(lambda s, r, i, payload: (seen.append((s, r, i)), payload)[1], opened)
-    return all(aborts(lambda target=target: product(flip(target), opened)) for target in seen)
-
-
 def short_message() -> bool:
     def cut(sender: int, receiver: int, index: int, payload: bytes) -> bytes:
         return payload[:-8] if (sender, receiver, index) == PRODUCT else payload
@@ -170,6 +184,56 @@ def delivered(change: Callable[[dict[int, list[Any]]], None]) -> bool:
     except EngineError:
         return True
     assert found is not None
+    return False
+
+
+def assembled(node: int, change: Callable[[dict[int, bytes]], None]) -> bool:
+    """Whether a recipient refuses an output of which ``node`` delivers something else."""
+    encoded = sharing.split("rep4", Column(name="count", kind="int", bits=64), np.arange(3))
+    delivered = {at: {share: encoded[share] for share in sharing.layout("rep4").held[at]} for at in range(4)}
+    change(delivered.setdefault(node, {}))
+    try:
+        found = sessions.assemble_output("rep4", sessions.OutputForm("int", (3,)), delivered)
+    except ShareMismatch:
+        return True
+    except LookupError:
+        return False
+    assert np.array_equal(found, np.arange(3))
+    return False
+
+
+def one_too_many(shares: dict[int, bytes]) -> None:
+    shares[1] = shares[0]
+
+
+def one_too_few(shares: dict[int, bytes]) -> None:
+    del shares[0]
+
+
+def step_again() -> bool:
+    """Whether no step of a keystream can be drawn twice."""
+    stream, byte = Keystream(bytes(KEY_BYTES)), np.dtype(np.uint8)
+    stream.begin(1)
+    first = stream.words(16, byte)
+    try:
+        stream.begin(1)
+    except ValueError:
+        return True
+    assert np.array_equal(stream.words(16, byte), first)
+    return False
+
+
+def step_without_end() -> bool:
+    """Whether a step stops where its blocks do; here, after two of them."""
+    stream, byte = Keystream(bytes(KEY_BYTES)), np.dtype(np.uint8)
+    stream.begin(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prg, "BLOCK_LIMIT", 2)
+        stream.words(32, byte)
+        try:
+            stream.words(1, byte)
+        except ValueError:
+            return True
     return False
 
 
@@ -227,6 +291,27 @@ CHECKS = (
         everybody_stops,
     ),
     Check(
+        "which it does by another verdict",
+        Authenticator, "_agree", "share if sound else secrets.token_bytes(TAG_BYTES)", "share",
+        everybody_stops,
+    ),
+    Check(
+        "joint inputs are authenticated",
+        Rep4, "_take_parts",
+        "self._checks.received(self.index ^ 3, self._receive_into(self.index ^ 2, slots))",
+        "self._receive_into(self.index ^ 2, slots)",
+        lambda: spoilt_everywhere(brought_in_anew),
+        with_it=("_enter", "self._checks.expected(self.index ^ 3, message)", "pass"),
+    ),
+    Check(
+        "so are dealt shares of shuffled rows",
+        Rep4, "_dealt",
+        "self._checks.received(self._node(verifier), self._receive_into(self._node(sender), slots))",
+        "self._receive_into(self._node(sender), slots)",
+        lambda: spoilt_everywhere(shuffled),
+        with_it=("_hop", "self._checks.expected(outsider, table[self.component(verifies)])", "pass"),
+    ),
+    Check(
         "the length of a verdict",
         Authenticator, "_agree", "if len(share) != TAG_BYTES:", "if False:",
         longer_verdict,
@@ -255,7 +340,7 @@ CHECKS = (
         "the tag of an opened share",
         Rep4, "_exchange_missing",
         "not hmac.compare_digest(tag, check.tag())", "not check.tag()",
-        spoilt_opening,
+        lambda: spoilt_everywhere(lambda _, a, b: a),
     ),
     Check(
         "the length of a message",
@@ -279,6 +364,33 @@ CHECKS = (
         sharing, "combine", "if set(by_node) != set(range(plan.nodes)):", "if False:",
         lambda: delivered(nobody),
     ),
+    Check(
+        "each node delivers the shares that it holds, no more",
+        sessions, "assemble_output",
+        "set(shares) != set(plan.held[node])", "not set(shares) >= set(plan.held[node])",
+        lambda: assembled(1, one_too_many),
+    ),
+    Check(
+        "and no fewer",
+        sessions, "assemble_output",
+        "set(shares) != set(plan.held[node])", "not set(shares) <= set(plan.held[node])",
+        lambda: assembled(1, one_too_few),
+    ),
+    Check(
+        "only nodes deliver shares",
+        sessions, "assemble_output", "node not in range(plan.nodes) or ", "",
+        lambda: assembled(4, lambda shares: None),
+    ),
+    Check(
+        "no step of a keystream comes again",
+        Keystream, "begin", "if step <= self._step:", "if False:",
+        step_again,
+    ),
+    Check(
+        "the blocks of a step",
+        Keystream, "fill", "if self._drawn > 16 * BLOCK_LIMIT:", "if False:",
+        step_without_end,
+    ),
 )  # fmt: skip
 
 
@@ -287,5 +399,6 @@ def test_the_attack_is_stopped_by_this_check_and_by_no_other(
     one: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert one.attack()
-    remove(monkeypatch, one.owner, one.function, one.check, one.instead)
+    for removed in filter(None, ((one.function, one.check, one.instead), one.with_it)):
+        remove(monkeypatch, one.owner, *removed)
     assert not one.attack()
