@@ -5,28 +5,34 @@ Those of the protocols above are in tests/mpc_backend/engine/test_checks.py.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 from typing import NamedTuple
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from governance.keys import SigningKey
 from mpc_backend import keys
 from mpc_backend.errors import ProtocolAbort
 from mpc_backend.keys import GIVEN_BYTES
-from mpc_backend.transport import frames
-from mpc_backend.transport.certificates import TrustedNodes
+from mpc_backend.transport import frames, greeting
+from mpc_backend.transport.certificates import TrustedNodes, server_context
 from mpc_backend.transport.errors import CertificateRefused, FrameError
 from mpc_backend.transport.frames import FrameHeader, FrameKind, decode_header, encode_header
+from mpc_backend.transport.greeting import Connection, DataListener
 from mpc_backend.transport.tls import TlsTransport
 from tests.mpc_backend.removal import remove
 
 from .conftest import Mesh, Party
 from .test_keys import agree, binding
+from .test_tls_misuse import bare_client
 
 
 class Scene(NamedTuple):
@@ -83,6 +89,64 @@ def different_parts(scene: Scene) -> str:
     return given(scene, lambda parts: secrets.token_bytes(GIVEN_BYTES) + parts[GIVEN_BYTES:])
 
 
+def key_of_no_secret(scene: Scene) -> str:
+    """Node 3 offers a point of small order, of which every exchange gives the same secret, known to anyone."""
+    honest, exchange, small = keys._Agreement._offer_to, keys._exchange, set()
+
+    def offer_to(self: keys._Agreement, peer: int, private: X25519PrivateKey) -> bytes:
+        if self._index != 3:
+            return honest(self, peer, private)
+        small.add(private)
+        body = self._bound(3, peer) + bytes(32)
+        return body + self._sign(body)
+
+    def known(private: X25519PrivateKey, public: bytes, peer: int) -> bytes:
+        return bytes(32) if private in small else exchange(private, public, peer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys._Agreement, "_offer_to", offer_to)
+        patch.setattr(keys, "_exchange", known)
+        return said(agree(scene.party, [binding(scene.party)] * 4))
+
+
+def altered_parts(scene: Scene) -> str:
+    def flip(sender: int, receiver: int, index: int, payload: bytes) -> bytes:
+        return bytes([payload[0] ^ 1]) + payload[1:] if (sender, receiver, index) == (3, 0, 1) else payload
+
+    return said(agree(scene.party, [binding(scene.party)] * 4, tamper=flip))
+
+
+def called(scene: Scene, index: int, *, alpn: bool = True, old: bool = False) -> str:
+    """Whether node 0 refuses a caller with the certificate of node ``index``.
+
+    ``old``: both ends may speak TLS 1.2, as if the context of node 0 did not forbid it.
+    """
+    home, caller, trusted = (
+        scene.party.directory(0), scene.party.directory(index), TrustedNodes(scene.party.federation),
+    )  # fmt: skip
+    context, client = server_context(home.tls_certificate, home.tls_key, trusted.certificates), bare_client()
+    client.load_cert_chain(caller.tls_certificate, caller.tls_key)
+    if not alpn:
+        client.set_alpn_protocols(["h2"])
+    if old:
+        context.minimum_version = client.minimum_version = ssl.TLSVersion.TLSv1_2
+        client.maximum_version = ssl.TLSVersion.TLSv1_2
+    accepted: list[Connection] = []
+    listener = DataListener(0, "127.0.0.1:0", context, trusted, accepted.append)
+    listener.start()
+    plain = socket.create_connection(("127.0.0.1", listener.port), timeout=5)
+    with plain, contextlib.suppress(OSError), client.wrap_socket(plain):
+        pass  # whether the other end takes it shows there
+    until = time.monotonic() + 5
+    while not (accepted or listener.refused) and time.monotonic() < until:
+        time.sleep(0.005)
+    listener.stop()
+    for connection in accepted:
+        connection.close()
+    assert len(accepted) + listener.refused == 1
+    return "refused" if listener.refused else ""
+
+
 def received(scene: Scene, kind: FrameKind, sequence: int) -> str:
     """What node 1 says of a frame that node 0 writes."""
     ends = scene.mesh().transports
@@ -129,6 +193,20 @@ CHECKS = (
         other_identity, "not signed by its identity",
     ),
     Check(
+        "a key that gives a secret",
+        keys, "_exchange",
+        'raise KeyAgreementError(f"node {peer} offers an X25519 key that gives no secret") from error',
+        "return bytes(32)",
+        key_of_no_secret, "gives no secret",
+    ),
+    Check(
+        "parts of keys are authenticated",
+        keys._PairSecrets, "decrypt",
+        "return AESGCM(key).decrypt(bytes(12), ciphertext, self._transcript)",
+        "return AESGCM(key).encrypt(bytes(12), ciphertext, self._transcript)[:-32]",
+        altered_parts, "does not decrypt under the agreed key",
+    ),
+    Check(
         "as many parts of keys as there are keys",
         keys._Agreement, "give", "if len(parts) != GIVEN_BYTES * len(left_out):", "if False:",
         longer_parts, "bytes for 3 keys",
@@ -169,6 +247,21 @@ CHECKS = (
         "the certificate of the node that was called",
         TrustedNodes, "require", "if found != index:", "if False:",
         lambda scene: presented(scene, _der(scene, 2), 1), "the certificate presented is that of",
+    ),
+    Check(
+        "who calls speaks this protocol",
+        DataListener, "_secure", "_require_protocol(secured)", "pass",
+        lambda scene: called(scene, 1, alpn=False), "refused",
+    ),
+    Check(
+        "over TLS 1.3",
+        greeting, "_require_protocol", 'secured.version() != "TLSv1.3" or ', "",
+        lambda scene: called(scene, 1, old=True), "refused",
+    ),
+    Check(
+        "and is another node",
+        DataListener, "_secure", "if peer == self._index:", "if False:",
+        lambda scene: called(scene, 0), "refused",
     ),
 )  # fmt: skip
 
