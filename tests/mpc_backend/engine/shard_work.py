@@ -24,6 +24,10 @@ def judging(session: Session, a: SecretInt) -> list[Any]:
     return [above, total, again]
 
 
+def squared(_: Session, a: SecretInt) -> SecretInt:
+    return a * a
+
+
 def lost(session: Session, a: SecretInt) -> SecretInt:
     if session.index == 1 and len(a) != 512:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -22,28 +23,36 @@ from mpc_backend.shards.processes import Channel, Workers
 from mpc_backend.shards.worker import Begin
 from mpc_backend.testing import Shared, World
 from mpc_backend.transport.base import Traffic
+from mpc_backend.transport.frames import HEADER_BYTES, decode_header
 from mpc_backend.transport.memory import MemoryNetwork
-from tests.mpc_backend.engine.shard_work import failing, judging, lost, slow
+from mpc_backend.transport.tls import read_exactly
+from tests.mpc_backend.engine.shard_work import failing, judging, lost, slow, squared
 
 pytestmark = pytest.mark.processes
 SHARDS, ROWS = 2, 1000
 Program = Callable[..., Any]
+Link = tuple[int, int, int]
+"""Shard, sending and receiving node."""
 
 
 class Nodes:
     """All nodes as threads of this process, each with two worker processes; their links are pairs of sockets."""
 
-    def __init__(self, protocol: str) -> None:
+    def __init__(self, protocol: str, workers: list[Workers]) -> None:
         self.protocol, self.count = protocol, layout(protocol).nodes
-        self.workers = [Workers(SHARDS, load=False) for _ in range(self.count)]
+        self.workers = workers[: self.count]
         for one in self.workers:
             one.start()
         self.traffic: list[Traffic] = []
         self.networks: list[MemoryNetwork] = []
 
-    def run(self, program: Program, *shared: Shared, deadline: float = 20) -> list[Any]:
-        """What each node gets of a job, or the error it ends with."""
+    def run(
+        self, program: Program, *shared: Shared, deadline: float = 20, spoilt: Link | None = None
+    ) -> list[Any]:
+        """What each node gets of a job, or the error it ends with; the first message of a link may come ``spoilt``."""
         network, links = MemoryNetwork(self.count, deadline), _links(self.count)
+        if spoilt is not None:
+            links[spoilt] = _spoiling(*links[spoilt])
         keys = random_keys(self.count) if self.count > 1 else [None]
         names = tuple(f"node-{index}" for index in range(self.count))
         self.networks.append(network)
@@ -80,14 +89,27 @@ class Nodes:
     def pids(self) -> set[int]:
         return {pid for one in self.workers for pid in one.pids}
 
-    def stop(self) -> None:
-        for one in self.workers:
-            one.stop()
 
-
-def _links(nodes: int) -> dict[tuple[int, int, int], tuple[socket.socket, socket.socket]]:
+def _links(nodes: int) -> dict[Link, tuple[socket.socket, socket.socket]]:
     pairs = [(s, r) for s in range(nodes) for r in range(nodes) if s != r]
     return {(shard, *pair): socket.socketpair() for shard in range(SHARDS) for pair in pairs}
+
+
+def _spoiling(sends: socket.socket, taken: socket.socket) -> tuple[socket.socket, socket.socket]:
+    """A link that passes on all it is given, but with one bit of its first message changed."""
+    given, receives = socket.socketpair()
+
+    def pass_on() -> None:
+        with taken, given, contextlib.suppress(OSError, EOFError):
+            header = bytes(read_exactly(taken, HEADER_BYTES))
+            payload = bytearray(read_exactly(taken, decode_header(header).length))
+            payload[0] ^= 1
+            given.sendall(header + payload)
+            while piece := taken.recv(1 << 16):
+                given.sendall(piece)
+
+    threading.Thread(target=pass_on, daemon=True).start()
+    return sends, receives
 
 
 def _channel(links: dict[Any, Any], shard: int, job: Begin) -> Channel:
@@ -98,18 +120,17 @@ def _channel(links: dict[Any, Any], shard: int, job: Begin) -> Channel:
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[Nodes]:
-    made = Nodes("rep3")
+def workers() -> Iterator[list[Workers]]:
+    """Those of four nodes; of three or one, the first ones."""
+    made = [Workers(SHARDS, load=False) for _ in range(4)]
     yield made
-    made.stop()
+    for one in made:
+        one.stop()
 
 
-@pytest.fixture(scope="module")
-def one() -> Iterator[Nodes]:
-    """A single node in the clear, for what does not depend on others."""
-    made = Nodes("plain")
-    yield made
-    made.stop()
+@pytest.fixture
+def nodes(request: pytest.FixtureRequest, workers: list[Workers]) -> Nodes:
+    return Nodes(request.param, workers)
 
 
 def shared_rows(nodes: Nodes) -> tuple[np.ndarray, Shared]:
@@ -117,59 +138,74 @@ def shared_rows(nodes: Nodes) -> tuple[np.ndarray, Shared]:
     return values, World(nodes.protocol).share(values, bits=8)
 
 
-def test_processes_compute_what_threads_do_and_are_kept(three: Nodes) -> None:
-    values, shared = shared_rows(three)
-    first, before = three.run(judging, shared), three.pids
-    for opened in (*first, *three.run(judging, shared)):
+@pytest.mark.parametrize("nodes", ["rep3", "rep4"], indirect=True)
+def test_processes_compute_what_threads_do_and_are_kept(nodes: Nodes) -> None:
+    values, shared = shared_rows(nodes)
+    first, before = nodes.run(judging, shared), nodes.pids
+    for opened in (*first, *nodes.run(judging, shared)):
         above, total, again = opened
         assert np.array_equal(above, values >= 7)
         assert (total, again) == (values[values >= 0].sum(), values[values >= 7].sum())
-    assert three.pids == before
-    with World("rep3", workers=SHARDS) as world:
+    assert nodes.pids == before
+    with World(nodes.protocol, workers=SHARDS) as world:
         world.run(judging, shared)
-    for here, there in zip(three.traffic, world.traffic, strict=True):
+    for here, there in zip(nodes.traffic, world.traffic, strict=True):
         assert (here.bytes_sent, here.messages, here.rounds) == (
             there.bytes_sent, there.messages, there.rounds,
         )  # fmt: skip
 
 
-def test_a_worker_that_is_lost_ends_the_job_everywhere(three: Nodes) -> None:
-    _, shared = shared_rows(three)
+@pytest.mark.parametrize("nodes", ["rep4"], indirect=True)
+def test_a_spoilt_message_between_workers_ends_the_job_everywhere(nodes: Nodes) -> None:
+    """The second shard of node 0 to that of node 3: the first message of a product."""
+    _, shared = shared_rows(nodes)
+    before = nodes.pids
+    for error in nodes.run(lambda s, a: [over_shards(s, squared, [a])], shared, spoilt=(1, 0, 3)):
+        assert isinstance(error, ProtocolAbort)
+        assert "a message between nodes failed its check" in str(error)
+    assert not nodes.pids & before, "no share of it is kept"
+
+
+@pytest.mark.parametrize("nodes", ["rep3"], indirect=True)
+def test_a_worker_that_is_lost_ends_the_job_everywhere(nodes: Nodes) -> None:
+    _, shared = shared_rows(nodes)
     began = time.monotonic()
-    first, second, third = three.run(lambda s, a: [over_shards(s, lost, [a])], shared)
+    first, second, third = nodes.run(lambda s, a: [over_shards(s, lost, [a])], shared)
     assert time.monotonic() - began < 15
     assert isinstance(second, WorkerFailed)
     assert "exit status -9" in str(second)
     assert all(isinstance(other, PeerAborted) and other.kind is AbortKind.FAILED for other in (first, third))
 
 
+@pytest.mark.parametrize("nodes", ["plain"], indirect=True)
 def test_a_worker_that_fails_does_not_tell_what_it_worked_on_and_the_next_job_has_new_ones(
-    one: Nodes,
+    nodes: Nodes,
 ) -> None:
-    values, shared = shared_rows(one)
-    before = one.pids
-    (failed,) = one.run(lambda s, a: [over_shards(s, failing, [a])], shared)
+    values, shared = shared_rows(nodes)
+    before = nodes.pids
+    (failed,) = nodes.run(lambda s, a: [over_shards(s, failing, [a])], shared)
     assert isinstance(failed, WorkerFailed)
     assert "RuntimeError: " in str(failed)
     assert "failing:" in str(failed)
     assert "4711" not in str(failed)
-    ((_, total, _),) = one.run(judging, shared)
+    ((_, total, _),) = nodes.run(judging, shared)
     assert total == values[values >= 0].sum()
-    assert not one.pids & before, "what failed is gone from memory"
-    os.kill(max(one.pids), signal.SIGTERM)  # as a service manager stops a node and all that it started
-    between = one.pids
+    assert not nodes.pids & before, "what failed is gone from memory"
+    os.kill(max(nodes.pids), signal.SIGTERM)  # as a service manager stops a node and all that it started
+    between = nodes.pids
     os.kill(min(between), signal.SIGKILL)
     time.sleep(0.2)
-    ((_, again, _),) = one.run(judging, shared)
+    ((_, again, _),) = nodes.run(judging, shared)
     assert again == total, "one that is lost between jobs is started anew"
-    assert len(one.pids & between) == 1
+    assert len(nodes.pids & between) == 1
 
 
-def test_a_job_that_is_given_up_does_not_wait_for_its_shards(one: Nodes) -> None:
-    _, shared = shared_rows(one)
+@pytest.mark.parametrize("nodes", ["plain"], indirect=True)
+def test_a_job_that_is_given_up_does_not_wait_for_its_shards(nodes: Nodes) -> None:
+    _, shared = shared_rows(nodes)
     began = time.monotonic()
-    threading.Timer(1.0, lambda: one.networks[-1].abort(0, AbortKind.STOPPED, "told to stop")).start()
-    (given_up,) = one.run(lambda s, a: [over_shards(s, slow, [a])], shared)
+    threading.Timer(1.0, lambda: nodes.networks[-1].abort(0, AbortKind.STOPPED, "told to stop")).start()
+    (given_up,) = nodes.run(lambda s, a: [over_shards(s, slow, [a])], shared)
     assert time.monotonic() - began < 20
     assert isinstance(given_up, PeerAborted)
     assert given_up.kind is AbortKind.STOPPED
