@@ -20,7 +20,7 @@ from governance.keys import SigningKey
 from governance.receipt import RunAttestation
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
-from mpc_backend.node import agreement, runs
+from mpc_backend.node import agreement, runs, studies
 from mpc_backend.node.agreement import Never, NotNow
 from mpc_backend.node.core import NodeCore, open_core
 from mpc_backend.node.database import UploadRow
@@ -35,7 +35,7 @@ from mpc_backend.transport.tls import TlsTransport
 from tests.mpc_backend.removal import remove
 
 from .conftest import SITES, Party, in_parallel, make_party
-from .studying import approvals, request, study, withdrawal
+from .studying import approvals, now, request, study, withdrawal
 from .test_link_checks import said
 
 MANIFESTS = {site: str(place) * 64 for place, site in enumerate(SITES)}
@@ -166,6 +166,12 @@ def withdrawn_meanwhile(nodes: Nodes) -> str:
     return nodes.together(releasing, of=(one, asked))
 
 
+def expired_meanwhile(nodes: Nodes) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studies, "utc_now", lambda: now() + timedelta(days=31))
+        return nodes.together(releasing)
+
+
 def other_query(nodes: Nodes) -> str:
     """A share of the query that node-d holds with others has another digest at node-d."""
 
@@ -250,6 +256,13 @@ CHECKS = (
         "the sites still take part",
         Execution, "_check_permission", "if now != dict(self._job.terms.sites):", "if False:",
         withdrawn_meanwhile, "the sites changed during the run (west withdrew)",
+    ),
+    Check(
+        "the study still holds",
+        Execution, "_check_permission",
+        "standing_of(self._core, session, self._job.study)",
+        "self._job.study",
+        expired_meanwhile, "study diabetes was valid until",
     ),
     Check(
         "all hold shares of one query",
