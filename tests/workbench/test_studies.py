@@ -71,7 +71,7 @@ def test_the_words_of_a_linked_count_say_how_persons_are_recognised_and_what_lea
 ) -> None:
     fields = consortium.study("count").model_dump(mode="json")
     fields["linkage"] = {
-        "key": "0123456789abcdef",
+        "key": "0123456789abcdef0123456789abcdef",
         "identifiers": ["family_name", "given_name", "birth_date"],
     }
     fields["analyses"][0]["parameters"] = {"linkage": True}
