@@ -119,7 +119,9 @@ class CohortCount(Analysis[CountParameters]):
         require_sites(released)
         policy = released.policy
         if parameters.linkage:
-            chains = linked_counts(parameters.linked, released, inputs, first=parameters.first)
+            chains = linked_counts(parameters.linked, inputs, first=parameters.first)
+            # In the view of the others a difference of none may be what a hospital's own rows were made for.
+            policy = policy.model_copy(update={"allow_true_zero": False})
         else:
             by_site = {site: _persons(columns["persons"]) for site, columns in inputs["attrition"].items()}
             chains = views(released, by_site)[:, None, :]

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mpc_backend.analyses.base import Inputs, Released
+from mpc_backend.analyses.base import Inputs
 from mpc_backend.analyses.linked_steps import (
     LATEST,
     NEVER,
@@ -49,33 +50,39 @@ class _Rows:
     step: SecretBits | None = None
 
 
-def linked_counts(
-    steps: Sequence[LinkedStep], released: Released, inputs: Inputs, *, first: bool
-) -> SecretInt:
-    """(1 + receiving hospitals, 1, 1 + steps): distinct persons in all and after each step, then the same among those whom
-    each receiving hospital does not know itself.
+def linked_counts(steps: Sequence[LinkedStep], inputs: Inputs, *, first: bool) -> SecretInt:
+    """(1 + hospitals, 1, 1 + steps): distinct persons in all and after each step, then the same among those whom each hospital
+    does not know itself.
+
+    Every contributing hospital is such a view, not only those that receive the result: a hospital can bring rows of its own
+    making, among them one of a person it asks about, and would tell from a total what others know of that person.
     """
     sites = len(inputs["persons"])
-    same, rows = _by_person(steps, released, inputs, first=first)
+    same, rows = _by_person(steps, inputs, first=first)
     rows = _combined(rows, same, sites)
     person = ~same & rows.anywhere[:, 0]
     left = [person]
     for step in _passed(steps, rows, same, first=first):
         left.append(left[-1] & step)
     nested = stack(left, axis=1)
-    known = len(released.receiving_sites)
-    parts = [nested, *(nested & ~rows.anywhere[:, 1 + view : 2 + view] for view in range(known))]
-    return concatenate(parts, axis=1).sum(axis=0).reshape(1 + known, 1, 1 + len(steps))
+    parts = [nested, *(nested & ~rows.anywhere[:, 1 + view : 2 + view] for view in range(sites))]
+    return concatenate(parts, axis=1).sum(axis=0).reshape(1 + sites, 1, 1 + len(steps))
 
 
-def _by_person(
-    steps: Sequence[LinkedStep], released: Released, inputs: Inputs, *, first: bool
-) -> tuple[SecretBits, _Rows]:
+def _by_person(steps: Sequence[LinkedStep], inputs: Inputs, *, first: bool) -> tuple[SecretBits, _Rows]:
     """All rows sorted by token, and whether each is of the same person as the one before."""
     persons, records = inputs["persons"], inputs.get("records", {}) if record_places(steps) else {}
-    token = _table([*persons.values(), *records.values()], "token")
-    bits = _person_bits(persons, released, len(flag_places(steps)))
-    days = cast("SecretInt", _table(list(persons.values()), "days")) if has_entry(steps) else None
+    rows_of_all = [*persons.values(), *records.values()]
+    # What is no row is nobody's, whatever its token: it would take the place of another hospital's row beside a person's.
+    there = cast("SecretBits", _table(rows_of_all, "valid"))
+    given_tokens = cast("SecretInt", _table(rows_of_all, "token"))
+    token = select(there, given_tokens, given_tokens * 0)
+    valid = cast("SecretBits", concatenate([columns["valid"] for columns in persons.values()]))
+    bits = _person_bits(persons, valid, len(flag_places(steps)))
+    days = None
+    if has_entry(steps):
+        given = cast("SecretInt", _table(list(persons.values()), "days"))
+        days = _days_of_rows(given, valid, len(day_places(steps)), first=first)
     rows = _Rows(bits, days=days)
     if records:
         rows = _with_records(rows, list(records.values()), len(day_places(steps)), first=first)
@@ -95,14 +102,25 @@ def _by_person(
     )
 
 
-def _person_bits(persons: BySite, released: Released, flags: int) -> SecretBits:
-    """(n, 1 + receiving hospitals + flags): whether it is a row, of which hospital, and what it says."""
-    valid = cast("SecretBits", concatenate([columns["valid"] for columns in persons.values()]))
+def _person_bits(persons: BySite, valid: SecretBits, flags: int) -> SecretBits:
+    """(n, 1 + hospitals + flags): of which hospital a row is, and what it says; what is no row says nothing."""
     whose = np.repeat(list(persons), [len(columns["valid"]) for columns in persons.values()])
-    of_site = [(valid & (whose == site)).reshape(-1, 1) for site in released.receiving_sites]
-    said = [cast("SecretBits", _table(list(persons.values()), "flags"))] if flags else []
+    of_site = [(valid & (whose == site)).reshape(-1, 1) for site in persons]
+    said = []
+    if flags:
+        said = [cast("SecretBits", _table(list(persons.values()), "flags")) & valid.reshape(-1, 1)]
     bits: SecretBits = concatenate([valid.reshape(-1, 1), *of_site, *said], axis=1)
     return bits
+
+
+def _days_of_rows(days: SecretInt, valid: SecretBits, width: int, *, first: bool) -> SecretInt:
+    """Days (n, d); those of a row that is none change no minimum, whatever its token."""
+    neutral = public_column(days.protocol, _neutral(len(days), width, first=first).astype(np.uint32), 32)
+    return select(valid.reshape(-1, 1), days, neutral)
+
+
+def _neutral(rows: int, width: int, *, first: bool) -> NDArray[np.int64]:
+    return np.repeat([[NEVER] * width + [LATEST] * (1 + first)], rows, axis=0)
 
 
 def _table(sites: Sequence[Mapping[str, SecretValue]], name: str) -> SecretValue:
@@ -120,7 +138,7 @@ def _with_records(
     valid = cast("SecretBits", concatenate([site["valid"] for site in records])).reshape(-1, 1)
     span, step = cast("SecretInt", _table(records, "span")), cast("SecretBits", _table(records, "step"))
     count = len(span)
-    neutral = np.repeat([[NEVER] * days + [LATEST] * (1 + first)], count, axis=0)
+    neutral = _neutral(count, days, first=first)
     return _Rows(
         concatenate([rows.anywhere, _none(protocol, (count, rows.anywhere.shape[1]))]),
         days=concatenate([rows.days, public_column(protocol, neutral.astype(np.uint32), 32)]),
