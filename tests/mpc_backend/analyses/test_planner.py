@@ -65,7 +65,9 @@ def test_an_unknown_kind_or_parameter_cannot_be_planned():
     with pytest.raises(ParametersRefused, match="no analysis of kind 'alchemy'"):
         plan(study(analyses=[{"id": "a", "kind": "alchemy", "cohort": "adults"}]))
     entry = {"id": "a", "kind": "survival", "cohort": "adults", "parameters": {"outcome": "o"}}
-    with pytest.raises(ParametersRefused, match="parameters of survival: arm, arms, horizon: missing; give it"):
+    with pytest.raises(
+        ParametersRefused, match="parameters of survival: arm, arms, horizon: missing; give it"
+    ):
         plan(study(analyses=[entry]))
 
 
