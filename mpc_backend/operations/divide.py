@@ -9,7 +9,7 @@ import numpy as np
 from mpc_backend.circuits import carry, convert
 from mpc_backend.circuits.truncate import floor_shift, truncate
 from mpc_backend.kernels.arrays import Words, ring_type
-from mpc_backend.operations.normalise import magnitude_bits, normaliser
+from mpc_backend.operations.normalise import check_result, magnitude_bits, normaliser
 from mpc_backend.protocols.base import Protocol
 from mpc_backend.values import SecretFixed, SecretInt
 from mpc_backend.values.numbers import SecretNumber
@@ -92,30 +92,43 @@ def divide(a: SecretNumber, b: SecretNumber, scale: int, *, quotient_bits: int |
     5.4e-5, 2.9e-9 after 1, 2, 3 steps.
 
     Raises:
-        ValueError: the declared widths leave no room (b's magnitude bits + q > 59).
+        ValueError: the declared widths leave no room for the product (b's magnitude bits + q > 59) or for the quotient
+            (q + scale + b's own scale - a's > 61).
     """
     shape = np.broadcast_shapes(a.shape, b.shape)
     length = magnitude_bits(b)
     room = a.bits - 1 if quotient_bits is None else quotient_bits
     _check_room(length, room)
+    extra = _scale_of(b) - _scale_of(a)
+    check_result(
+        "a quotient", room + extra, scale, "declare narrower widths with with_bits, or promise quotient_bits"
+    )
     a, b = a.widened(64), b.widened(64)
     inverse, factor = _inverse(b, length)
     left = a.like(a.broadcast_to(shape).shares, a.bits)
     power = b.like(factor.reshape(-1, *b.shape), 63).broadcast_to(shape)
     numerator = a.protocol.multiply(left.flat, power.flat)
     inverse = b.like(inverse.reshape(-1, *b.shape), 63).broadcast_to(shape).flat
-    extra = (b.scale if isinstance(b, SecretFixed) else 0) - (a.scale if isinstance(a, SecretFixed) else 0)
     return _scaled_product(a.protocol, numerator, inverse, length + room, length, scale, extra).reshape(shape)
 
 
 def reciprocal(b: SecretNumber, scale: int) -> SecretFixed:
-    """1 / b for b > 0, with ``scale`` fractional bits; 0 where b = 0. Error as `divide`."""
+    """1 / b for b > 0, with ``scale`` fractional bits; 0 where b = 0. Error as `divide`.
+
+    Raises:
+        ValueError: the declared width of b leaves no room, or scale + b's own scale > 61, which 1 / b may reach.
+    """
     length = magnitude_bits(b)
     _check_room(length, 0)
+    extra = _scale_of(b)
+    check_result("a reciprocal", extra, scale, "or give b fewer of its own with rescaled")
     b = b.widened(64)
     inverse, factor = _inverse(b, length)
-    extra = b.scale if isinstance(b, SecretFixed) else 0
     return _scaled_product(b.protocol, factor, inverse, length, length, scale, extra).reshape(b.shape)
+
+
+def _scale_of(x: SecretNumber) -> int:
+    return x.scale if isinstance(x, SecretFixed) else 0
 
 
 def _check_room(length: int, room: int) -> None:

@@ -98,7 +98,7 @@ def sigmoid(x: SecretNumber, scale: int) -> SecretFixed:
 
 
 def sigmoid_and_softplus(x: SecretNumber, scale: int) -> tuple[SecretFixed, SecretFixed]:
-    """`sigmoid` and log(1 + e^x), absolute error 2^-22 for the latter; a third dearer than the first alone.
+    """`sigmoid` and log(1 + e^x), absolute error 2^-22 + 3 * 2^-scale for the latter; a third dearer than the first alone.
 
     log(1 + e^x) = max(x, 0) + log(1 + e), by the polynomial of the logarithm on [1/2, 1].
     """
@@ -108,7 +108,8 @@ def sigmoid_and_softplus(x: SecretNumber, scale: int) -> tuple[SecretFixed, Secr
     small = _decay(real, negative)
     inner = polynomial(small.rescaled(LOG_FRACTION) * 2 - 1.0, LOGARITHM) + math.log(2)
     above: SecretFixed = select(negative, real * 0, real)
-    return _sigmoid(negative, small, scale), inner.rescaled(scale) + above.rescaled(scale)
+    wide = max(scale, real.scale)  # the sum is cut once, not each of its terms
+    return _sigmoid(negative, small, scale), (inner.rescaled(wide) + above.rescaled(wide)).rescaled(scale)
 
 
 def _decay(real: SecretFixed, negative: SecretBits) -> SecretFixed:

@@ -10,7 +10,7 @@ from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 
 from mpc_backend.circuits.truncate import truncate
-from mpc_backend.operations.normalise import leading_bit, magnitude_bits, normaliser, weighted
+from mpc_backend.operations.normalise import check_result, leading_bit, magnitude_bits, normaliser, weighted
 from mpc_backend.values import SecretFixed
 from mpc_backend.values.numbers import SecretNumber
 
@@ -44,8 +44,13 @@ def sqrt(x: SecretNumber, scale: int) -> SecretFixed:
     """Square root of x >= 0 with ``scale`` fractional bits; relative error 2^-25, plus 3 * 2^-scale.
 
     Even powers of two normalise x into [1/4, 1); degree 4 start and two Newton steps y (3 - c y^2) / 2 for 1 / sqrt.
+
+    Raises:
+        ValueError: the declared width of x is above 62 bits, or leaves no room for the root: half of its bits before the
+            point, rounded up, and ``scale`` make more than 61.
     """
     length, own_scale = magnitude_bits(x), x.scale if isinstance(x, SecretFixed) else 0
+    check_result("a root", (length - own_scale + 1) // 2, scale, "or declare a narrower width with with_bits")
     protocol, words = x.protocol, x.widened(64).flat
     if own_scale % 2:
         words, length, own_scale = words << np.uint64(1), length + 1, own_scale + 1

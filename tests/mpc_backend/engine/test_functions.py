@@ -42,14 +42,16 @@ def test_logistic_function_over_its_whole_range(protocol: str, own: int, scale: 
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_logarithm_of_one_plus_the_exponential(protocol: str) -> None:
+@pytest.mark.parametrize(("own", "scale"), [(24, 26), (24, 20), (20, 12), (24, 10)])
+def test_logarithm_of_one_plus_the_exponential(protocol: str, own: int, scale: int) -> None:
     x = np.concatenate(([0, 500, -500], np.linspace(-25, 25, 400)))
-    x = np.rint(x * 2**24) / 2**24
+    x = np.rint(x * 2**own) / 2**own
     with World(protocol) as world:
-        shared = world.share(x, scale=24, bits=36)
-        share, softplus = world.run(lambda _, a: list(op.sigmoid_and_softplus(a, 26)), shared)
-    assert np.all(np.abs(share - 1 / (1 + np.exp(-x))) <= 2.0**-21)
-    assert np.all(np.abs(softplus - np.logaddexp(0, x)) <= 2.0**-22)
+        shared = world.share(x, scale=own, bits=own + 12)
+        share, softplus = world.run(lambda _, a: list(op.sigmoid_and_softplus(a, scale)), shared)
+    exact = 1 / (1 + np.exp(-x))
+    assert np.all(np.abs(share - exact) <= 2.0**-22 * exact + 2.0**-25 + 2 * 2.0**-scale)
+    assert np.all(np.abs(softplus - np.logaddexp(0, x)) <= 2.0**-22 + 3 * 2.0**-scale)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

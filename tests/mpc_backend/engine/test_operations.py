@@ -64,6 +64,33 @@ def test_division_of_wide_numbers_and_by_zero(protocol: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_results_that_could_outgrow_the_ring_are_refused_by_their_declared_widths(protocol: str) -> None:
+    """61 bits before and after the point are right, 62 would wrap: the largest results there are of the widths declared."""
+    wide, small = np.array([2.0**29 - 1, 2.0**28]), np.array([2.0**-20, 2.0**-19])
+    with World(protocol) as world:
+        a, one = world.share(wide.astype(np.int64), bits=30), world.share(np.ones(2, np.int64), bits=3)
+        b, square = world.share(small, scale=20, bits=30), world.share((wide**2).astype(np.int64), bits=59)
+        quotient, inverse, root, over = world.run(
+            lambda _, a, one, b, square: [
+                op.divide(a, one, 32), op.reciprocal(b, 41), op.sqrt(square, 32), op.divide(a, b, 12)
+            ],
+            a, one, b, square,
+        )  # fmt: skip
+        assert np.all(np.abs(quotient - wide) <= wide * 2.0**-27 + 4 * 2.0**-32)
+        assert np.all(np.abs(inverse - 1 / small) <= 2.0**-27 / small + 4 * 2.0**-41)
+        assert np.all(np.abs(root - wide) <= 2.0**-25 * wide + 3 * 2.0**-32)
+        assert np.all(np.abs(over - wide / small) <= wide / small * 2.0**-27 + 4 * 2.0**-12)
+        for beyond in (
+            lambda _, a, one, b, square: op.divide(a, one, 33),
+            lambda _, a, one, b, square: op.reciprocal(b, 42),
+            lambda _, a, one, b, square: op.sqrt(square, 33),
+            lambda _, a, one, b, square: op.divide(a, b, 13),
+        ):
+            with pytest.raises(ValueError, match="62 bits of the 61 that a result may have"):
+                world.run(beyond, a, one, b, square)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("scale", [15, 20])
 def test_reals_keep_relative_accuracy_over_their_range(protocol: str, scale: int) -> None:
     x = np.rint(np.geomspace(0.01, 9e4, 80) * 2**scale) / 2**scale
