@@ -40,9 +40,15 @@ def linked(cohort: Cohort) -> LinkedCohort:
     """The steps of a definition, in the order of its attrition.
 
     Raises:
-        CohortRefused: persons may enter more than once, so that no hospital could name one entry of each.
+        CohortRefused: persons may enter more than once, so that no hospital could name one entry of each; or the earliest
+            event is only then asked whether it qualifies, which needs the events of all hospitals.
     """
     events = cohort.entry.events
+    if cohort.entry.qualify is not None:
+        raise CohortRefused(
+            "linkage of persons across hospitals cannot tell whether the earliest event of any hospital qualifies; write what "
+            "`qualifying when` asks as a rule"
+        )
     one_kind = len(events) == 1
     if not (cohort.entry.limit == "first" or (one_kind and events[0].first)):
         raise CohortRefused(
@@ -83,8 +89,11 @@ def _bare(criterion: Criterion) -> Criterion:
 
 
 def _by_one_record(one: Occurrence) -> bool:
-    """Whether one record settles it, by its own start and that of the entry."""
+    """Whether one record settles it, by its own start and that of the entry: not the first of its kind, which another
+    hospital may have.
+    """
     count, windows = one.count, one.windows
-    settled = count.op == "at least" and count.n == 1 and count.distinct is None and not one.same_visit
+    single = count.op == "at least" and count.n == 1 and count.distinct is None
+    settled = single and not one.same_visit and not one.event.first
     by_start = all(window.event == window.index == "start" for window in windows)
     return settled and len(windows) <= 1 and by_start

@@ -178,6 +178,7 @@ class StudyProtocol(Document):
         _distinct("recipients' signing keys", (person.signing_key for person in self.recipients))
         self._check_references()
         self._check_disclosure()
+        self._check_linkage()
         if (self.kind == "feasibility") != (self.feasibility is not None):
             raise ValueError("`feasibility` bounds go with kind 'feasibility' and with no other")
         return self
@@ -215,6 +216,22 @@ class StudyProtocol(Document):
             raise ValueError(
                 f"the study names {len(self.sites)} sites, fewer than disclosure.minimum_sites "
                 f"({self.disclosure.minimum_sites})"
+            )
+
+    def _check_linkage(self) -> None:
+        """What is said of persons by several hospitals is bounded more tightly than what each says of its own."""
+        if self.linkage is None:
+            return
+        if self.kind == "feasibility":
+            raise ValueError(
+                "linkage goes with no feasibility study: a hospital that brings rows of its own making could ask by cohorts "
+                "of its choice what others know of a person; link persons in a study of their own"
+            )
+        policy = self.disclosure
+        if policy.release == "thresholded" and policy.rounding < policy.minimum_cell:
+            raise ValueError(
+                f"disclosure.rounding {policy.rounding} is below minimum_cell {policy.minimum_cell}, the least with linkage: "
+                "beside other counts a finer number tells how many persons several hospitals have in common"
             )
 
     @classmethod

@@ -105,7 +105,6 @@ class ReviewPage(Part):
     dry_run_at: datetime | None
     problems: tuple[str, ...]
     linkage: str
-    links_persons: bool
     recipients: tuple[RecipientOnPage, ...]
     release: str
     runs: str
@@ -116,12 +115,6 @@ class ReviewPage(Part):
     collusion: str
     uploads: tuple[Upload, ...]
     note: str
-
-    @property
-    def tables_of_runs(self) -> str:
-        """What a feasibility study's runs take, whose tables are not known before them."""
-        shape = LINKED_ROWS if self.links_persons else "one number for each of its criteria"
-        return f"The tables follow from each cohort that is counted: {shape}."
 
     @property
     def may_approve(self) -> bool:
@@ -159,7 +152,6 @@ def review_page(
         dry_run_at=dry.made_at if dry else None,
         problems=dry.problems if dry else (),
         linkage=dry.linkage if dry else "",
-        links_persons=any(one.parameters.get("linkage") is True for one in study.analyses),
         recipients=_recipients(study, spent),
         release=study.disclosure.footnote(),
         runs=_runs(study, spent),

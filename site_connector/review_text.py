@@ -84,7 +84,7 @@ def _leaving(page: ReviewPage) -> Iterator[str]:
     yield "## What would leave this hospital, as secret shares"
     yield ""
     if not page.tables:
-        yield page.tables_of_runs
+        yield "The tables follow from each cohort that is counted: one number for each of its criteria."
         return
     yield from _grid(
         ("analysis", "table", "rows here", "rows the nodes see", "columns"),

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import (
     Analysis,
     Inputs,
@@ -22,11 +23,12 @@ from mpc_backend.analyses.base import (
     SiteData,
     Suppressed,
 )
-from mpc_backend.analyses.cells import Cell, HiddenCount, cells
-from mpc_backend.analyses.disclosure import release_chain, require_sites, views
+from mpc_backend.analyses.cells import SUPPRESSED, Cell, HiddenCount, cells
+from mpc_backend.analyses.disclosure import masked, release_chain, require_sites, views
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.linked_secret import linked_counts
 from mpc_backend.analyses.linked_steps import LinkedRows, LinkedStep, has_entry, linked_columns, linked_tables
+from mpc_backend.operations import select
 from mpc_backend.session import Session
 from mpc_backend.tables import Arrays, Column, TableSpec
 from mpc_backend.values import SecretInt
@@ -117,18 +119,11 @@ class CohortCount(Analysis[CountParameters]):
         self, session: Session, parameters: CountParameters, released: Released, inputs: Inputs
     ) -> Outputs:
         require_sites(released)
-        policy = released.policy
         if parameters.linkage:
-            chains = linked_counts(parameters.linked, inputs, first=parameters.first)
-            # In the view of the others a difference of none may be what a hospital's own rows were made for.
-            policy = policy.model_copy(update={"allow_true_zero": False})
-        else:
-            by_site = {site: _persons(columns["persons"]) for site, columns in inputs["attrition"].items()}
-            chains = views(released, by_site)[:, None, :]
-        if policy.release == "exact":
-            return {"state": chains[0, 0] * 0, "value": chains[0, 0]}
-        states, values = release_chain(chains, policy, policy.rounding)
-        return {"state": states[0], "value": values[0]}
+            return _linked_outputs(parameters, released, inputs)
+        by_site = {site: _persons(columns["persons"]) for site, columns in inputs["attrition"].items()}
+        states, values = _states_and_values(views(released, by_site)[:, None, :], released.policy)
+        return {"state": states, "value": values}
 
     def finish(self, parameters: CountParameters, released: Released, opened: Opened) -> CountResult:
         policy = released.policy
@@ -142,10 +137,34 @@ class CohortCount(Analysis[CountParameters]):
             steps=steps,
             count=shown[-1],
             suppressed=_hidden(["population", *parameters.steps], shown),
-            notes=[_counted(parameters)],
+            notes=[_counted(parameters), *([] if opened.get("sound", True) else [REPEATED])],
             release=policy.footnote(),
             linked=parameters.linkage,
         )
+
+
+def _states_and_values(chains: SecretInt, policy: DisclosurePolicy) -> tuple[SecretInt, SecretInt]:
+    """Of counts (views, 1, 1 + steps); (1 + steps,) each."""
+    if policy.release == "exact":
+        return chains[0, 0] * 0, chains[0, 0]
+    states, values = release_chain(chains, policy, policy.rounding)
+    return states[0], values[0]
+
+
+def _linked_outputs(parameters: CountParameters, released: Released, inputs: Inputs) -> Outputs:
+    """States and values of linked counts, which are withheld where a hospital's rows are at fault.
+
+    In the view of the others a difference of none may be what a hospital's own rows were made for: it counts as small.
+    """
+    chains, sound = linked_counts(parameters.linked, inputs, first=parameters.first)
+    policy = released.policy.model_copy(update={"allow_true_zero": False})
+    states, values = _states_and_values(chains, policy)
+    every = sound.reshape(1).broadcast_to(states.shape)
+    return {
+        "state": select(every, states, states * 0 + SUPPRESSED),
+        "value": masked(every, values),
+        "sound": sound.reshape(1),
+    }
 
 
 def _hidden(labels: list[str], shown: list[Cell]) -> list[Suppressed]:
@@ -157,6 +176,7 @@ def _hidden(labels: list[str], shown: list[Cell]) -> list[Suppressed]:
 
 
 LINKED = "Persons seen at several hospitals are counted once, but for those who lack an identifier there."
+REPEATED = "Nothing is shown: a hospital shared two rows of one person, which no connector does; have the uploads looked into."
 UNLINKED = "History judged per hospital; persons may be counted at more than one."
 ENTRY_WORDS = {
     False: "The entry is a person's earliest at any hospital, unless any of them recorded a death before.",

@@ -50,15 +50,24 @@ class _Rows:
     step: SecretBits | None = None
 
 
-def linked_counts(steps: Sequence[LinkedStep], inputs: Inputs, *, first: bool) -> SecretInt:
-    """(1 + hospitals, 1, 1 + steps): distinct persons in all and after each step, then the same among those whom each hospital
-    does not know itself.
+def linked_counts(
+    steps: Sequence[LinkedStep], inputs: Inputs, *, first: bool
+) -> tuple[SecretInt, SecretBits]:
+    """Counts, and whether they can be relied on: (), false where a hospital has two rows of one token, which could push out
+    the row of another hospital.
+
+    Counts (1 + hospitals, 1, 1 + steps): distinct persons in all and after each step, then the same among those whom each
+    hospital does not know itself.
 
     Every contributing hospital is such a view, not only those that receive the result: a hospital can bring rows of its own
     making, among them one of a person it asks about, and would tell from a total what others know of that person.
     """
     sites = len(inputs["persons"])
     same, rows = _by_person(steps, inputs, first=first)
+    of_site = rows.anywhere[:, 1 : 1 + sites]
+    repeated = (of_site & concatenate([of_site[1:], of_site[:1]])).any(axis=1) & concatenate(
+        [same[1:], same[:1]]
+    )
     rows = _combined(rows, same, sites)
     person = ~same & rows.anywhere[:, 0]
     left = [person]
@@ -66,7 +75,8 @@ def linked_counts(steps: Sequence[LinkedStep], inputs: Inputs, *, first: bool) -
         left.append(left[-1] & step)
     nested = stack(left, axis=1)
     parts = [nested, *(nested & ~rows.anywhere[:, 1 + view : 2 + view] for view in range(sites))]
-    return concatenate(parts, axis=1).sum(axis=0).reshape(1 + sites, 1, 1 + len(steps))
+    counts = concatenate(parts, axis=1).sum(axis=0).reshape(1 + sites, 1, 1 + len(steps))
+    return counts, (~repeated).all()
 
 
 def _by_person(steps: Sequence[LinkedStep], inputs: Inputs, *, first: bool) -> tuple[SecretBits, _Rows]:

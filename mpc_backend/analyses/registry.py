@@ -108,12 +108,32 @@ def _linkage(study: StudyProtocol, entry: StudyAnalysis, text: str) -> dict[str,
             f"analysis {entry.id!r} counts persons of several hospitals once, and the study does not say by what they are "
             f"recognised; declare `linkage` with key and identifiers"
         )
+    _check_alone(study, entry, text)
     try:
         meaning = linked(parse(text))
     except CohortRefused as error:
         raise ParametersRefused(f"analysis {entry.id!r}: {error}") from error
     steps = [{"how": step.how, "unless": step.unless} for step in meaning.steps]
     return {"linked": steps, "first": meaning.first is not None}
+
+
+def _check_alone(study: StudyProtocol, entry: StudyAnalysis, text: str) -> None:
+    """A linked count beside any other number of the same cohort tells how many of it several hospitals know; and rows that a
+    hospital makes up in one of two linked counts tell what others know of a person.
+    """
+    others = [
+        other.id
+        for other in study.analyses
+        if other.id != entry.id
+        and (
+            other.cohort == entry.cohort or study.cohorts.get(other.cohort or "", "").strip() == text.strip()
+        )
+    ]
+    if others:
+        raise ParametersRefused(
+            f"analysis {entry.id!r} counts persons of several hospitals once, and {', '.join(others)} uses the same cohort: "
+            "the difference would tell how many persons hospitals have in common; put them into studies of their own"
+        )
 
 
 def check_variables(study: StudyProtocol, entry: StudyAnalysis, parameters: Parameters) -> None:

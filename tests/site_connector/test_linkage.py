@@ -20,14 +20,13 @@ from cohort_lang import CohortRefused, evaluate, parse
 from cohort_lang.evaluation.linked import evaluate_linked
 from cohort_lang.linking import linked
 from governance.disclosure import DisclosurePolicy
-from governance.errors import GovernanceError
+from governance.errors import DocumentError, GovernanceError
 from governance.study import StudyProtocol
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.cohort_count import CohortCount
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import parse_parameters, resolve
-from mpc_backend.planned import planned_tables
 from mpc_backend.testing import World
 from site_connector import linkage
 from site_connector.cli import site_app
@@ -163,10 +162,11 @@ def test_steps_that_need_one_hospitals_records_are_asked_where_the_entry_is() ->
     require "both": all of (condition of need any time before index, condition of bar any time before index)
     exclude "ending": drug of bar ending any time before index
     exclude "no record": no condition of need 9 days before to index
+    exclude "first": first condition of bar where dated on or after 2020-02-10 any time before index
     """
     meaning = linked(parse(HISTORY.partition("study period")[0] + one_hospital))
-    assert [(step.how, step.unless) for step in meaning.steps[-5:]] == [
-        ("within", True), ("at_entry", False), ("at_entry", False), ("at_entry", True), ("within", False),
+    assert [(step.how, step.unless) for step in meaning.steps[-6:]] == [
+        ("within", True), ("at_entry", False), ("at_entry", False), ("at_entry", True), ("within", False), ("at_entry", True),
     ]  # fmt: skip
     assert meaning.first is not None and meaning.first.first
     earliest = "enter on drug of start or drug of need taking earliest event per person"
@@ -181,6 +181,10 @@ def test_steps_that_need_one_hospitals_records_are_asked_where_the_entry_is() ->
         (
             "enter on first drug of start or first drug of bar taking earliest event per person",
             "several kinds",
+        ),
+        (
+            "enter on drug of start taking earliest event per person qualifying when no drug of bar any time before index",
+            "whether the earliest event of any hospital qualifies",
         ),
     ],
 )
@@ -344,31 +348,26 @@ def test_an_analysis_without_what_linkage_needs_is_refused(consortium: Consortiu
         resolve(asking(consortium, "0" * 32, cohorts={"treated": twice}), "count")
 
 
-def test_a_feasibility_study_links_the_cohort_of_each_run(consortium: Consortium) -> None:
-    count = {"id": "count", "kind": "cohort_count", "parameters": {"linkage": True}}
-    study = consortium.feasibility(linkage={"key": "0" * 32, "identifiers": ["national_id"]})
-    study = StudyProtocol.from_value(study.model_dump(mode="json") | {"analyses": [count]})
-    assert planned_tables(study) == ()
-    consortium.submit(study)
-    with consortium.mailbox() as mailbox:
-        consortium.connector(mailbox).round()
-        item = mailbox.item(study.digest, NOW)
-        page = review_page(
-            consortium.federation, consortium.north.settings(), item, mailbox.spent(study.digest), NOW
-        )
-    assert "follow from each cohort that is counted: one row for every person in the data" in review_markdown(
-        page
-    )
-    assert "number for each" not in review_markdown(page)
-    tables = planned_tables(study, consortium.request(study))
-    assert [(one.spec.name, [column.name for column in one.spec.columns]) for one in tables] == [
-        ("persons", ["valid", "token", "days", "flags"]),
-        ("records", ["valid", "token", "span", "step"]),
-    ]
-    with pytest.raises(ParametersRefused, match="needs one entry of each person"):
-        planned_tables(
-            study, consortium.request(study, parameters={"cohort": COHORT.replace("on first", "on")})
-        )
+def test_what_would_tell_who_is_known_at_several_hospitals_is_refused(consortium: Consortium) -> None:
+    recognised = {"key": "0" * 32, "identifiers": ["national_id"]}
+    with pytest.raises(DocumentError, match="linkage goes with no feasibility study"):
+        consortium.feasibility(linkage=recognised)
+    with pytest.raises(
+        DocumentError, match=r"disclosure\.rounding 5 is below minimum_cell 10, the least with linkage"
+    ):
+        asking(consortium, "0" * 32, disclosure={"rounding": 5, "minimum_sites": 2})
+    count = {"id": "count", "kind": "cohort_count", "cohort": "treated", "parameters": {"linkage": True}}
+    cohorts = {"treated": COHORT, "again": f"{COHORT}\n"}
+    for other in (
+        {**count, "id": "other"},
+        {**count, "id": "other", "parameters": {}},
+        {**count, "id": "other", "parameters": {}, "cohort": "again"},
+    ):
+        study = asking(consortium, "0" * 32, cohorts=cohorts, analyses=[count, other])
+        with pytest.raises(
+            ParametersRefused, match=r"'count' counts persons .* and other uses the same cohort"
+        ):
+            resolve(study, "count")
 
 
 def test_identifiers_are_kept_normalised_and_counted(

@@ -95,7 +95,9 @@ def _computed(page: ReviewPage) -> None:
 def _leaving(page: ReviewPage) -> None:
     st.subheader("What would leave this hospital, as secret shares")
     if not page.tables:
-        st.markdown(page.tables_of_runs)
+        st.markdown(
+            "The tables follow from each cohort that is counted: one number for each of its criteria."
+        )
         return
     plain_table(leaving_table(page.tables), hide_index=True)
 

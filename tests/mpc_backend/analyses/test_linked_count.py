@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from governance.disclosure import DisclosurePolicy
-from mpc_backend.analyses.base import SiteData
-from mpc_backend.analyses.cohort_count import LINKED, CohortCount
+from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.cohort_count import LINKED, REPEATED, CohortCount
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.linked_secret import linked_counts
 from mpc_backend.analyses.linked_steps import LATEST, NEVER, LinkedRecords, LinkedRows, token_words
@@ -123,7 +123,8 @@ def on_shares(protocol, sites, *, first, trace=False):
                 inputs[spec.name][name] = {
                     one.name: world.share_column(one, columns[one.name]) for one in spec.columns
                 }
-        found = world.run(lambda _, given: linked_counts(typed.linked, given, first=first), inputs)
+        found, sound = world.run(lambda _, given: linked_counts(typed.linked, given, first=first), inputs)
+        assert sound
         return found[:, 0].tolist(), world.traffic
 
 
@@ -275,9 +276,35 @@ def test_rows_that_are_none_change_nobody(run):
                     inputs[spec.name][name] = {
                         one.name: world.share_column(one, tables[spec.name][one.name]) for one in spec.columns
                     }
-            counts = world.run(lambda _, given: linked_counts(typed.linked, given, first=True), inputs)
+            counts, _ = world.run(lambda _, given: linked_counts(typed.linked, given, first=True), inputs)
             found.append(counts[:, 0].tolist())
     assert found[0] == found[1] and found[0][0][1] > 0
+
+
+@pytest.mark.parametrize("release", ["thresholded", "exact"])
+@pytest.mark.parametrize("place", range(3))
+def test_nothing_is_shown_where_a_hospital_shares_two_rows_of_one_person(release, place):
+    """Four rows of one token would fill the places of three hospitals: the row of another would not count."""
+    typed = CohortCount().parameters(steps=("s",), linkage=True, linked=({"how": "anywhere"},))
+    chosen, released = (
+        CohortCount(),
+        Released(DisclosurePolicy(minimum_sites=1, release=release), ("a", "b", "c")),
+    )
+    inputs: dict[str, dict[str, object]] = {"persons": {}}
+    with World("plain") as world:
+        for number, name in enumerate("abc"):
+            columns = chosen.local(typed, everybody(range(100, 200), range(900, 940)))["persons"]
+            if number == place:
+                columns = {one: np.concatenate([value, *[value[:1]] * 3]) for one, value in columns.items()}
+            inputs["persons"][name] = {
+                one.name: world.share_column(one, columns[one.name])
+                for one in chosen.tables(typed)[0].columns
+            }
+        opened = world.run(lambda session, given: chosen.compute(session, typed, released, given), inputs)
+    assert (opened["sound"].tolist(), opened["value"].tolist()) == ([False], [0, 0])
+    result = chosen.finish(typed, released, opened)
+    assert shown(result) == ["suppressed", "suppressed"]
+    assert result.notes == [LINKED, REPEATED]
 
 
 def test_the_answer_says_whose_records_each_step_looked_at(run):
