@@ -38,8 +38,8 @@ MEAN = 3e-5
 """Of the standard error."""
 ERROR = 1e-5
 """Relative, of a robust standard error."""
-SMD = 2e-4
-FIFTHS = 1e-3
+SMD = 5e-5
+FIFTHS = 6e-4
 """Fifths of the score: a person at a boundary may fall on either side of it."""
 
 
