@@ -71,6 +71,11 @@ PublicKey = Annotated[str, _base64_of(SIGNING_KEY_BYTES)]
 SealingPublicKey = Annotated[str, _base64_of(SEALING_KEY_BYTES)]
 
 
+def absent(value: object) -> bool:
+    """For ``exclude_if`` of a field that came later: documents without it keep the canonical bytes that they always had."""
+    return value is None
+
+
 class Part(BaseModel):
     """A piece of a document: immutable, and unknown fields are refused."""
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from cryptography import x509
-from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from governance.canonical import parse_json
 from governance.disclosure import SMALLEST_MINIMUM_CELL
-from governance.document import Document, Part, PublicKey, SealingPublicKey, Slug, Words
+from governance.document import Document, Part, PublicKey, SealingPublicKey, Slug, Words, absent
 from governance.errors import DocumentError, FederationMismatch, NotListed
 from governance.files import replace_file
 from governance.keys import key_id
@@ -68,14 +68,7 @@ class SiteEntry(Part):
     name: Words
     connector_key: PublicKey
     steward_key: PublicKey
-    sealing_key: SealingPublicKey | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_absent_key(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        value: dict[str, Any] = fields(self)
-        if self.sealing_key is None:
-            del value["sealing_key"]
-        return value
+    sealing_key: Annotated[SealingPublicKey | None, Field(exclude_if=absent)] = None
 
 
 class InvestigatorEntry(Part):
@@ -103,14 +96,9 @@ class Federation(Document):
     release_floor: Annotated[int, Field(ge=SMALLEST_MINIMUM_CELL, le=10_000)] = SMALLEST_MINIMUM_CELL
     nodes: tuple[NodeEntry, ...]
     sites: Annotated[tuple[SiteEntry, ...], Field(min_length=1)]
-    investigators: Annotated[tuple[InvestigatorEntry, ...], Field(min_length=1)] | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_absent_list(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        value: dict[str, Any] = fields(self)
-        if self.investigators is None:
-            del value["investigators"]
-        return value
+    investigators: Annotated[
+        Annotated[tuple[InvestigatorEntry, ...], Field(min_length=1)] | None, Field(exclude_if=absent)
+    ] = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

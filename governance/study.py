@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from cohort_lang.variables import Variable
 from governance.canonical import parse_json
@@ -28,6 +28,7 @@ from governance.document import (
     Slug,
     UtcTime,
     Words,
+    absent,
 )
 from governance.errors import DocumentError, Expired, NotYetValid, UnknownAnalysis, UnknownRequester
 from governance.linkage import Linkage
@@ -159,16 +160,9 @@ class StudyProtocol(Document):
     validity: Validity
     synthetic_data: bool = False
     feasibility: FeasibilityBounds | None = None
-    linkage: Linkage | None = None
+    linkage: Annotated[Linkage | None, Field(exclude_if=absent)] = None
     amends: Digest | None = None
     nonce: Nonce
-
-    @model_serializer(mode="wrap")
-    def _without_absent_linkage(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        value: dict[str, Any] = fields(self)
-        if self.linkage is None:
-            del value["linkage"]
-        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
