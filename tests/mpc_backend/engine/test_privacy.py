@@ -1,74 +1,226 @@
-"""What one node sees: uniform bytes, and the same sequence of messages whatever the data."""
+"""What one node sees: uniform words, and the same sequence of messages whatever the data. Analyses: `test_views.py`."""
 
+import inspect
+import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mpc_backend import operations as op
+from mpc_backend import testing
 from mpc_backend.errors import ProtocolAbort
+from mpc_backend.kernels.arrays import Words
+from mpc_backend.prg import Keystream
+from mpc_backend.protocols import rep3, rep4
 from mpc_backend.protocols.authenticate import Authenticator
+from mpc_backend.protocols.base import FIRST_ROWS, JointInput, Protocol
+from mpc_backend.protocols.keys import random_keys
 from mpc_backend.protocols.sharing import layout
 from mpc_backend.testing import World
+from tests.mpc_backend.removal import remove
+from tests.mpc_backend.views import LIMIT, OPERATIONS, PROTOCOLS, observed, opened_inside, uniform, words_in
+
+N = 2000
+SMALL = 300
+
+
+def matrices(a: Any) -> Any:
+    """Whatever the numbers are: a matrix without an inverse is one more case."""
+    return a[: 9 * 16].reshape(16, 3, 3).to_fixed(4)
+
+
+def vectors(b: Any) -> Any:
+    return b[:48].reshape(16, 3).to_fixed(4)
+
 
 PROGRAMS: dict[str, Callable[..., object]] = {
-    "multiply": lambda _, a, b: a * b,
-    "matrix product": lambda _, a, b: a.reshape(40, 100) @ b.reshape(100, 40),
-    "dot": lambda _, a, b: op.dot(a.reshape(1000, 4), b.reshape(1000, 4)),
-    "equal": lambda _, a, b: (a == b) | (a == 7),
-    "compare": lambda _, a, b: (a < b).to_int(32).sum(),
-    "truncate": lambda _, a, b: a.to_fixed(8) * b.to_fixed(8),
-    "two shuffles": lambda _, a, b: op.shuffle(op.shuffle([a, b])),
-    "divide": lambda _, a, b: op.divide(a[:200], b[:200], 12),
-    "floor divide": lambda _, a, b: op.floor_divide(a, 10),
-    "radix sort": lambda _, a, b: op.sort([a.with_bits(6)], [b], method="radix"),
-    "group by": lambda _, a, b: op.group_by([a.with_bits(4)], [b]),
-    "sums by code": lambda _, a, b: op.sums_by_code(a, 16, [b]),
-    "popcount": lambda _, a, b: op.popcount(a < b),
-    "logistic": lambda _, a, b: op.sigmoid(a[:100], 12),
+    "amax": lambda a, b: op.amax(a.reshape(-1, 8), 1),
+    "amin": lambda a, b: op.amin(a.reshape(-1, 8), 1),
+    "argmax": lambda a, b: op.argmax(a.reshape(-1, 8), 1),
+    "argmin": lambda a, b: op.argmin(a.reshape(-1, 8), 1),
+    "concatenate": lambda a, b: op.concatenate([a, b]),
+    "damped_inverse": lambda a, b: op.damped_inverse(matrices(a), 3),
+    "distinct": lambda a, b: op.distinct([a[:SMALL]]),
+    "divide": lambda a, b: op.divide(a[:200], b[:200], 12),
+    "dot": lambda a, b: op.dot(a.reshape(-1, 2), b.reshape(-1, 2)),
+    "exp": lambda a, b: op.exp(a[:200].to_fixed(0) * 2.0**-16, 20),
+    "floor_divide": lambda a, b: op.floor_divide(a, 10),
+    "group_by": lambda a, b: op.group_by([a[:SMALL].with_bits(10), a[:SMALL]], [b[:SMALL]]),
+    "join": lambda a, b: op.join([a[:SMALL]], [b[:SMALL]], [a[:SMALL]]),
+    "log": lambda a, b: op.log(b[:200], 20),
+    "maximum": op.maximum,
+    "minimum": lambda a, b: op.minimum(a, 7),
+    "popcount": lambda a, b: [op.popcount(a), op.popcount(a < b)],
+    "positive_inverse": lambda a, b: op.positive_inverse(matrices(a)).deficient,
+    "prefix_product": lambda a, b: op.prefix_product(a.to_fixed(0)[:SMALL] * 2.0**-19),
+    "reciprocal": lambda a, b: op.reciprocal(b[:200], 20),
+    "segmented_copy": lambda a, b: op.segmented_copy(a, a == b),
+    "segmented_cumsum": lambda a, b: op.segmented_cumsum(a, a == b),
+    "select": lambda a, b: op.select(a < 9, a, b),
+    "shuffle": lambda a, b: op.shuffle(op.shuffle([a, b, a < b])),
+    "sigmoid": lambda a, b: op.sigmoid(a[:100], 12),
+    "sigmoid_and_softplus": lambda a, b: op.sigmoid_and_softplus(a[:100], 12),
+    "sort": lambda a, b: [op.sort([k[:SMALL]], [b[:SMALL]]) for k in (a.with_bits(6), a)],
+    "sqrt": lambda a, b: op.sqrt(a[:200], 12),
+    "stack": lambda a, b: op.stack([a, b]),
+    "sums_by_code": lambda a, b: op.sums_by_code(a, 16, [b]),
+    "ScaledInverse.solve": lambda a, b: op.damped_inverse(matrices(a), 1).solve(vectors(b), 20),
+    "ScaledInverse.matrix": lambda a, b: op.damped_inverse(matrices(a), 1).matrix(20),
+    "ScaledInverse.errors": lambda a, b: op.damped_inverse(matrices(a), 1).errors(20),
+    "ScaledInverse.form": lambda a, b: op.damped_inverse(matrices(a), 1).form(vectors(b), 20),
 }
-N = 4000
-PROTOCOLS = ("rep3", "rep4")
+"""Every function that `operations` offers, and every method of what they return."""
+OPERATORS: dict[str, Callable[..., object]] = {
+    "product": lambda a, b: a * b,
+    "matrix product": lambda a, b: a.reshape(40, 50) @ b.reshape(50, 40),
+    "equality": lambda a, b: (a == b) | (a == 7),
+    "order": lambda a, b: [(a < b).to_int(32).sum(), (a >= b).sum()],
+    "real product": lambda a, b: a.to_fixed(8) * b.to_fixed(8),
+    "floor and rounding": lambda a, b: [a.to_fixed(8).floor(), b.to_fixed(8).exact_round(2)],
+    "another ring": lambda a, b: [a.narrow(32).widen(64), (a < b).cumsum()],
+}
+FREE = {"concatenate", "stack"}
 
 
-def observed(
-    protocol: str, program: Callable[..., object], x: np.ndarray, y: np.ndarray
-) -> tuple[list[bytes], list[object]]:
-    """All bytes each node receives before the result is opened, and the trace of each node's messages."""
-    views: list[list[bytes]] = [[] for _ in range(layout(protocol).nodes)]
+def surface() -> set[str]:
+    """What an analysis may call: functions, and public methods of the classes they return."""
+    names = set()
+    for name in op.__all__:
+        found = getattr(op, name)
+        if inspect.isclass(found):
+            methods = inspect.getmembers_static(found, inspect.isfunction)
+            names |= {
+                f"{name}.{method}" for method, _ in methods if method in vars(found) and method[0] != "_"
+            }
+        else:
+            names.add(name)
+    return names
 
-    def watch(sender: int, receiver: int, index: int, payload: bytes) -> bytes:
-        views[receiver].append(payload)
-        return payload
 
-    with World(protocol, tamper=watch, trace=True) as world:
-        a, b = world.share(x, bits=20), world.share(y, bits=20)
-        world.run(lambda s, a, b: (program(s, a, b), None)[1], a, b)
-        return [b"".join(view) for view in views], [traffic.trace for traffic in world.traffic]
-
-
-def chi_square(data: bytes) -> float:
-    """Standardised chi-square of byte counts against the uniform distribution: about N(0, 1)."""
-    counts = np.bincount(np.frombuffer(data, np.uint8), minlength=256)
-    expected = len(data) / 256
-    return float((((counts - expected) ** 2 / expected).sum() - 255) / np.sqrt(2 * 255))
+def test_every_operation_is_looked_at() -> None:
+    assert set(PROGRAMS) == surface()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_every_nodes_view_is_uniform_and_messages_do_not_depend_on_data(name: str, protocol: str) -> None:
-    rng = np.random.default_rng(4)
+@pytest.mark.parametrize("name", [*PROGRAMS, *OPERATORS])
+def test_every_nodes_view_is_uniform_and_messages_do_not_depend_on_data(
+    name: str, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    program, rng = (PROGRAMS | OPERATORS)[name], np.random.default_rng(4)
     data = [
         (np.zeros(N, np.int64), np.ones(N, np.int64)),
-        (np.full(N, (1 << 19) - 1), np.full(N, 7)),
         (rng.integers(0, 1 << 19, N), rng.integers(1, 1 << 19, N)),
     ]
-    runs = [observed(protocol, PROGRAMS[name], x, y) for x, y in data]
-    for views, trace in runs:
-        assert trace == runs[0][1]
-        for view in views:
-            assert len(view) > N
-            assert abs(chi_square(view)) < 5.5
+    traces = []
+    for values in data:
+        with caplog.at_level(logging.INFO):
+            seen = observed(
+                protocol,
+                lambda _, a, b: program(a, b),
+                lambda world: [world.share(v, bits=20) for v in values],  # noqa: B023
+            )
+        traces.append(seen.trace)
+        for view in seen.views:
+            assert name in FREE or words_in(view) > N / 4
+            assert all(distance < LIMIT for distance in uniform(view).values()), uniform(view)
+    assert traces[0] == traces[1]
+    assert not opened_inside(caplog.records)
+
+
+# One node's view given all that it holds itself: no randomness is left but what it does not know
+
+
+def primitives(protocol: Protocol, secret: Callable[..., Words]) -> None:
+    """Every operation of a protocol once, on operands that are made by ``secret(shape, dtype)``."""
+    n = 4096
+    for dtype in (np.uint16, np.uint32, np.uint64):
+        protocol.multiply_rows(secret((1, n), dtype), secret((1, n), dtype), FIRST_ROWS)
+    protocol.matmul(secret((64, 9), np.uint64), secret((9, 64), np.uint64))
+    protocol.dot(secret((n, 2), np.uint64), secret((n, 2), np.uint64))
+    protocol.and_(secret((n,), np.uint64), secret((n,), np.uint64))
+    for xor in (False, True):
+        protocol.joint_input([JointInput(protocol.halves(secret((n,), np.uint64), xor).known, xor)])
+    for _ in range(3):  # three nodes take turns
+        protocol.shuffle([(secret((n, 2), np.uint64), False), (secret((n, 1), np.uint64), True)])
+    protocol.zeros((n,), np.dtype(np.uint64), xor=True)
+
+
+def view_of(protocol: str, node: int, patch: pytest.MonkeyPatch) -> dict[str, list[bytes]]:
+    """What ``node`` receives where its own shares are zero and so is every keystream that it knows.
+
+    Whatever these are, the view has to be uniform; zeros make it plain, because the secret is then the one share that the
+    node lacks, and a message without a mask is a function of the secret.
+    """
+    held = layout(protocol).held
+    (lacking,) = set(range(len(held))) - set(held[node])
+    keys = random_keys(len(held))
+    own = keys[node].derived(b"whole")
+    known = {own.everyone, *own.everyone_but.values(), *own.pair.values()}
+    make, fill = Keystream.__init__, Keystream.fill
+
+    def made(self: Any, key: bytes) -> None:
+        self.is_known = key in known
+        make(self, key)
+
+    def filled(self: Any, out: Words) -> None:
+        fill(self, out)
+        if self.is_known:
+            out[...] = 0
+
+    def program(session: Any) -> None:
+        def secret(shape: tuple[int, ...], dtype: Any) -> Words:
+            shares = np.zeros((len(held[session.index]), *shape), dtype)
+            for component, share in enumerate(held[session.index]):
+                shares[component] = 5 * (share == lacking)
+            return shares
+
+        primitives(session.protocol, secret)
+
+    with patch.context() as inner:
+        inner.setattr(Keystream, "__init__", made)
+        inner.setattr(Keystream, "fill", filled)
+        inner.setattr(testing, "random_keys", lambda _: keys)
+        return observed(protocol, program, lambda _: []).views[node]
+
+
+@pytest.mark.parametrize(("protocol", "node"), [(p, n) for p in PROTOCOLS for n in range(layout(p).nodes)])
+def test_a_view_is_uniform_given_all_that_the_node_knows(
+    protocol: str, node: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = view_of(protocol, node, monkeypatch)
+    assert set(view) == set(OPERATIONS) - {"halves", "zeros", "verify", "reveal"}
+    assert all(distance < LIMIT for distance in uniform(view).values()), uniform(view)
+
+
+MASKS: list[tuple[str, Any, str, str, str]] = [
+    ("rep3", rep3.Rep3, "_product", "stream.fill(mask[: stop - start])", "mask[: stop - start] = 0"),
+    (
+        "rep3", rep3.Rep3, "joint_input",
+        "values[..., own] ^ mask if entry.xor else values[..., own] - mask", "values[..., own].copy()",
+    ),
+    ("rep3", rep3, "_masked", "stream.fill(drawn)", "drawn[...] = 0"),
+    ("rep4", rep4.Rep4, "_local_block", "self._but[self._node(row + 1)].fill(masks[row])", "masks[row] = 0"),
+    (
+        "rep4", rep4.Rep4, "_local_block",
+        "self._but[self._node(1 if role.forward else 3)].fill(masks[3])", "masks[3] = 0",
+    ),
+    ("rep4", rep4.Rep4, "_local_block", "self._but[self._node(2)].fill(masks[4])", "masks[4] = 0"),
+    (
+        "rep4", rep4.Rep4, "_enter",
+        "values[place] ^ mask if entry.xor else values[place] - mask", "values[place].copy()",
+    ),
+    ("rep4", rep4.Rep4, "_zero_rows", "self._but[outsider].fill(mask)", "mask[...] = 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mask", MASKS, ids=lambda m: f"{m[0]} {m[2]} {m[4]}")
+def test_a_mask_that_is_left_out_is_seen(mask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol, owner, function, drawn, instead = mask
+    remove(monkeypatch, owner, function, drawn, instead)
+    views = [view_of(protocol, node, monkeypatch) for node in range(layout(protocol).nodes)]
+    assert max(distance for view in views for distance in uniform(view).values()) > LIMIT
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -76,7 +228,7 @@ def test_shares_at_one_node_are_uniform(protocol: str) -> None:
     with World(protocol) as world:
         shared = world.share(np.zeros(20_000, np.int64))
     for shares in shared.by_node:
-        assert abs(chi_square(shares.tobytes())) < 5.5
+        assert uniform({"shares": [shares.tobytes()]})["shares"] < LIMIT
 
 
 def test_verdicts_tell_no_node_which_comparison_failed(monkeypatch: pytest.MonkeyPatch) -> None:
