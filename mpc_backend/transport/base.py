@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mpc_backend.errors import AbortKind
+from mpc_backend.transport.errors import FrameError
+from mpc_backend.transport.frames import MAX_PAYLOAD
+
+QUEUED_BYTES = 256 * 1024 * 1024
+"""How far a node may be behind what another sends it before it has to take something within the deadline."""
 
 
 @dataclass
@@ -56,7 +61,16 @@ class Transport(ABC):
         """Queue one message and return at once: never waits for the receiver to receive.
 
         The payload must not be changed afterwards.
+
+        Raises:
+            FrameError: no frame may be as long as this.
+            ProtocolAbort: the job has already failed; or the peer is far behind and took nothing within the deadline.
         """
+        if len(payload) > MAX_PAYLOAD:
+            raise FrameError(
+                f"a message of {len(payload)} bytes to node {peer}, the longest has {MAX_PAYLOAD}: "
+                "work on fewer rows at a time"
+            )
         self.traffic.count(peer, len(payload))
         self.deliver(peer, payload)
 
@@ -71,7 +85,7 @@ class Transport(ABC):
         Raises:
             PeerLost: nothing came within the deadline, or the connection is gone.
             PeerAborted: another node ended the job.
-            ProtocolAbort: the message is out of sequence.
+            ProtocolAbort: the message is out of its place, or no message of ours.
         """
 
     @abstractmethod

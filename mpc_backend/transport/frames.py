@@ -43,6 +43,23 @@ class FrameHeader:
     sequence: int
     length: int
 
+    def require_place(self, sender: int, receiver: int, epoch: int, sequence: int) -> None:
+        """Let a frame of a running job pass only where it belongs.
+
+        Raises:
+            FrameError: of another link, start of a job or place in the order; or a greeting.
+        """
+        due, found = (
+            (sender, receiver, epoch, sequence),
+            (self.sender, self.receiver, self.epoch, self.sequence),
+        )
+        if found != due:
+            raise FrameError(
+                f"frame out of place: (sender, receiver, epoch, sequence) expected {due}, found {found}"
+            )
+        if self.kind is FrameKind.CONTROL:
+            raise FrameError("a greeting after the job has begun")
+
 
 def encode_header(header: FrameHeader) -> bytes:
     """Encode a header, 32 bytes, all integers little-endian:

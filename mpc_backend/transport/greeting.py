@@ -13,6 +13,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,9 +61,9 @@ class Connection:
             PeerLost: nothing complete came in time, or the connection ended.
             FrameError: it is no greeting, or says to come from or go to another node.
         """
-        self.socket.settimeout(seconds)
+        until = time.monotonic() + seconds
         try:
-            header = decode_header(read_exactly(self.socket, HEADER_BYTES), cap=LARGEST_GREETING)
+            header = decode_header(read_exactly(self.socket, HEADER_BYTES, until), cap=LARGEST_GREETING)
             if header.kind is not FrameKind.CONTROL:
                 raise FrameError(f"expected a greeting, found a frame of kind {header.kind.name}")
             if (header.sender, header.receiver) != (self.peer, self.index):
@@ -70,7 +71,7 @@ class Connection:
                     f"a greeting from {header.sender} to {header.receiver} on the link from {self.peer} to "
                     f"{self.index}"
                 )
-            message = parse_json(bytes(read_exactly(self.socket, header.length)))
+            message = parse_json(bytes(read_exactly(self.socket, header.length, until)))
         except (EOFError, OSError) as error:
             raise PeerLost(
                 f"node {self.peer} ended or stalled its greeting ({type(error).__name__})"

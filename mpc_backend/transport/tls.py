@@ -3,7 +3,7 @@
 Every ordered pair of nodes has a connection of its own: the node that dials only writes, the node that
 accepts only reads. So each TLS state is used by one thread, sends never wait for receives, and a large
 message in one direction does not delay the other. A receive has a deadline; a peer that is lost, slow, or
-half open makes the job abort, never hang.
+half open makes the job abort, never hang. So has a message that is written: a peer that sends but does not read is lost.
 """
 
 from __future__ import annotations
@@ -21,30 +21,32 @@ import numpy as np
 from governance.canonical import canonical_json, parse_json
 from governance.errors import GovernanceError
 from mpc_backend.errors import AbortKind, PeerAborted, PeerLost, ProtocolAbort
-from mpc_backend.transport.base import Transport
-from mpc_backend.transport.errors import FrameError, TransportError
+from mpc_backend.transport.base import QUEUED_BYTES, Transport
+from mpc_backend.transport.errors import TransportError
 from mpc_backend.transport.frames import HEADER_BYTES, FrameHeader, FrameKind, decode_header, encode_header
 from mpc_backend.transport.shape import LinkShape, Uplink, wait_until
 
 Payload = bytes | bytearray | memoryview
 SMALL_PAYLOAD = 16 * 1024
 """Up to this many bytes, header and payload are joined and travel in one TLS record."""
-QUEUED_BYTES = 256 * 1024 * 1024
-"""A reader stops reading from a peer that is this far ahead; the peer's sends then wait in its own queue."""
+SHORTEST_SECONDS = 1e-3
+"""A timeout of nought would mean not to wait at all for what has arrived."""
 CLOSE_SECONDS = 10.0
 ABORT_SECONDS = 2.0
 
 
-def read_exactly(connection: socket.socket, size: int) -> memoryview:
-    """Read ``size`` bytes into one new buffer, without joining parts.
+def read_exactly(connection: socket.socket, size: int, until: float | None = None) -> memoryview:
+    """Read ``size`` bytes into one new buffer, without joining parts; ``until``: the moment they must be here.
 
     Raises:
         EOFError: the stream ended before.
-        OSError: the connection broke, or its timeout passed.
+        OSError: the connection broke, or the moment passed.
     """
     buffer = np.empty(size, dtype=np.uint8).data  # not zeroed: pages are touched as bytes arrive
     done = 0
     while done < size:
+        if until is not None:
+            connection.settimeout(max(until - time.monotonic(), SHORTEST_SECONDS))
         count = connection.recv_into(buffer[done:])
         if count == 0:
             raise EOFError(f"the stream ended after {done} of {size} bytes")
@@ -80,8 +82,9 @@ class TlsTransport(Transport):
         epoch: the number of this start of the job, in every frame.
         outgoing: greeted connections this node dialled, by peer; in a worker, sockets that lead to such.
         incoming: greeted connections this node accepted, by peer; likewise.
-        deadline: seconds that a `receive` waits.
-        queued_bytes: how far ahead a peer may be.
+        deadline: seconds that a `receive` waits, and that a peer may take to read one message.
+        queued_bytes: how far ahead a peer may be: beyond, nothing is read from it until something is received, and its
+            sends wait in its own queue.
         shape: slows down what this node sends.
     """
 
@@ -113,7 +116,9 @@ class TlsTransport(Transport):
         self._incoming = dict(incoming)
         self._writers = {peer: _Writer(self, peer, connection) for peer, connection in outgoing.items()}
         self._readers = [threading.Thread(target=self._read, args=(peer,), daemon=True) for peer in incoming]
-        for connection in (*outgoing.values(), *incoming.values()):
+        for connection in outgoing.values():
+            connection.settimeout(deadline)  # of one whole message: sending goes on within it
+        for connection in incoming.values():
             connection.settimeout(None)
         for thread in (*self._writers.values(), *self._readers):
             thread.start()
@@ -124,7 +129,7 @@ class TlsTransport(Transport):
         """Queue one message and return at once; its bytes are read when they are sent and must not change before.
 
         Raises:
-            ProtocolAbort: the job has already failed.
+            ProtocolAbort: the job has already failed; a peer that took nothing within the deadline is lost.
         """
         self._raise_failure()
         data = memoryview(payload).cast("B")
@@ -211,7 +216,7 @@ class TlsTransport(Transport):
     def _read_one(self, connection: socket.socket, peer: int, inbox: _Inbox, expected: int) -> bool:
         """Read one frame into the inbox; False once the peer has ended or given up."""
         header = decode_header(read_exactly(connection, HEADER_BYTES))
-        self._check(header, peer, expected)
+        header.require_place(peer, self.index, self.epoch, expected)
         payload = read_exactly(connection, header.length)
         if header.kind is FrameKind.ABORT:
             self._given_up(peer, bytes(payload))
@@ -226,16 +231,6 @@ class TlsTransport(Transport):
             while inbox.queued > self._queued_bytes and self._failure is None and not self._closing:
                 self._changed.wait()
         return header.kind is FrameKind.DATA
-
-    def _check(self, header: FrameHeader, peer: int, expected: int) -> None:
-        found = (header.sender, header.receiver, header.epoch, header.sequence)
-        if found != (peer, self.index, self.epoch, expected):
-            raise FrameError(
-                "frame out of place: (sender, receiver, epoch, sequence) expected "
-                f"{(peer, self.index, self.epoch, expected)}, found {found}"
-            )
-        if header.kind is FrameKind.CONTROL:
-            raise FrameError("a greeting after the job has begun")
 
     # Failure and end
 
@@ -253,9 +248,12 @@ class TlsTransport(Transport):
 
     def lost_while_sending(self, peer: int, error: OSError) -> None:
         """A write failed. The peer may have said why on its own link, which is then the better reason."""
+        name = self._names[peer]
+        if isinstance(error, TimeoutError):
+            self._record(PeerLost(f"{name} did not take a message within {self._deadline:g} s"), name)
+            return
         with self._changed:
             self._changed.wait_for(lambda: self._failure is not None or self._closing, timeout=1.0)
-        name = self._names[peer]
         self._record(PeerLost(f"the connection to {name} was lost ({type(error).__name__})"), name)
 
     def _raise_failure(self) -> None:

@@ -28,6 +28,7 @@ from mpc_backend.session import Session
 from mpc_backend.shards import running, threads
 from mpc_backend.tables import Column
 from mpc_backend.testing import World
+from mpc_backend.transport.frames import FrameHeader
 from mpc_backend.transport.memory import MemoryNetwork
 from mpc_backend.values import SecretInt
 from tests.mpc_backend.removal import remove
@@ -349,7 +350,7 @@ CHECKS = (
     ),
     Check(
         "the sequence number of a message",
-        MemoryNetwork, "take", "if sequence != expected:", "if False:",
+        FrameHeader, "require_place", "if found != due:", "if False:",
         message_left_out,
     ),
     Check(

@@ -79,20 +79,26 @@ def party(tmp_path_factory: pytest.TempPathFactory) -> Party:
 
 @dataclass
 class Mesh:
-    """Links among all nodes of a party, each end in this process."""
+    """Links among all nodes of a party, each end in this process.
+
+    ``bare``: a node that gets no transport; its connections stay in ``outgoing`` and ``incoming`` as they were accepted.
+    """
 
     party: Party
     epoch: int = 7
     deadline: float = 5.0
     queued_bytes: int = 1 << 28
     shape: LinkShape | None = None
+    bare: int | None = None
+    outgoing: list[dict[int, Connection]] = field(default_factory=list)
+    incoming: list[dict[int, Connection]] = field(default_factory=list)
     listeners: list[DataListener] = field(default_factory=list)
     transports: list[TlsTransport] = field(default_factory=list)
 
     def connect(self) -> list[TlsTransport]:
         party, count = self.party, len(self.party.federation.nodes)
         trusted = TrustedNodes(party.federation)
-        incoming: list[dict[int, Connection]] = [{} for _ in range(count)]
+        incoming = self.incoming = [{} for _ in range(count)]
         arrived = threading.Semaphore(0)
         for index in range(count):
             folder = party.directory(index)
@@ -107,7 +113,7 @@ class Mesh:
             listener = DataListener(index, "127.0.0.1:0", context, trusted, accept)
             listener.start()
             self.listeners.append(listener)
-        outgoing = [self._dial_all(index, trusted) for index in range(count)]
+        outgoing = self.outgoing = [self._dial_all(index, trusted) for index in range(count)]
         for _ in range(count * (count - 1)):
             assert arrived.acquire(timeout=10)
         self.transports = [
@@ -122,6 +128,7 @@ class Mesh:
                 shape=self.shape,
             )
             for index in range(count)
+            if index != self.bare
         ]
         return self.transports
 
@@ -140,6 +147,10 @@ class Mesh:
     def close(self) -> None:
         for transport in self.transports:
             transport.abort("the test is over")
+        if self.bare is not None:
+            for ends in (self.outgoing, self.incoming):
+                for connection in ends[self.bare].values():
+                    connection.close()
         for listener in self.listeners:
             listener.stop()
 

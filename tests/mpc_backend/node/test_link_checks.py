@@ -27,7 +27,6 @@ from mpc_backend.transport.certificates import TrustedNodes, server_context
 from mpc_backend.transport.errors import CertificateRefused, FrameError
 from mpc_backend.transport.frames import FrameHeader, FrameKind, decode_header, encode_header
 from mpc_backend.transport.greeting import Connection, DataListener
-from mpc_backend.transport.tls import TlsTransport
 from tests.mpc_backend.removal import remove
 
 from .conftest import Mesh, Party
@@ -220,12 +219,12 @@ CHECKS = (
     ),
     Check(
         "a frame stands in its place",
-        TlsTransport, "_check", "if found != (peer, self.index, self.epoch, expected):", "if False:",
+        FrameHeader, "require_place", "if found != due:", "if False:",
         lambda scene: received(scene, FrameKind.DATA, 5), "frame out of place",
     ),
     Check(
         "no greeting after the job has begun",
-        TlsTransport, "_check", "if header.kind is FrameKind.CONTROL:", "if False:",
+        FrameHeader, "require_place", "if self.kind is FrameKind.CONTROL:", "if False:",
         lambda scene: received(scene, FrameKind.CONTROL, 0), "a greeting after",
     ),
     Check(

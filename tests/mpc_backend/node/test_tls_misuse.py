@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import socket
 import ssl
@@ -306,6 +307,30 @@ def greeted(party: Party, door: Door, send: Callable[[Connection], None]) -> Exc
 def test_a_greeting_is_in_form_and_in_time(party: Party, door: Door, frame: bytes, expected: object) -> None:
     found = greeted(party, door, lambda connection: connection.socket.sendall(frame))
     assert isinstance(found, expected) if isinstance(expected, type) else found == expected
+
+
+def test_a_greeting_that_trickles_in_is_not_waited_for(party: Party, door: Door) -> None:
+    """Each byte comes in time, the whole does not."""
+    caller = dialer(party, 1).dial(0, door.address, 5)
+    until = time.monotonic() + 5
+    while not door.accepted and time.monotonic() < until:
+        time.sleep(0.01)
+    frame = encode_header(FrameHeader(FrameKind.CONTROL, 1, 0, 0, 0, 2)) + b"{}"
+
+    def slowly() -> None:
+        with contextlib.suppress(OSError):  # the other side has had enough
+            for place in range(len(frame)):
+                caller.socket.sendall(frame[place : place + 1])
+                time.sleep(0.1)
+
+    sender = threading.Thread(target=slowly, daemon=True)
+    sender.start()
+    began = time.monotonic()
+    with pytest.raises(PeerLost, match="stalled its greeting"):
+        door.accepted[0].hear(0.4)
+    assert 0.35 <= time.monotonic() - began < 2
+    caller.close()
+    sender.join(5)
 
 
 def test_contexts_allow_nothing_older_than_tls_1_3(party: Party) -> None:
