@@ -3,6 +3,7 @@
 The report stays at the hospital. It holds counts, codes and file names, never a patient's values or identifiers.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict
@@ -81,7 +82,7 @@ class LoadReport(Part):
         return "\n".join(_render(self))
 
 
-def _grid(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[str]:
+def _grid(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> list[str]:
     cells = [header, *[tuple(str(value) for value in row) for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     numeric = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(header))]

@@ -59,7 +59,8 @@ EVENT = _columns(
 whatever the concept's domain. ``late``: a second-best date. ``code, value, unit, route``: keys of
 ``stage_code``. ``about``: concept of the statement when the code names its object (an allergy and its substance)."""
 
-EventRow = namedtuple("EventRow", tuple(EVENT), defaults=(None,) * (len(EVENT) - 2))
+_EVENT_FIELDS = namedtuple("_EVENT_FIELDS", tuple(EVENT), defaults=(None,) * (len(EVENT) - 2))  # type: ignore[misc]
+EventRow: Callable[..., tuple[Any, ...]] = _EVENT_FIELDS
 """A row of ``stage_event`` by column names; only ``seq`` and ``part`` are required."""
 
 CODE = _columns(

@@ -166,7 +166,7 @@ def _found(problem: ErrorDetails, quote: bool) -> str:
     if quote and isinstance(value, (str, int, float)) and len(repr(value)) <= _LONGEST_QUOTED:
         return f", found {value!r}"
     if isinstance(value, (str, int, float)) and not isinstance(value, bool) and kind in _RIGHT_KIND:
-        return f", found {len(value)}" if kind in ("string_too_short", "string_too_long") else ""
+        return f", found {len(value)}" if isinstance(value, str) and kind.startswith("string_too") else ""
     if isinstance(value, (list, tuple)) and kind in ("too_short", "too_long"):
         return f", found {len(value)}"
     return ", found " + next((words for kinds, words in _KINDS if isinstance(value, kinds)), "something else")

@@ -82,7 +82,7 @@ def linked_rows(found: LinkedPersons, tokens: list[bytes]) -> LinkedRows:
 def _step(step: Floats | NDArray[np.bool_] | Spans) -> NDArray[np.int64] | NDArray[np.bool_]:
     if isinstance(step, Spans):
         return np.empty(0, np.int64)
-    return step if step.dtype == np.bool_ else _days(step.astype(np.float64), NEVER)
+    return step.astype(np.bool_) if step.dtype == np.bool_ else _days(step.astype(np.float64), NEVER)
 
 
 def _records(

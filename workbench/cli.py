@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -74,7 +74,11 @@ MOUNTS = (
 COMPUTING = frozenset({"node", "try", "bench"})
 """Sub-commands whose process computes on shares."""
 
-TYPER_OPTIONS = {"no_args_is_help": True, "pretty_exceptions_enable": False, "add_completion": False}
+TYPER_OPTIONS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "pretty_exceptions_enable": False,
+    "add_completion": False,
+}
 
 
 def build_app(selected: str | None) -> typer.Typer:
@@ -116,6 +120,7 @@ def _mount(app: typer.Typer, mount: Mount) -> None:
         app.command(mount.name, help=mount.help)(target)
     elif mount.single and not target.registered_groups and len(target.registered_commands) == 1:
         command = target.registered_commands[0]
+        assert command.callback is not None  # a registered command has the function it was made of
         app.command(mount.name, help=mount.help, context_settings=command.context_settings)(command.callback)
     else:
         app.add_typer(target, name=mount.name, help=mount.help)

@@ -76,4 +76,7 @@ def _effects(compared: Compared) -> Iterator[dict[str, Any]]:
 
 def _columns(name: str, each: Estimate | None) -> dict[str, float | None]:
     parts = ("estimate", "se", "lower", "upper")
-    return {name if part == "estimate" else f"{name}_{part}": each and getattr(each, part) for part in parts}
+    return {
+        name if part == "estimate" else f"{name}_{part}": None if each is None else getattr(each, part)
+        for part in parts
+    }

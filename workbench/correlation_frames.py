@@ -19,6 +19,6 @@ def pairs(result: CorrelationResult) -> pd.DataFrame:
 def others(result: CorrelationResult) -> dict[str, pd.DataFrame]:
     """Mean and deviation of each variable, with the persons they are made of."""
     frame = numbers(pd.DataFrame([each.model_dump() for each in result.variables]), *NUMBERS)
-    frame.insert(1, "persons", pd.array([result.n.value] * len(frame), dtype=COUNT))
+    frame.insert(1, "persons", pd.Series([result.n.value] * len(frame), dtype=COUNT))
     frame["not_shown"] = result.why_not or ""
     return {"variables": frame}

@@ -145,7 +145,7 @@ def _curves(arm: ArmSurvival) -> Iterator[tuple[str, Curve]]:
 def _count(result: CountResult) -> pd.DataFrame:
     named = [("population", result.population), *((step.label, step.count) for step in result.steps)]
     frame = pd.DataFrame({"step": [name for name, _ in named], "state": [cell.state for _, cell in named]})
-    frame["persons"] = pd.array([cell.value for _, cell in named], dtype=COUNT)
+    frame["persons"] = pd.Series([cell.value for _, cell in named], dtype=COUNT)
     return frame
 
 

@@ -216,7 +216,9 @@ class _FileReader:
             CASE WHEN {identifier(row.person)} IS NULL THEN 'no person key' END AS reason FROM csv_row"""
         )
         joins = "".join(
-            self._stage_codes(row, name, alias) for name, alias in _CODED if getattr(row, name, None)
+            self._stage_codes(code, row.table, name, alias)
+            for name, alias in _CODED
+            if (code := getattr(row, name, None))
         )
         body = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
         stage = {"person": "person", "death": "death", "visit_occurrence": "visit"}.get(row.table, "event")
@@ -304,10 +306,10 @@ class _FileReader:
         iso = f"strftime({parsed}, '%Y-%m-%dT%H:%M:%S')"
         return f"coalesce(CASE WHEN {iso} LIKE '%T00:00:00' THEN {iso}[:10] ELSE {iso} END, {text})"
 
-    def _stage_codes(self, row: EventRow, name: str, alias: str) -> str:
-        """Add the distinct codes of a field to ``stage_code``; returns the join that gives each row its key."""
-        code: Code = getattr(row, name)
-        home = {"value": "Value", "unit": "Unit"}.get(name, HOMES[row.table])
+    def _stage_codes(self, code: Code, filled: str, name: str, alias: str) -> str:
+        """Add the distinct codes of a field of table ``filled`` to ``stage_code``; returns the join that gives each row
+        its key."""
+        home = {"value": "Value", "unit": "Unit"}.get(name, HOMES[filled])
         text, vocabulary = _raw(code), _vocabulary(code)
         given = _lookup(code.map, text, "INTEGER")
         table = f"{alias}_codes"
@@ -359,7 +361,7 @@ def _concept(cell: Cell, field: str) -> str:
         AND known.concept_id = TRY_CAST(r.{identifier(cell.column)} AS INTEGER))"""
 
 
-def _lookup(entries: dict[str, str | int] | dict[str, int], text: str, kind: str) -> str:
+def _lookup(entries: dict[str, str | int] | dict[str, int] | dict[str, str], text: str, kind: str) -> str:
     if not entries:
         return f"NULL::{kind}"
     cases = " ".join(f"WHEN {sql_text(key)} THEN {sql_text(str(value))}" for key, value in entries.items())

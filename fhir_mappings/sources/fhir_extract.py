@@ -102,7 +102,7 @@ class Extractor:
                 seq,
                 r["id"],
                 target(r.get("subject"), "Patient"),
-                c.VISIT_CLASS.get(kind, 0),
+                c.VISIT_CLASS.get(kind or "", 0),
                 kind,
                 span.get("start"),
                 span.get("end"),

@@ -64,7 +64,7 @@ class MedicineRules:
         if drug is None:
             return NO_CODE
         supply = r.get("dispenseRequest") or {}
-        dosage = (r.get("dosageInstruction") or ({},))[0]
+        dosage: Resource = (r.get("dosageInstruction") or ({},))[0]
         bounds = ((dosage.get("timing") or {}).get("repeat") or {}).get("boundsPeriod") or {}
         self._events(
             EventRow(

@@ -158,7 +158,7 @@ def _spoilt_laboratory(table: pd.DataFrame, rng: np.random.Generator) -> tuple[T
     glycated = table[table["CODE"] == CODES["hba1c"].code]
     other = some_rows(glycated, 0.04, rng)
     percent = other["VALUE"].str.replace(",", ".", regex=False).astype(float)
-    ifcc = _decimal_comma(np.round(10.93 * percent - 23.5))
+    ifcc = _decimal_comma((10.93 * percent - 23.5).round())
     spoilt = {
         "duplicate": some_rows(table, 0.01, rng),
         "unmapped": local,

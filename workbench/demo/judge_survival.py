@@ -70,7 +70,7 @@ def _judge_arm(pooled: Comparison, number: int, arm: ArmSurvival) -> Iterator[Ch
 def _censored(curve: curves.Curve) -> curves.Ints:
     """Persons censored up to each month."""
     gone = curve.at_risk[:1] - np.append(curve.at_risk[1:], 0)
-    return gone - curve.events.cumsum()
+    return np.asarray(gone - curve.events.cumsum())
 
 
 def _judge_curve(

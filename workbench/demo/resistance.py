@@ -70,20 +70,20 @@ class ResistanceTruth:
         death = 0.0006 * (1 + 2 * severe)
         if regimen is None:
             log_hazard = self.efficacy + markers @ self.resistance.T
-            return _BASE * np.exp(log_hazard + common[:, None]) + death[:, None]
+            return np.asarray(_BASE * np.exp(log_hazard + common[:, None]) + death[:, None])
         log_hazard = self.efficacy[regimen] + np.einsum("nm,nm->n", self.resistance[regimen], markers)
-        return _BASE * np.exp(log_hazard + common) + death
+        return np.asarray(_BASE * np.exp(log_hazard + common) + death)
 
     def choice_log_odds(self, markers: Ints, severe: Ints, late: Ints) -> Floats:
         """Log odds (n, regimens) with which a physician starts each regimen."""
         indicated = self.popularity - 0.6 * (markers @ self.resistance.T)
-        return indicated + severe[:, None] * self.severe_tilt + late[:, None] * self.late_tilt
+        return np.asarray(indicated + severe[:, None] * self.severe_tilt + late[:, None] * self.late_tilt)
 
 
 def restricted_mean(monthly_hazard: Floats, months: int) -> Floats:
     """Expected months without failure up to ``months``, on the monthly grid: sum of S(0 .. months - 1)."""
     kept = np.exp(-monthly_hazard)
-    return (1 - kept**months) / (1 - kept)
+    return np.asarray((1 - kept**months) / (1 - kept))
 
 
 def default_truth() -> ResistanceTruth:
@@ -128,12 +128,12 @@ def _group_weights(rng: np.random.Generator) -> Floats:
 
 def _choose(log_odds: Floats, rng: np.random.Generator) -> Ints:
     """One column per row, with probability softmax(log_odds)."""
-    return np.argmax(log_odds + rng.gumbel(size=log_odds.shape), axis=1)
+    return np.asarray(np.argmax(log_odds + rng.gumbel(size=log_odds.shape), axis=1))
 
 
 def _rows_of(probabilities: Floats, rng: np.random.Generator) -> Ints:
     """One category per row of (n, categories) probabilities."""
-    return (rng.random((len(probabilities), 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
+    return np.asarray((rng.random((len(probabilities), 1)) > probabilities.cumsum(axis=1)).sum(axis=1))
 
 
 def draw(hospital: Ints, truth: ResistanceTruth, rng: np.random.Generator) -> pd.DataFrame:
@@ -163,7 +163,13 @@ def draw(hospital: Ints, truth: ResistanceTruth, rng: np.random.Generator) -> pd
     frame["regimen"] = regimen + 1
     hazard = truth.hazard(markers, severe, late, age.astype(np.float64), regimen)
     return frame.join(
-        follow_up(frame["index"].to_numpy(), hazard, 0.0006 * (1 + 2 * severe), _LOSS_PER_MONTH, rng)
+        follow_up(
+            frame["index"].to_numpy(),
+            hazard,
+            (0.0006 * (1 + 2 * severe)).astype(np.float64),
+            _LOSS_PER_MONTH,
+            rng,
+        )
     )
 
 

@@ -9,7 +9,7 @@ the standard concept they map to matters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -174,7 +174,7 @@ def write_vocabulary(folder: Path) -> Path:
     return folder
 
 
-def _tables() -> dict[str, list[tuple[object, ...]]]:
+def _tables() -> Mapping[str, Sequence[tuple[object, ...]]]:
     codes = list(CODES.values())
     source, version = "Tessera demonstration", "demonstration subset, own labels"
     return {

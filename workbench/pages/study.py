@@ -118,8 +118,8 @@ def _analysis(
         action.caption(f"{left} runs left")
     else:
         words.caption(refusal)
-    for job in jobs[:5]:
-        _run_row(job)
+    for asked in jobs[:5]:
+        _run_row(asked)
 
 
 def _run_row(job: JobRow) -> None:

@@ -62,7 +62,8 @@ def attrition_chart(result: CountResult) -> alt.LayerChart:
         tooltip=[alt.Tooltip("step:N", title="Step"), alt.Tooltip("text:N", title="Patients left")],
     )
     words = base.mark_text(align="left", dx=6, fontSize=12).encode(x=axis, text="text:N")
-    return (bars + words).properties(height=alt.Step(30)).configure_view(stroke=None)
+    chart: alt.LayerChart = (bars + words).properties(height=alt.Step(30)).configure_view(stroke=None)
+    return chart
 
 
 def headline(result: CountResult) -> str:

@@ -146,7 +146,8 @@ def arm_chart(result: RankingResult) -> alt.LayerChart:
         "reading:N", scale=alt.Scale(domain=list(COLOURS), range=["circle", "diamond"]), legend=None
     )
     points = base.mark_point(filled=True, size=80, opacity=1).encode(x="estimate:Q", shape=shape)
-    return (lines + points).properties(height=alt.Step(30))
+    chart: alt.LayerChart = (lines + points).properties(height=alt.Step(30))
+    return chart
 
 
 def caveats(result: RankingResult) -> list[str]:

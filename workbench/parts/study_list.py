@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Literal
 
 import pandas as pd
 
@@ -12,7 +13,8 @@ from workbench.consortium import Snapshot, StudyView
 from workbench.parts.moments import moment_text
 from workbench.parts.states import State, not_approved, partial
 
-COLOURS = {
+Colour = Literal["red", "orange", "green", "blue", "gray"]
+COLOURS: dict[str, Colour] = {
     "awaiting approval": "orange",
     "approved": "green",
     "declined": "red",

@@ -98,7 +98,7 @@ def km_chart(
         )
     curves = _curves(frame, result, band=band, failures=failures)
     table = TABLE_TOP + ROW_HEIGHT * (len(result.arms) + 1)
-    return (
+    chart: alt.LayerChart = (
         alt.layer(*curves, *_table(result))
         .properties(
             height=CHART_HEIGHT + table,
@@ -117,6 +117,7 @@ def km_chart(
         .resolve_legend(color="shared")
         .configure_legend(labelFontSize=12, labelColor=INK, labelLimit=320, symbolSize=300)
     )
+    return chart
 
 
 def arm_scales(arms: Sequence[str]) -> tuple[alt.Scale, alt.Scale]:
@@ -196,11 +197,12 @@ def _beside(text: str, top: int, *, bold: bool = False) -> alt.Chart:
         fontWeight="bold" if bold else "normal",
         limit=0 if bold else LABEL_LIMIT,
     )
-    return mark.encode(x=alt.value(0 if bold else -LABEL_GAP), y=_below(top), text="name:N")
+    chart: alt.Chart = mark.encode(x=alt.value(0 if bold else -LABEL_GAP), y=_below(top), text="name:N")
+    return chart
 
 
 def _below(top: int) -> alt.YValue:
-    return alt.YValue(alt.ExprRef(expr=f"height + {top}"))
+    return alt.YValue(alt.ExprRef(expr=f"height + {top}"))  # type: ignore[no-untyped-call]
 
 
 def headline(result: SurvivalResult) -> str:
