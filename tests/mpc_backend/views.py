@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from mpc_backend.operations.sort import _Beside, _Compared
-from mpc_backend.protocols.base import Protocol
+from mpc_backend.protocols.base import JointInput, Protocol
 from mpc_backend.protocols.rep3 import Rep3
 from mpc_backend.protocols.rep4 import Rep4
 from mpc_backend.testing import World
@@ -41,10 +41,13 @@ _now = threading.local()
 @dataclass(frozen=True)
 class Observed:
     """``trace``: for each sender (operation, round, receiver, length) of every message in order; ``views``: for each
-    receiver the messages by operation."""
+    receiver the messages by operation; ``asked``: the operations in order, each with the shapes it was given, which are
+    the same under every protocol; ``rounds``: of the run."""
 
     trace: list[list[tuple[str, int, int, int]]]
     views: list[dict[str, list[bytes]]]
+    asked: list[tuple[Any, ...]]
+    rounds: int
 
 
 def observed(
@@ -54,6 +57,7 @@ def observed(
     nodes = PROTOCOLS[protocol].nodes
     views: list[dict[str, list[bytes]]] = [defaultdict(list) for _ in range(nodes)]
     names: list[list[str]] = [[] for _ in range(nodes)]
+    asked: list[tuple[Any, ...]] = []
 
     def watch(sender: int, receiver: int, index: int, payload: bytes) -> bytes:
         views[receiver][_now.operation].append(payload)
@@ -64,31 +68,44 @@ def observed(
         for _ in range(times):
             program(*args)
 
-    with _watched(PROTOCOLS[protocol]), World(protocol, tamper=watch, trace=True) as world:
+    with _watched(PROTOCOLS[protocol], asked), World(protocol, tamper=watch, trace=True) as world:
         world.run(several, *given(world))
         sent = [traffic.trace or [] for traffic in world.traffic]
     trace = [
         [(name, *message) for name, message in zip(*pair, strict=True)]
         for pair in zip(names, sent, strict=True)
     ]
-    return Observed(trace, views)
+    return Observed(trace, views, asked, world.traffic[0].rounds)
 
 
 @contextmanager
-def _watched(kind: type[Protocol]) -> Iterator[None]:
+def _watched(kind: type[Protocol], asked: list[tuple[Any, ...]]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in OPERATIONS:
-            patch.setattr(kind, name, _named(name, getattr(kind, name)))
+            patch.setattr(kind, name, _named(name, getattr(kind, name), asked))
         _simulated(patch)
         yield
 
 
-def _named(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
+def _named(name: str, method: Callable[..., Any], asked: list[tuple[Any, ...]]) -> Callable[..., Any]:
+    def call(self: Protocol, *args: Any, **kwargs: Any) -> Any:
         _now.operation = name
-        return method(*args, **kwargs)
+        if self.index == 0:
+            asked.append((name, *map(_shape, args)))
+        return method(self, *args, **kwargs)
 
     return call
+
+
+def _shape(argument: Any) -> Any:
+    """The public part of an operand: shapes of shares without the first axis, which is the protocol's own."""
+    if isinstance(argument, np.ndarray):
+        return argument.dtype.str, argument.shape[1:]
+    if isinstance(argument, JointInput):
+        return argument.values.dtype.str, argument.values.shape, argument.xor
+    if isinstance(argument, list | tuple):
+        return tuple(map(_shape, argument))
+    return argument
 
 
 def _simulated(patch: pytest.MonkeyPatch) -> None:

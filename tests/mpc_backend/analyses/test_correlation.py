@@ -8,7 +8,7 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses import correlation
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
-from mpc_backend.analyses.plain import opened_outputs, shared_inputs
+from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.testing import World
 from tests.validation.description import correlated as study
@@ -135,20 +135,6 @@ def test_rare_codes_open_to_constants_and_a_study_has_to_declare_them(run):
     assert exact.variables[1].mean == pytest.approx(0.03, abs=1e-6)
     few = run("correlation", study({"y": (0.5, 0.5)}), {"a": flagged(3).head(9)}, policy=EXACT)
     assert few.variables[0].mean == pytest.approx(1 / 3, abs=1e-6), "two numbers of nine persons say nothing"
-
-
-def test_messages_are_the_same_whatever_the_data():
-    traces = []
-    for seed in (1, 2):
-        chosen, typed, tables = prepared(generated(9 * seed, seed), study(TWO))
-        with World("rep3", trace=True) as world:
-            inputs = shared_inputs(world, chosen, typed, tables, None)
-            released = Released(DisclosurePolicy(minimum_sites=1), ("a",), ("a",))
-            world.run(
-                lambda session, given, c=chosen, t=typed, r=released: c.compute(session, t, r, given), inputs
-            )
-            traces.append([traffic.trace for traffic in world.traffic])
-    assert all(traces[0]) and traces[0] == traces[1]
 
 
 @pytest.mark.parametrize("declared", [(30, 1), (0, 0.1)])

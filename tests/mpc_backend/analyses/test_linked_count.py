@@ -1,7 +1,6 @@
-"""Persons of several hospitals are counted once: against a statement in plain words, against SQL, and what nodes see."""
+"""Persons of several hospitals are counted once: against a statement in plain words and against SQL."""
 
 import json
-import logging
 
 import duckdb
 import numpy as np
@@ -111,10 +110,10 @@ hospitals = st.dictionaries(
 )
 
 
-def on_shares(protocol, sites, *, first, trace=False):
-    """Counts by view, from tables without padding, and the world's traffic."""
+def on_shares(protocol, sites, *, first):
+    """Counts by view, from tables without padding."""
     chosen, typed = CohortCount(), parameters(first=first)
-    with World(protocol, trace=trace) as world:
+    with World(protocol) as world:
         inputs: dict[str, dict[str, object]] = {"persons": {}, "records": {}}
         for name, persons in sites.items():
             found = chosen.local(typed, SiteData(pd.DataFrame(), linked=rows_of(persons, first=first)))
@@ -125,13 +124,13 @@ def on_shares(protocol, sites, *, first, trace=False):
                 }
         found, sound = world.run(lambda _, given: linked_counts(typed.linked, given, first=first), inputs)
         assert sound
-        return found[:, 0].tolist(), world.traffic
+        return found[:, 0].tolist()
 
 
 @settings(max_examples=10, deadline=None)
 @given(hospitals, st.booleans())
 def test_whoever_is_seen_at_several_hospitals_counts_once(sites, first):
-    found, _ = on_shares("plain", sites, first=first)
+    found = on_shares("plain", sites, first=first)
     assert found == counted(sites, tuple(sites), first=first)
 
 
@@ -159,43 +158,8 @@ def some(seed: int, persons: int) -> list[dict]:
 @pytest.mark.parametrize(("protocol", "persons"), [("plain", 400), ("rep3", 25), ("rep4", 25)])
 def test_shares_give_what_plain_words_say(protocol, persons):
     sites = {site: some(number, persons) for number, site in enumerate("abcde"[: 3 + 2 * (persons > 25)])}
-    found, _ = on_shares(protocol, sites, first=True)
+    found = on_shares(protocol, sites, first=True)
     assert found == counted(sites, tuple(sites), first=True) and found[0][0] > found[0][1] > 0
-
-
-@pytest.mark.parametrize("protocol", ["rep3", "rep4"])
-def test_messages_and_what_is_opened_tell_nothing_of_persons(protocol, caplog):
-    """Few enough rows that the sort does not depend on how they were shuffled: all other data, the same messages."""
-    alone = [
-        {
-            "who": n,
-            "steps": (n, n, NEVER, True, False, True),
-            "died": LATEST,
-            "first": n,
-            "records": [(6, 0, 4)],
-        }
-        for n in range(2)
-    ]
-    nobody = [
-        {
-            "who": n,
-            "steps": (NEVER,) * 3 + (False,) * 3,
-            "died": LATEST,
-            "first": LATEST,
-            "records": [(7, 1, n)] * (n - 4),
-        }
-        for n in (4, 6)
-    ]
-    traces = []
-    for sites in ({"a": alone, "b": alone}, {"a": alone, "b": nobody}, {"a": nobody, "b": alone}):
-        caplog.clear()
-        with caplog.at_level(logging.INFO):
-            _, traffic = on_shares(protocol, sites, first=True, trace=True)
-        opened = [one.getMessage() for one in caplog.records if one.getMessage().startswith("open ")]
-        inside = [said for said in opened if not said.startswith("open result")]
-        assert inside and all(said.startswith("open random comparisons of shuffled rows") for said in inside)
-        traces.append([one.trace for one in traffic])
-    assert traces[0] == traces[1] == traces[2]
 
 
 def shown(result) -> list[object]:

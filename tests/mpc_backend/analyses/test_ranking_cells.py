@@ -165,18 +165,6 @@ def test_on_shares_the_table_made_now_and_the_table_kept_tell_the_same(protocol)
     assert np.abs(row - expected).max() <= 1 and row[0] == expected[0]
 
 
-def test_messages_are_the_same_whatever_is_asked_and_whatever_the_data():
-    study = data.cells(2, tau=2, strata=[], equal=[])
-    study["cells"] = {**study["cells"], "tiers": [{"name": "cell", "age_cuts": [50, 65]}]}
-    typed, released, traces = typed_of(study), Released(HIDING, SITES), []
-    for frame, facts in ((patients(2), {"age": 61}), (copies({"t00": 9}, age=70), {})):
-        with World("rep3", trace=True) as world:
-            inputs = shared_inputs(world, CHOSEN, typed, tables_of(frame, study), CHOSEN.query(typed, facts))
-            world.run(lambda session, given: CHOSEN.compute(session, typed, released, given), inputs)
-            traces.append([traffic.trace for traffic in world.traffic])
-    assert all(traces[0]) and traces[0] == traces[1]
-
-
 def test_a_question_names_exactly_one_row_and_every_union_stands_once():
     typed = typed_of(data.cells(3, "first", "second"))
     assert cell_count(typed) == 3 * 3 * 2 * 3 and question_count(typed) == 4 * 4 * 3 * 4

@@ -8,7 +8,7 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.cells import HiddenCount
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
-from mpc_backend.analyses.plain import opened_outputs, shared_inputs
+from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.testing import World
 from tests.validation.holding import agreed
@@ -240,23 +240,6 @@ def test_a_scale_far_from_the_deviation_gives_no_number_instead_of_a_wrong_one(r
     parameters = study(frame, "linear", ("bwt", "age"))
     parameters["predictors"][0]["scale"] = 100.0
     assert run("linear", parameters, {"a": frame}, policy=EXACT).why_not.startswith("not estimable")
-
-
-@pytest.mark.parametrize(("kind", "protocol"), [("linear", "rep4"), ("logistic", "rep3")])
-def test_messages_are_the_same_whatever_the_data(kind, protocol):
-    traces = []
-    for seed in (1, 2):
-        more = {"steps": 3} if kind == "logistic" else {}
-        chosen, typed = analysis(kind), parse_parameters(kind, {**STUDIES[kind], **more})
-        tables = {"a": chosen.local(typed, SiteData(small(60 + seed, 10, seed)))}
-        with World(protocol, trace=True) as world:
-            inputs = shared_inputs(world, chosen, typed, tables, None)
-            released = Released(DisclosurePolicy(minimum_sites=1), ("a",), ("a",))
-            world.run(
-                lambda session, given, c=chosen, t=typed, r=released: c.compute(session, t, r, given), inputs
-            )
-            traces.append([traffic.trace for traffic in world.traffic])
-    assert all(traces[0]) and traces[0] == traces[1]
 
 
 def test_numbers_far_from_their_centre_are_refused(run):

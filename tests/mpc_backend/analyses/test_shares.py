@@ -1,4 +1,4 @@
-"""On shares: the same answers as the plain twin, and messages that do not depend on data."""
+"""On shares: the same answers as the plain twin."""
 
 import itertools
 
@@ -9,9 +9,9 @@ import ranking_data as data
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, SiteData
-from mpc_backend.analyses.plain import opened_outputs, shared_inputs
+from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
-from mpc_backend.protocols import NAMES, SHARED
+from mpc_backend.protocols import NAMES
 from mpc_backend.testing import World
 
 HIDING = DisclosurePolicy(minimum_sites=2)
@@ -72,7 +72,7 @@ def prepared(kind: str, seed: int):
 
 KINDS = ["cohort_count", "competing_risks", "survival", "treatment_ranking"]
 SLOW = "comparative_effectiveness"
-"""Two thousand rounds of a fit: its values once under rep4 and its messages under rep3 are enough."""
+"""Two thousand rounds of a fit: once under rep4 is enough."""
 
 
 @pytest.mark.parametrize(
@@ -93,18 +93,3 @@ def test_shares_open_what_the_plain_twin_opens(kind, release):
             slack = 1 if name.rstrip("0").removeprefix("harm_") in ROUNDED else 0
             difference = np.abs(np.asarray(found[name], float) - np.asarray(plain, float)).max()
             assert difference <= slack, (protocol, name)
-
-
-def traced(protocol: str, kind: str, seed: int):
-    chosen, typed, tables, query = prepared(kind, seed)
-    with World(protocol, trace=True) as world:
-        inputs = shared_inputs(world, chosen, typed, tables, query)
-        released = Released(HIDING, ("a", "b"), ("a",))
-        world.run(lambda session, given: chosen.compute(session, typed, released, given), inputs)
-        return [traffic.trace for traffic in world.traffic]
-
-
-@pytest.mark.parametrize(("kind", "protocol"), [*itertools.product(KINDS, SHARED), (SLOW, "rep3")])
-def test_messages_are_the_same_whatever_the_data(kind, protocol):
-    first, second = traced(protocol, kind, 1), traced(protocol, kind, 20)
-    assert all(first) and first == second

@@ -11,7 +11,7 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses import table_one_tables
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
-from mpc_backend.analyses.plain import opened_outputs, shared_inputs
+from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.suppression import shown_cells
 from mpc_backend.testing import World
@@ -224,20 +224,6 @@ def test_rare_codes_open_to_constants_and_a_study_has_to_declare_them(run):
         run("table_one", plain, {"s": flagged(3)})
     with pytest.raises(LocalDataError, match="x holds other values than 0, 1"):
         run("table_one", study, {"s": flagged(3).assign(x=0.5)})
-
-
-def test_messages_are_the_same_whatever_the_data():
-    traces = []
-    for seed, cells in ((1, (30, 20, 10)), (2, (3, 40, 3, 8))):
-        chosen, typed, tables = prepared(made(*cells, seed=seed))
-        with World("rep3", trace=True) as world:
-            inputs = shared_inputs(world, chosen, typed, tables, None)
-            released = Released(DisclosurePolicy(minimum_sites=1), ("a",), ("a",))
-            world.run(
-                lambda session, given, c=chosen, t=typed, r=released: c.compute(session, t, r, given), inputs
-            )
-            traces.append([traffic.trace for traffic in world.traffic])
-    assert all(traces[0]) and traces[0] == traces[1]
 
 
 def test_refusals(run, monkeypatch):

@@ -1,0 +1,152 @@
+"""What nodes see of every analysis in every mode: the same messages whatever the data, and views that are uniform.
+
+Data are zeros, and words drawn over the whole declared width of each column, which no hospital could share: messages may
+not even depend on data that make no sense. Above a protocol the code is one and the same, so that the operations it asks
+for must be equal under all of them too. Analyses of many rounds run once with four nodes and are compared by these
+operations; what messages a protocol sends for each, whatever the data, `test_privacy.py` looks at.
+"""
+
+import functools
+import logging
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import ranking_data as ranking
+
+from governance.disclosure import DisclosurePolicy
+from mpc_backend.analyses import comparative_weights
+from mpc_backend.analyses.base import Released
+from mpc_backend.analyses.comparative_parameters import Weights
+from mpc_backend.analyses.cox_parameters import Ties
+from mpc_backend.analyses.linked_steps import How
+from mpc_backend.analyses.logistic_newton import fit_logistic
+from mpc_backend.analyses.registry import KINDS, analysis, parse_parameters
+from mpc_backend.operations import linear
+from mpc_backend.tables import Column
+from mpc_backend.testing import World
+from tests.mpc_backend.views import LIMIT, Observed, observed, opened_inside, uniform
+
+SITES = ("a", "b")
+ROWS = 70
+DEAR = 800
+NUMBER = {"variable": "x", "centre": 0, "scale": 1}
+LEVELS = {"variable": "g", "levels": ["u", "v", "w"]}
+CURVES = {"arm": "drug", "arms": ["s", "t"], "time_unit": "month", "horizon": 9, "tau": 8}
+COX = {"covariates": [{"variable": "x", "scale": 1}], "iterations": 2}
+ROBUST = {
+    "cluster": "who",
+    "shared_ids": True,
+    "ph": False,
+    "covariates": [{"variable": "g", "levels": ["u", "v"]}],
+}
+COMPARED = {
+    "outcome": "o", "arm": "drug", "arms": ["s", "t"], "time_unit": "month", "tau": 8, "period": "not available",
+    "score": [NUMBER], "hospital": False, "allow_crude": True,
+}  # fmt: skip
+WIDER = {
+    "period": {**NUMBER, "variable": "year"},
+    "hospital": True,
+    "balance": [LEVELS],
+    "negative_control": "p",
+}
+RANKED = ranking.parameters(2, harm="h", tau=6)
+LINKED = [
+    *({"how": how} for how in ("entry", "since", "at_entry", "anywhere", "within")),
+    {"how": "since", "unless": True},
+]
+
+CASES: dict[str, dict[str, dict[str, Any]]] = {
+    "cohort_count": {
+        "steps": {"steps": [f"s{n}" for n in range(30)]},
+        "linked": {"steps": [f"s{n}" for n in range(6)], "linkage": True, "linked": LINKED, "first": True},
+    },
+    "comparative_effectiveness": {
+        **{weights: {**COMPARED, "weights": weights} for weights in get_args(Weights)},
+        "none": {**COMPARED, **WIDER, "weights": "none"},
+    },
+    "competing_risks": {"two causes": {"causes": ["o", "p"], **CURVES}},
+    "correlation": {"coded": {"variables": [{**NUMBER, "codes": ["0", "1"]}, {**NUMBER, "variable": "y"}]}},
+    "linear": {"coded": {"outcome": "o", "outcome_centre": 0, "outcome_scale": 1, "predictors": [NUMBER, LEVELS]}},
+    "logistic": {"levels": {"outcome": "o", "predictors": [NUMBER, LEVELS], "steps": 3}},
+    "survival": {
+        "strata": {"outcome": "o", **CURVES, "strata": [LEVELS], "rho": 1},
+        "efron": {"outcome": "o", **CURVES, "cox": {**COX, **ROBUST}},
+        "breslow": {"outcome": "o", **CURVES, "cox": {**COX, "ties": "breslow"}},
+    },
+    "table_one": {
+        "numbers and levels": {
+            "by": "drug", "groups": ["s", "t"], "categories": [LEVELS],
+            "numbers": [{**NUMBER, "low": -9, "high": 9, "step": 0.5}],
+        },
+    },
+    "treatment_ranking": {
+        "neighbours": RANKED,
+        "cells": ranking.cells(2, "first", harm="h", tau=6),
+    },
+}  # fmt: skip
+"""Kind -> mode -> parameters."""
+
+
+def test_every_kind_and_every_mode_has_a_case() -> None:
+    assert set(CASES) == set(KINDS)
+    assert {step["how"] for step in LINKED} == set(get_args(How))
+    assert set(CASES["comparative_effectiveness"]) == set(get_args(Weights))
+    assert set(get_args(Ties)) < set(CASES["survival"])
+
+
+def words(column: Column, rows: int, rng: np.random.Generator | None) -> Any:
+    shape = (rows,) if column.width == 1 else (rows, column.width)
+    if rng is None:
+        return np.zeros(shape, np.float64 if column.kind == "fixed" else np.int64)
+    if column.kind == "bit":
+        return rng.integers(0, 2, shape)
+    half = 1 << (min(column.bits, 62) - 1)
+    drawn = rng.integers(-half, half, shape)
+    return drawn / 2.0**column.scale if column.kind == "fixed" else drawn
+
+
+@pytest.fixture
+def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Iterations are as many as the code says, whatever the data, and all alike."""
+    monkeypatch.setattr(linear.damped_inverse, "__defaults__", (2,))
+    monkeypatch.setattr(comparative_weights, "fit_logistic", functools.partial(fit_logistic, steps=3))
+
+
+def seen(kind: str, mode: str, protocol: str, seed: int | None) -> Observed:
+    chosen, typed = analysis(kind), parse_parameters(kind, CASES[kind][mode])
+    released = Released(DisclosurePolicy(minimum_sites=2), SITES, SITES[:1])
+    rng = None if seed is None else np.random.default_rng(seed)
+
+    def given(world: World) -> list[Any]:
+        tables: dict[str, Any] = {}
+        for spec in chosen.tables(typed):
+            tables[spec.name] = {
+                site: {
+                    column.name: world.share_column(column, words(column, spec.rows or ROWS, rng))
+                    for column in spec.columns
+                }
+                for site in (SITES if spec.level != "query" else ("query",))
+            }
+        return [tables]
+
+    return observed(protocol, lambda session, tables: chosen.compute(session, typed, released, tables), given)
+
+
+@pytest.mark.usefixtures("short_fits")
+@pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in CASES.items() for mode in modes])
+def test_views_are_uniform_and_messages_the_same_whatever_the_data(
+    kind: str, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    runs = {"rep3": [seen(kind, mode, "rep3", seed) for seed in (None, 1)]}
+    dear = runs["rep3"][0].rounds > DEAR
+    runs["rep4"] = [seen(kind, mode, "rep4", seed) for seed in ((1,) if dear else (None, 1))]
+    first = runs["rep3"][0]
+    for found in runs.values():
+        for run in found:
+            assert all(run.trace) and run.trace == found[0].trace
+            assert run.asked == first.asked
+            for view in run.views:
+                assert all(distance < LIMIT for distance in uniform(view).values()), uniform(view)
+    assert not opened_inside(caplog.records)
