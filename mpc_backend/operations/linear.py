@@ -5,8 +5,9 @@ N is inverted by sweeping one column after the other (Goodnight, The American St
 and without exchange of rows, in coarse fixed point; three Newton steps X (2 - N X) then square the error each. Their
 residual 1 - N X is small while its terms are not: computed mod 2^64 it is exact, to 2^-70.
 
-A pivot is a column's variance that the columns before it do not explain: where it falls below `TOLERANCE` of the whole, or
-the last residual is not small, the system is `PositiveInverse.deficient` and its numbers mean nothing.
+A pivot is a column's variance that the columns before it do not explain: where it falls below 2^-`TOLERANCE_BITS` of the
+whole, or the last residual is not small, the system is `PositiveInverse.deficient` and its numbers mean nothing. Both are
+compared without a rounding that depends on masks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpc_backend.circuits.truncate import floor_shift
 from mpc_backend.kernels.arrays import Words
 from mpc_backend.operations.arrange import stack
 from mpc_backend.operations.divide import reciprocal
@@ -25,15 +27,18 @@ from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 from mpc_backend.values.products import dotted
 
 MOST_COLUMNS = 24
-TOLERANCE = 2.0**-14
-"""Smallest pivot, as a share of the column's diagonal: a variance inflation of 16,384."""
+TOLERANCE_BITS = 14
+"""The smallest pivot is 2^-14 of the column's diagonal: a variance inflation of 16,384."""
 MATRIX_SCALE = 40
 SWEEP_SCALE = 23
 """Swept elements lie below 2^14 as long as no pivot is below the tolerance; products of two of them below 2^60."""
 INVERSE_SCALE = 30
 RESIDUAL_SCALES = (23, 26, 29)
 """Of 1 - N X at each Newton step; its product with X stays below 2^61, as it shrinks from step to step."""
-LARGEST_RESIDUAL = 2.0**-10
+LARGEST_RESIDUAL_BITS = -10
+"""The root of the sum of squares of the last residual lies below 2^-10."""
+PIVOT_BITS, RESIDUAL_SIZE_BITS = 56, 60
+"""Signed widths at which pivots and the residual are compared; argued where they are."""
 DAMPED_SCALE = 30
 MOST_DOUBLINGS = 18
 WIDEST = 60
@@ -118,8 +123,8 @@ class PositiveInverse(ScaledInverse):
     deficient: SecretBits
 
 
-def positive_inverse(matrix: SecretFixed, tolerance: float = TOLERANCE) -> PositiveInverse:
-    """The inverse of symmetric positive definite matrices (..., p, p), p <= 24; about 42 rounds a column and 60 more.
+def positive_inverse(matrix: SecretFixed) -> PositiveInverse:
+    """The inverse of symmetric positive definite matrices (..., p, p), p <= 24; about 46 rounds a column and 65 more.
 
     The declared width (at most 60 bits) bounds the diagonal; tell it with `with_bits` where it is known, because the result
     keeps more places then. Relative error about 2^-27 for well-conditioned systems.
@@ -130,10 +135,7 @@ def positive_inverse(matrix: SecretFixed, tolerance: float = TOLERANCE) -> Posit
     scaled, power, half = _scaled(matrix)
     swept, pivots = _swept(scaled)
     inverse, loose = _refined(scaled, swept)
-    places = np.arange(matrix.shape[-1])
-    whole = scaled[:, places, places].rescaled(SWEEP_SCALE) * tolerance
-    low = (pivots - whole).with_bits(SWEEP_SCALE + 3) < tolerance / 16
-    deficient = (low.any(axis=1) | loose).reshape(matrix.shape[:-2])
+    deficient = (_low(scaled, pivots).any(axis=1) | loose).reshape(matrix.shape[:-2])
     return PositiveInverse(inverse.reshape(matrix.shape), power.reshape(matrix.shape[:-1]), half, deficient)
 
 
@@ -211,18 +213,46 @@ def _swept(matrix: SecretFixed) -> tuple[SecretFixed, SecretFixed]:
     return -state, stack(pivots, axis=1)
 
 
+def _low(matrix: SecretFixed, pivots: SecretFixed) -> SecretBits:
+    """Which pivots (b, p) are below the tolerance, or below 17 / 16 of it where the diagonal is 1.
+
+    Nothing is cut for it: pivot - 2^-14 diagonal < 2^-18, times 2^(40 + 14), is a statement about whole numbers. A pivot
+    lies below 1, or is the first to fall below zero by the errors of the sweep, so that 2^31 times its words is below
+    2^54; the diagonal's words are below 2^40. After the first pivot that is too small, later ones do not matter.
+    """
+    protocol, places = matrix.protocol, np.arange(matrix.shape[-1])
+    whole, up = matrix.scale + TOLERANCE_BITS, matrix.scale + TOLERANCE_BITS - SWEEP_SCALE
+    words = (pivots.shares << np.uint64(up)) - matrix[:, places, places].shares
+    return SecretInt(protocol, words, PIVOT_BITS) < 1 << (whole - TOLERANCE_BITS - 4)
+
+
 def _refined(matrix: SecretFixed, start: SecretFixed) -> tuple[SecretFixed, SecretBits]:
     """X by Newton steps, and whether the last residual was too large (b,)."""
-    inverse, loose = start, None
-    for scale in RESIDUAL_SCALES:
-        residual = _residual(matrix, inverse).rescaled(scale)
-        inverse = inverse.rescaled(INVERSE_SCALE)
-        inverse = inverse + _times(inverse, residual, INVERSE_SCALE)
-        loose = residual
-    assert loose is not None
-    flat = loose.rescaled(RESIDUAL_SCALES[1]).reshape(len(loose), -1)
-    size = dot(flat, flat).with_bits(RESIDUAL_SCALES[1] + 4)
-    return inverse.with_bits(INVERSE_SCALE + 16), size > LARGEST_RESIDUAL**2
+    inverse = start
+    *first, last = RESIDUAL_SCALES
+    for scale in first:
+        inverse = _stepped(inverse, _residual(matrix, inverse).rescaled(scale))
+    exact = _residual(matrix, inverse)
+    words = floor_shift(exact.protocol, exact.flat, exact.scale - last)
+    residual = SecretFixed(exact.protocol, words, last).reshape(exact.shape)
+    return _stepped(inverse, residual).with_bits(INVERSE_SCALE + 16), _loose(residual)
+
+
+def _stepped(inverse: SecretFixed, residual: SecretFixed) -> SecretFixed:
+    """X (2 - N X) = X + X (1 - N X)."""
+    inverse = inverse.rescaled(INVERSE_SCALE)
+    return inverse + _times(inverse, residual, INVERSE_SCALE)
+
+
+def _loose(residual: SecretFixed) -> SecretBits:
+    """Whether the sum of squares of a residual (b, p, p) is too large: summed and compared as it is.
+
+    Cut exactly to 29 fractional bits, words are below 2^21 where the residual is right, and below 2^24 where it outgrew the
+    ring; at most 2^10 squares of them stay below 2^58.
+    """
+    flat = residual.reshape(len(residual), -1)
+    size = SecretInt(residual.protocol, dotted(flat, flat), RESIDUAL_SIZE_BITS)
+    return size > 1 << 2 * (residual.scale + LARGEST_RESIDUAL_BITS)
 
 
 def _residual(matrix: SecretFixed, inverse: SecretFixed) -> SecretFixed:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from mpc_backend import operations as op
+from mpc_backend.operations import linear
 from mpc_backend.testing import World
+from mpc_backend.values import SecretFixed
 from mpc_backend.values.numbers import SecretNumber
 
 PROTOCOLS = ("plain", "rep3", "rep4")
@@ -92,6 +94,29 @@ def test_the_tolerance_is_a_share_of_the_unexplained_variance(share: float) -> N
     left = share * 2.0**-14
     matrix = np.array([[1000.0, 1000.0 * np.sqrt(1 - left)], [1000.0 * np.sqrt(1 - left), 1000.0]])
     assert solved("plain", matrix[None], np.ones((1, 2)), 12)[4].tolist() == [share < 1]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_pivots_and_residuals_are_compared_to_the_last_bit(protocol: str) -> None:
+    """One unit below a limit, at it and above it: what is cut with an error of one unit could not tell them apart."""
+    pivots = np.tile([300, 511, 1], 20)
+    diagonal = (pivots << 31) - (1 << 36) + np.repeat([-1, 0, 1], 20)
+    residuals = np.zeros((60, 2, 2), np.int64)
+    residuals[:, 0, 0], residuals[:, 1, 1] = 1 << 19, np.repeat([0, 1, -1], 20)
+    residuals[:20, 0, 0] -= np.arange(20) % 2
+
+    def program(_: Any, pivot: Any, whole: Any, left: Any) -> list[Any]:
+        def real(value: Any, scale: int) -> SecretFixed:
+            return SecretFixed(value.protocol, value.shares, scale)
+
+        matrix = real(whole.reshape(60, 1, 1), linear.MATRIX_SCALE)
+        low = linear._low(matrix, real(pivot.reshape(60, 1), linear.SWEEP_SCALE))
+        return [low, linear._loose(real(left, linear.RESIDUAL_SCALES[-1]))]
+
+    with World(protocol) as world:
+        low, loose = world.run(program, *(world.share(v) for v in (pivots, diagonal, residuals)))
+    assert low[:, 0].tolist() == [False] * 40 + [True] * 20
+    assert loose.tolist() == [False] * 20 + [True] * 40
 
 
 def test_a_tolerance_broken_by_three_columns_together_is_found() -> None:
