@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import partial
 from typing import Annotated, NoReturn
 
 import typer
@@ -12,8 +13,9 @@ import mpc_backend.bench
 from governance.protocols import NODES_OF
 from mpc_backend.bench.analyses import CASES
 from mpc_backend.bench.engine_processes import measure_engine
-from mpc_backend.bench.lines import LINES, ClearLine, Line, Measurement, measure
+from mpc_backend.bench.lines import LINES, ClearLine, Line, Measurement, alone, measure
 from mpc_backend.bench.processes import measure_question
+from mpc_backend.bench.usage import count_peak_anew
 from mpc_backend.protocols import NAMES
 from mpc_backend.shards import MOST_WORKERS
 from mpc_backend.transport.errors import ShapeRefused
@@ -56,9 +58,17 @@ def bench(
             help="Row shards that are worked on side by side: by processes of each node with --processes, else by threads.",
         ),
     ] = 1,
+    warm_up: Annotated[
+        bool,
+        typer.Option(
+            "--warm-up/--no-warm-up",
+            help="Whether a run that is not counted comes first, so that memory is touched before; kernels are always loaded.",
+        ),
+    ] = True,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")] = False,
 ) -> None:
-    """Measure one line or all, each as a row of a table. Exit status 2 for what cannot be measured."""
+    """Measure one line, or all of them, each in a process of its own: a row of a table each. Exit status 2 for what cannot
+    be measured."""
     load_lines()
     between = {line for line, one in LINES.items() if not isinstance(one, ClearLine)}
     if name is not None and name not in LINES:
@@ -71,14 +81,21 @@ def bench(
             f"nodes ({', '.join(sorted(NODES_OF))}); found line {name} and protocol {protocol}"
         )
     shape = _shape(wan)
+    if not processes and not count_peak_anew():
+        typer.echo(
+            "this kernel counts a process's peak from its start alone (no /proc/self/clear_refs): peak_mib holds what the "
+            "making of inputs took",
+            err=True,
+        )
     for chosen in [name] if name is not None else sorted(between) if processes else LINES:
         side_by_side = _workers(chosen, workers)
         if not processes:
-            result = measure(chosen, protocol, n, repeats, shape, side_by_side)
+            once = partial(measure, chosen, protocol, n, repeats, shape, side_by_side, warm_up=warm_up)
+            result = once() if name is not None else alone(once, LINES[chosen].prepare.__module__)
         elif chosen in CASES:
-            result = measure_question(chosen, protocol, n, repeats, wan, side_by_side)
+            result = measure_question(chosen, protocol, n, repeats, wan, side_by_side, warm_up=warm_up)
         else:
-            result = measure_engine(chosen, protocol, n, repeats, shape, side_by_side)
+            result = measure_engine(chosen, protocol, n, repeats, shape, side_by_side, warm_up=warm_up)
         typer.echo(result.model_dump_json() if json else _row(result))
 
 

@@ -8,7 +8,6 @@ node's verified end, without opening.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import tempfile
 import threading
 import time
@@ -27,7 +26,17 @@ import numpy as np
 from governance.federation import Federation
 from governance.keys import SigningKey
 from mpc_backend.bench.consortium import Consortium
-from mpc_backend.bench.lines import LINES, Line, Measurement
+from mpc_backend.bench.lines import (
+    LINES,
+    SILENCE_SECONDS,
+    Line,
+    Measurement,
+    Run,
+    measurement,
+    memory_before_inputs,
+    own_peak,
+    plaintext_bytes,
+)
 from mpc_backend.bench.usage import cpu_seconds, peak_mib
 from mpc_backend.errors import PeerLost
 from mpc_backend.keys import JobBinding, agree_keys
@@ -44,7 +53,6 @@ from mpc_backend.transport.shape import LinkShape
 from mpc_backend.transport.tls import TlsTransport
 
 CONNECT_SECONDS: Final = 30.0
-SILENCE_SECONDS: Final = 600.0
 SEED: Final = 1
 
 
@@ -71,6 +79,14 @@ class Timed:
     cpu_seconds: float
     bytes_sent: int
     rounds: int
+
+
+@dataclass(frozen=True)
+class Account:
+    """One node's account of all runs, and its memory."""
+
+    runs: Sequence[Timed]
+    base_mib: float
     peak_mib: float
 
 
@@ -87,13 +103,16 @@ def measure_engine(
     repeats: int = 3,
     shape: LinkShape | None = None,
     workers: int = 1,
+    *,
+    warm_up: bool = True,
 ) -> Measurement:
-    """Run an engine line ``repeats`` times after one time that warms up, and report the fastest.
+    """Run an engine line ``repeats`` times, after one run that is not counted if it is to ``warm_up``.
 
     ``workers``: processes at each node that work on row shards; 1: the node's own process works on everything.
 
     Raises:
         NodeFailed: a node's process broke off.
+        UnequalRuns: see there.
     """
     chosen = LINES[name]
     assert isinstance(chosen, Line)
@@ -104,13 +123,27 @@ def measure_engine(
         federation = Consortium(Path(folder), protocol).federation
         pipes = []
         for index in range(len(federation.nodes)):
-            task = Task(Path(folder), federation, index, name, size, repeats + 1, shape, workers)
+            task = Task(Path(folder), federation, index, name, size, repeats + warm_up, shape, workers)
             pipes.append(_start(task, started))
         for pipe, index in zip(pipes, range(len(pipes)), strict=True):
             _tell(pipe, [(one.column, one.rows, one.shape, one.by_node[index]) for one in inputs])
         _in_step(pipes)
-        by_node = _answers(pipes)
-    return _fastest(name, size, protocol, list(zip(*by_node, strict=True))[1:])
+        by_node: list[Account] = _answers(pipes)
+    runs = [_together(one) for one in zip(*(node.runs for node in by_node), strict=True)]
+    largest = max(by_node, key=lambda node: node.peak_mib)
+    given = plaintext_bytes(inputs)
+    counted = runs[int(warm_up) :]
+    return measurement(chosen, size, protocol, counted, runs, given, largest.base_mib, largest.peak_mib)
+
+
+def _together(run: Sequence[Timed]) -> Run:
+    """One run of all nodes."""
+    return Run(
+        max(one.end for one in run) - min(one.start for one in run),
+        sum(one.cpu_seconds for one in run),
+        [one.bytes_sent for one in run],
+        max(one.rounds for one in run),
+    )
 
 
 def _start(task: Task, started: ExitStack) -> Pipe:
@@ -162,23 +195,6 @@ def _in_step(pipes: Sequence[Pipe]) -> None:
         _tell(pipe, "all listen")
 
 
-def _fastest(name: str, size: int, protocol: str, runs: Sequence[Sequence[Timed]]) -> Measurement:
-    def seconds(run: Sequence[Timed]) -> float:
-        return max(one.end for one in run) - min(one.start for one in run)
-
-    best = min(runs, key=seconds)
-    return Measurement(
-        name=name,
-        n=size,
-        protocol=protocol,
-        seconds=round(seconds(best), 4),
-        cpu_seconds=round(sum(one.cpu_seconds for one in best), 4),
-        bytes_sent=[one.bytes_sent for one in best],
-        rounds=max(one.rounds for one in best),
-        peak_mib=round(max(one.peak_mib for one in best), 1),
-    )
-
-
 # In the process of one node
 
 
@@ -190,6 +206,7 @@ def _node(task: Task, pipe: Pipe) -> None:
     load_lines()
     chosen = LINES[task.name]
     assert isinstance(chosen, Line)
+    base = memory_before_inputs()
     held = [Shared(column, rows, shape, _only(words, task)) for column, rows, shape, words in pipe.recv()]
     _, program = chosen.prepare(_ProgramAlone(task.federation.protocol), task.n, np.random.default_rng(SEED))
     workers = Workers(task.workers if task.workers > 1 else 0)
@@ -205,7 +222,8 @@ def _node(task: Task, pipe: Pipe) -> None:
             shards.close()
         transport.close()
         node.listener.stop()
-        pipe.send(timed)
+        peak = own_peak() + sum(peak_mib(pid) or 0.0 for pid in workers.pids)
+        pipe.send(Account(timed, base, peak))
     finally:
         workers.stop()
 
@@ -249,8 +267,6 @@ def _run(
         cpu_seconds=spent() - cpu,
         bytes_sent=transport.traffic.bytes_sent - sent,
         rounds=transport.traffic.rounds - rounds,
-        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        + sum(peak_mib(pid) or 0.0 for pid in workers.pids),
     )
 
 

@@ -21,10 +21,11 @@ from governance.federation import Federation
 from governance.study import StudyProtocol
 from mpc_backend.bench.analyses import CASES, Case
 from mpc_backend.bench.consortium import ANALYSIS, Consortium
-from mpc_backend.bench.lines import LINES, Measurement
-from mpc_backend.bench.usage import cpu_with_workers, peak_with_workers
+from mpc_backend.bench.lines import LINES, Line, Measurement, Run, measurement, plaintext_bytes
+from mpc_backend.bench.usage import cpu_with_workers, in_use_mib, peak_with_workers
 from mpc_backend.client import NodeSet, run
 from mpc_backend.node.local import LocalNodes
+from mpc_backend.testing import World
 from mpc_backend.transport.certificates import control_client_context
 
 COUNTERS: Final = ("tessera_job_bytes_sent_total", "tessera_job_rounds_total", "tessera_runs_running")
@@ -40,9 +41,16 @@ class Usage:
 
 
 def measure_question(
-    name: str, protocol: str, n: int | None = None, repeats: int = 3, wan: str = "", workers: int = 1
+    name: str,
+    protocol: str,
+    n: int | None = None,
+    repeats: int = 3,
+    wan: str = "",
+    workers: int = 1,
+    *,
+    warm_up: bool = True,
 ) -> Measurement:
-    """Ask the question of a line ``repeats`` times after one time that warms up, and report the fastest.
+    """Ask the question of a line ``repeats`` times, after one time that is not counted if it is to ``warm_up``.
 
     ``wan``: links between the nodes as slow as this says, see `mpc_backend.transport.shape`. ``workers``: processes at
     each node that work on row shards.
@@ -50,35 +58,32 @@ def measure_question(
     Raises:
         KeyError: the line is no question of a study; see `CASES`.
         mpc_backend.node.errors.NodeStartError: a node did not come up.
+        mpc_backend.bench.lines.UnequalRuns: see there.
     """
-    size = LINES[name].n if n is None else n
+    chosen = LINES[name]
+    assert isinstance(chosen, Line)
+    size = chosen.n if n is None else n
+    with World(protocol) as world:
+        given = plaintext_bytes(chosen.prepare(world, size, np.random.default_rng(1))[0])
     case = CASES[name](size, np.random.default_rng(1))
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
         consortium = Consortium(Path(folder), protocol)
         settings = {"TESSERA_NODE_LINK": wan, "TESSERA_NODE_WORKERS": str(workers)}
         with LocalNodes(Path(folder), consortium.federation, settings) as processes:
             processes.start()
+            before = [in_use_mib(processes.pid(node.id)) or 0.0 for node in consortium.federation.nodes]
             with NodeSet(consortium.federation) as nodes:
-                study = consortium.prepare(nodes, case, repeats + 1)
-                timed = [_timed(consortium, processes, nodes, study, case) for _ in range(repeats + 1)]
-            peak = max(peak_with_workers(processes.pid(node.id)) for node in consortium.federation.nodes)
-    seconds, used = min(timed[1:], key=lambda one: one[0])
-    return Measurement(
-        name=name,
-        n=size,
-        protocol=protocol,
-        seconds=round(seconds, 4),
-        cpu_seconds=round(sum(one.cpu_seconds for one in used), 4),
-        bytes_sent=[one.bytes_sent for one in used],
-        rounds=max(one.rounds for one in used),
-        peak_mib=round(peak, 1),
-    )
+                study = consortium.prepare(nodes, case, repeats + warm_up)
+                runs = [_timed(consortium, processes, nodes, study, case) for _ in range(repeats + warm_up)]
+            peaks = [peak_with_workers(processes.pid(node.id)) for node in consortium.federation.nodes]
+    most = peaks.index(max(peaks))
+    return measurement(chosen, size, protocol, runs[int(warm_up) :], runs, given, before[most], peaks[most])
 
 
 def _timed(
     consortium: Consortium, processes: LocalNodes, nodes: NodeSet, study: StudyProtocol, case: Case
-) -> tuple[float, list[Usage]]:
-    """Seconds from request to opened answer, and what each node used for it."""
+) -> Run:
+    """From request to opened answer."""
     before = _usage(consortium.federation, processes)
     began = time.perf_counter()
     run(
@@ -91,10 +96,16 @@ def _timed(
     )
     seconds = time.perf_counter() - began
     after = _usage(consortium.federation, processes)
-    return seconds, [
+    used = [
         Usage(b.bytes_sent - a.bytes_sent, b.rounds - a.rounds, b.cpu_seconds - a.cpu_seconds)
         for a, b in zip(before, after, strict=True)
     ]
+    return Run(
+        seconds,
+        sum(one.cpu_seconds for one in used),
+        [one.bytes_sent for one in used],
+        max(one.rounds for one in used),
+    )
 
 
 def _usage(federation: Federation, processes: LocalNodes) -> list[Usage]:

@@ -21,7 +21,7 @@ MILLION = 1_000_000
 WIDEST = 1 << 62
 
 
-@line("sort20", MILLION)
+@line("sort20", MILLION, varies=True)
 def sort20(world: World, n: int, rng: Rng) -> Prepared:
     """Keys of 20 bits and one payload column."""
     inputs = [
@@ -41,7 +41,7 @@ def sort16(world: World, n: int, rng: Rng) -> Prepared:
     return inputs, lambda _, key, payload: operations.sort([key], [key, payload], method="radix")
 
 
-@line("sort64", 300_000)
+@line("sort64", 300_000, varies=True)
 def sort64(world: World, n: int, rng: Rng) -> Prepared:
     """Keys of 64 bits and one payload column."""
     inputs = [world.share(rng.integers(1 - WIDEST, WIDEST, n)), world.share(rng.integers(0, 1000, n))]
@@ -62,7 +62,7 @@ def groupby_public(world: World, n: int, rng: Rng) -> Prepared:
     return inputs, lambda session, code, amount: over_shards(session, _sums_by_code, [code, amount])
 
 
-@line("groupby_secret", 300_000)
+@line("groupby_secret", 300_000, varies=True)
 def groupby_secret(world: World, n: int, rng: Rng) -> Prepared:
     """Counts and sums of one column by secret keys of 64 bits, about four rows to a key."""
     pool = rng.integers(1 - WIDEST, WIDEST, max(1, n // 4))
@@ -70,7 +70,7 @@ def groupby_secret(world: World, n: int, rng: Rng) -> Prepared:
     return inputs, lambda _, key, amount: operations.group_by([key], [amount]).sums
 
 
-@line("join", 100_000)
+@line("join", 100_000, varies=True)
 def join(world: World, n: int, rng: Rng) -> Prepared:
     """n rows with n rows of unique keys of 64 bits, half of which match; one column is fetched."""
     left = rng.integers(1 - WIDEST, WIDEST, n)

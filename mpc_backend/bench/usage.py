@@ -13,13 +13,31 @@ def cpu_seconds(pid: int) -> float:
 
 
 def peak_mib(pid: int) -> float | None:
-    """The most memory a process ever had in use (MiB); None once it has ended."""
+    """The most memory a process ever had in use (MiB), or since `count_peak_anew`; None once it has ended."""
+    return _mib(pid, "VmHWM:")
+
+
+def in_use_mib(pid: int) -> float | None:
+    """What memory a process has in use (MiB); None once it has ended."""
+    return _mib(pid, "VmRSS:")
+
+
+def _mib(pid: int, field: str) -> float | None:
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    found = [line.split()[1] for line in lines if line.startswith(field)]
     return int(found[0]) / 1024 if found else None
+
+
+def count_peak_anew() -> bool:
+    """Have the kernel count this process's `peak_mib` from now on; says whether it lets processes do so."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:  # kernels without it, and sandboxes
+        return False
+    return True
 
 
 def workers_of(pid: int) -> list[int]:

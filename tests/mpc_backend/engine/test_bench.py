@@ -7,16 +7,29 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from mpc_backend.bench import engine_processes
 from mpc_backend.bench.cli import bench_app, load_lines
-from mpc_backend.bench.lines import LINES
+from mpc_backend.bench.lines import LINES, Line, Run, UnequalRuns, measurement, own_peak
+from mpc_backend.bench.usage import count_peak_anew
 from mpc_backend.node.settings import NodeDirectory
 from workbench.errors import exit_status
 
-KEYS = {"name", "n", "protocol", "seconds", "cpu_seconds", "bytes_sent", "rounds", "peak_mib"}
+KEYS = {
+    "name",
+    "n",
+    "protocol",
+    "seconds",
+    "cpu_seconds",
+    "bytes_sent",
+    "rounds",
+    "input_bytes",
+    "base_mib",
+    "peak_mib",
+}
 LIMITS = {"multiply": 12.1, "compare64": 42.0, "compare16": 9.0, "equal64": 16.5, "shuffle": 121.0}
 """Bytes per value and node."""
 
@@ -146,6 +159,44 @@ class Damaged(engine_processes.Consortium):
     def __init__(self, folder: Path, protocol: Any) -> None:
         super().__init__(folder, protocol)
         NodeDirectory(folder / self.federation.nodes[-1].id).identity_key.write_bytes(b"")
+
+
+def test_a_line_of_several_has_its_own_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own, which knows nothing of what this one has in use."""
+    load_lines()
+    monkeypatch.setattr("mpc_backend.bench.cli.LINES", {"bit_to_ring": LINES["bit_to_ring"]})
+    held = np.ones(1 << 26)
+    measured = json.loads(_printed(["--n", "1000", "--repeats", "1", "--no-warm-up", "--json"]))
+    assert 100 < measured["base_mib"] <= measured["peak_mib"] < held.nbytes / 2**20
+    assert measured["input_bytes"] == 128, "of 1,000 truth values, in words"
+
+
+def test_a_peak_is_counted_anew() -> None:
+    """Otherwise it is said on standard error that it is not."""
+    if not count_peak_anew():
+        pytest.skip("this kernel has no /proc/self/clear_refs")
+    held = np.ones(1 << 25)
+    before = own_peak()
+    del held
+    assert count_peak_anew()
+    assert own_peak() < before - 200
+
+
+@pytest.mark.parametrize(
+    ("second", "says"),
+    [(Run(1, 1, [8, 9], 3), r"\[8, 9\]"), (Run(1, 1, [8, 8], 4), "rounds 3 and 4")],
+)
+def test_runs_that_send_differently_are_no_measurement(second: Run, says: str) -> None:
+    runs = [Run(1.0, 2.0, [8, 8], 3), second]
+    with pytest.raises(UnequalRuns, match=says) as unequal:
+        measurement(Line("a", 1, _nothing), 1, "rep3", runs, runs, 8, 1.0, 2.0)
+    assert exit_status(unequal.value) == 3
+    varying = measurement(Line("a", 1, _nothing, varies=True), 1, "rep3", runs, runs, 8, 1.0, 2.0)
+    assert (varying.bytes_sent, varying.rounds) == (max(one.bytes_sent for one in runs), runs[1].rounds)
+
+
+def _nothing(*_: object) -> Any:
+    raise AssertionError("not prepared")
 
 
 def test_a_wide_area_link_takes_its_time() -> None:
