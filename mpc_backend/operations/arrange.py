@@ -58,7 +58,8 @@ def _joined(parts: Sequence[Any], join: Callable[[list[Words]], Words]) -> Any:
 def select(condition: SecretBits, a: V, b: V) -> V:
     """Elementwise ``a`` where the condition holds, else ``b`` (numpy.where with a secret condition).
 
-    Three rounds; one for bits. Either of ``a`` and ``b`` may be public.
+    b + condition (a - b): a truth value times a number (Mohassel and Rindal, CCS 2018), in three rounds; for bits one AND
+    (Kolesnikov and Schneider, ICALP 2008), in one. Either of ``a`` and ``b`` may be public.
     """
     return cast("V", _selected(condition, a, b))
 
@@ -82,7 +83,8 @@ def _is_bits(value: object) -> bool:
 def shuffle(columns: Sequence[SecretValue]) -> list[SecretValue]:
     """Permute the rows of several columns of one length by one permutation that nobody knows.
 
-    Columns are (n,) or (n, ...); each row moves as a whole. Reveals nothing but n and the widths. Three or four messages deep.
+    Columns are (n,) or (n, ...); each row moves as a whole (Laur, Willemson, Zhang, ISC 2011). Reveals nothing but n and the
+    widths. Three or four messages deep.
 
     Raises:
         ValueError: no columns, or different lengths.

@@ -26,10 +26,10 @@ def sums_by_code(
 ) -> tuple[SecretInt, list[SecretNumber]]:
     """How many rows have each code 0 ... groups - 1, and the sums of columns (n,) over them, (groups,) each.
 
-    One matrix product and no sort: indicator of a code = indicator of its upper bits times that of its lower bits, each a
-    fixed linear function of the products of bits. Reveals nothing. Rounds: 9 for 16 groups. Four nodes send 16 bytes a bit
-    of the code, and 12 a product: 5 for 16 groups and one column; half of that, and results in a ring of 32 bits, where the
-    declared widths let no sum of whole numbers outgrow it.
+    One matrix product and no sort: indicator of a code = indicator of its upper bits times that of its lower bits (Launchbury,
+    Diatchki, DuBuisson, Adams-Moran, ICFP 2012), each a fixed linear function of the products of bits. Reveals nothing.
+    Rounds: 9 for 16 groups. Four nodes send 16 bytes a bit of the code, and 12 a product: 5 for 16 groups and one column; half
+    of that, and results in a ring of 32 bits, where the declared widths let no sum of whole numbers outgrow it.
 
     More than `BLOCK_ROWS` rows are taken in blocks, one after the other, each in as many rounds: what is made of a row takes
     some forty times its own memory. Codes are below 2^ceil(log2 groups); rows with a code from ``groups`` on are left out.

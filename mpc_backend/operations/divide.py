@@ -27,8 +27,8 @@ WIDEST_NUMERATOR = 59
 def floor_divide(a: SecretInt, divisor: int) -> SecretInt:
     """Exactly floor(a / divisor) for a public divisor >= 1 and |a| < 2^61.
 
-    Multiplies by an approximate reciprocal, thirty bits of the quotient at a time, and corrects the last step by exact
-    comparisons of the remainder.
+    Multiplies by an approximate reciprocal (Granlund and Montgomery, PLDI 1994), thirty bits of the quotient at a time, and
+    corrects the last step by exact comparisons of the remainder.
 
     Raises:
         ValueError: the divisor is below 1 or has more than 60 bits.
@@ -113,7 +113,7 @@ def divide(a: SecretNumber, b: SecretNumber, scale: int, *, quotient_bits: int |
 
 
 def reciprocal(b: SecretNumber, scale: int) -> SecretFixed:
-    """1 / b for b > 0, with ``scale`` fractional bits; 0 where b = 0. Error as `divide`.
+    """1 / b for b > 0, with ``scale`` fractional bits; 0 where b = 0. Error and source as `divide` (FC 2010).
 
     Raises:
         ValueError: the declared width of b leaves no room, or scale + b's own scale > 61, which 1 / b may reach.

@@ -1,4 +1,4 @@
-"""Extremes along an axis, and where they are."""
+"""Extremes along an axis, and where they are: by a tree of comparisons (Kolesnikov, Sadeghi, Schneider, CANS 2009)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ N = TypeVar("N", bound=SecretNumber)
 
 
 def amax(x: N, axis: int = 0) -> N:
-    """The greatest value along an axis: a tree of ceil(log2 n) levels, n - 1 comparisons; raises ValueError if empty."""
+    """The greatest value along an axis: a tree of ceil(log2 n) levels, n - 1 comparisons; raises ValueError if empty.
+
+    Kolesnikov, Sadeghi, Schneider, CANS 2009.
+    """
     return _tree(x, axis, greatest=True)[0]
 
 
 def amin(x: N, axis: int = 0) -> N:
-    """The smallest value along an axis; as `amax`."""
+    """The smallest value along an axis; as `amax` (CANS 2009)."""
     return _tree(x, axis, greatest=False)[0]
 
 
 def argmax(x: SecretNumber, axis: int = 0) -> SecretInt:
-    """The first position of the greatest value along an axis; as `amax`, and one more product a comparison."""
+    """The first position of the greatest value along an axis; as `amax` (CANS 2009), and one more product a comparison."""
     return _tree(x, axis, greatest=True, positions=True)[1]
 
 
 def argmin(x: SecretNumber, axis: int = 0) -> SecretInt:
-    """The first position of the smallest value along an axis; as `argmax`."""
+    """The first position of the smallest value along an axis; as `argmax` (CANS 2009)."""
     return _tree(x, axis, greatest=False, positions=True)[1]
 
 

@@ -17,7 +17,7 @@ N = TypeVar("N", bound=SecretNumber)
 def dot(a: N, b: N) -> N:
     """Sum of products over the last axis, broadcast over the others; traffic counts outputs, not terms.
 
-    Reals are truncated once, after the sum.
+    Each node sums its products and shares the sum anew (Araki and others, CCS 2016). Reals are truncated once, after the sum.
     """
     left, right = a.aligned(b)
     if not isinstance(right, SecretNumber):
@@ -30,12 +30,12 @@ def dot(a: N, b: N) -> N:
 
 
 def minimum(a: N, b: Any) -> N:
-    """Elementwise smaller value of a secret array and a secret or public one."""
+    """Elementwise smaller value of a secret array and a secret or public one, as a step of `amin` (CANS 2009)."""
     return cast("N", select(a < b, a, b))
 
 
 def maximum(a: N, b: Any) -> N:
-    """Elementwise greater value of a secret array and a secret or public one."""
+    """Elementwise greater value of a secret array and a secret or public one, as a step of `amax` (CANS 2009)."""
     return cast("N", select(a < b, b, a))
 
 

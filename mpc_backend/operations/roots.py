@@ -43,7 +43,8 @@ def polynomial(u: SecretFixed, coefficients: list[float]) -> SecretFixed:
 def sqrt(x: SecretNumber, scale: int) -> SecretFixed:
     """Square root of x >= 0 with ``scale`` fractional bits; relative error 2^-25, plus 3 * 2^-scale.
 
-    Even powers of two normalise x into [1/4, 1); degree 4 start and two Newton steps y (3 - c y^2) / 2 for 1 / sqrt.
+    Even powers of two normalise x into [1/4, 1) (Catrina and Saxena, FC 2010); degree 4 start and two Newton steps
+    y (3 - c y^2) / 2 for 1 / sqrt (Aly and Smart, ACNS 2019).
 
     Raises:
         ValueError: the declared width of x is above 62 bits, or leaves no room for the root: half of its bits before the
@@ -73,7 +74,11 @@ def sqrt(x: SecretNumber, scale: int) -> SecretFixed:
 
 
 def log(x: SecretNumber, scale: int) -> SecretFixed:
-    """Natural logarithm of x > 0 with ``scale`` fractional bits; absolute error 2^-25 + 2 * 2^-scale. Undefined for x <= 0."""
+    """Natural logarithm of x > 0 with ``scale`` fractional bits; absolute error 2^-25 + 2 * 2^-scale. Undefined for x <= 0.
+
+    x = c 2^e with c in [1/2, 1) (Catrina and Saxena, FC 2010): a polynomial of degree 9 in c, and e log 2 from the places of
+    e in binary (Aly and Smart, ACNS 2019).
+    """
     length, own_scale = magnitude_bits(x), x.scale if isinstance(x, SecretFixed) else 0
     protocol, words = x.protocol, x.widened(64).flat
     found = normaliser(protocol, words, length)

@@ -66,7 +66,10 @@ def _times(protocol: Protocol, values: Words, flags: Words) -> Words:
 
 
 def segmented_copy(values: N, continues: SecretBits) -> N:
-    """Each row gets the value of the first row of its segment. Rounds and bytes as `segmented_cumsum`, and one product."""
+    """Each row gets the value of the first row of its segment.
+
+    A scan of what stands at first rows (Brent and Kung 1982): rounds and bytes as `segmented_cumsum`, and one product.
+    """
     shape = (len(values), *(1,) * (values.ndim - 1))
     starts = ~(continues & (np.arange(len(values)) > 0))
     first: N = values * starts.reshape(shape)
