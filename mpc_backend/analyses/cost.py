@@ -62,7 +62,14 @@ class Counting(Plain):
     def and_(self, x: Words, y: Words) -> Words:
         return self._count(1, self._costs.product, x & y)
 
-    def joint_input(self, inputs: Sequence[JointInput]) -> list[tuple[Words, Words]]:
+    def multiply_halves(self, x: Words, y: Words, plus: Words, rows: Indices, factor: int) -> Words:
+        return self._count(1, self._costs.half_product, super().multiply_halves(x, y, plus, rows, factor))
+
+    def and_halves(self, x: Words, into: Words) -> None:
+        super().and_halves(x, into)
+        self._count(1, self._costs.half_product, into)
+
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
         self.rounds += 1
         self.words += self._costs.joint_input * sum(entry.values.nbytes for entry in inputs)
         return super().joint_input(inputs)

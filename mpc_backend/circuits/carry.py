@@ -1,9 +1,10 @@
 """Bit-sliced addition: carries, signs, zero tests and whole sums of two halves.
 
-A shared x is h0 + h1 with each half known to some nodes, who cut it into bit planes and bring those in as XOR shares;
-then a carry tree (Kogge and Stone, IEEE Trans. Computers C-22, 1973; Sklansky 1960 for all prefixes) runs over whole
-planes, 64 values to a word. Only the planes that the declared width needs exist: an 8-bit value costs an eighth of a
-64-bit one. Measured and explained in docs/engine.md.
+A shared x is h0 + h1 with each half known to some nodes, who cut it into bit planes and bring those in as XOR shares
+(components, planes, words) of h0 XOR h1, whose halves they are; h0 AND h1 then costs less than another AND. After that a
+carry tree (Kogge and Stone, IEEE Trans. Computers C-22, 1973; Sklansky 1960 for all prefixes) runs over whole planes, 64
+values to a word. Only the planes that the declared width needs exist: an 8-bit value costs an eighth of a 64-bit one.
+Measured and explained in docs/engine.md.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ def gates(*columns: tuple[int, ...]) -> Indices:
     return np.array([(*column, -1)[:4] for column in columns], np.int64).reshape(-1, 4).T.copy()
 
 
-def carry_out(protocol: Protocol, a: Words, b: Words, count: int | None = None) -> Words:
-    """The carry out of the sum of the low ``count`` planes of two planar numbers (c, p, w) -> (c, w).
+def carry_out(protocol: Protocol, x: Words) -> Words:
+    """The carry out of the sum of the two halves of planes x (c, p, w), as they were brought in -> (c, w).
 
-    1 + ceil(log2 count) rounds, under 3 count AND bits a value. All planes if no count is given.
+    1 + ceil(log2 p) rounds, under 3 p AND bits a value.
     """
-    count = a.shape[1] if count is None else count
-    return _top_carry(protocol, _generate_propagate(protocol, a, b, count), count)
+    return _top_carry(protocol, _generate_propagate(protocol, x, x.shape[1]), x.shape[1])
 
 
 def _top_carry(protocol: Protocol, stack: Words, count: int) -> Words:
@@ -42,13 +42,12 @@ def _top_carry(protocol: Protocol, stack: Words, count: int) -> Words:
     return stack[:, generate[0]]
 
 
-def _generate_propagate(protocol: Protocol, a: Words, b: Words, count: int) -> Words:
-    """Rows g = a AND b, then p = a XOR b, of the low ``count`` planes (c, 2 count, w)."""
-    stack = np.empty((len(a), 2 * count, a.shape[2]), a.dtype)
-    np.bitwise_xor(a[:, :count], b[:, :count], out=stack[:, count:])
-    every = np.arange(count)
-    none = np.full(count, -1)
-    return protocol.and_rows(a, b, stack, np.stack((every, every, none, none)), keep=every, into=stack)
+def _generate_propagate(protocol: Protocol, x: Words, count: int) -> Words:
+    """Rows g = h0 AND h1, then p = h0 XOR h1, of the low ``count`` planes (c, 2 count, w)."""
+    stack = np.empty((len(x), 2 * count, x.shape[2]), x.dtype)
+    stack[:, count:] = x[:, :count]
+    protocol.and_halves(x, stack[:, :count])
+    return stack
 
 
 def _merge(
@@ -69,21 +68,21 @@ def _merge(
     return stack, new_g, new_p
 
 
-def sum_planes(protocol: Protocol, a: Words, b: Words) -> Words:
-    """All planes of the sum mod 2^p of two planar numbers (c, p, w) -> (c, p, w). 1 + ceil(log2 (p - 1)) rounds."""
-    count = a.shape[1]
-    half_sum = a ^ b
-    carries = count - 1
+def sum_planes(protocol: Protocol, x: Words) -> Words:
+    """All planes of the sum mod 2^p of the two halves of planes x (c, p, w), as they were brought in -> (c, p, w).
+
+    1 + ceil(log2 (p - 1)) rounds.
+    """
+    carries = x.shape[1] - 1
     if carries == 0:
-        return half_sum
-    stack = _generate_propagate(protocol, a, b, carries)
+        return x
+    stack = _generate_propagate(protocol, x, carries)
     span = 1
     while span < carries:
         stack = _prefix_level(protocol, stack, carries, span)
         span *= 2
-    out = half_sum.copy()
-    out[:, 1:] ^= stack[:, :carries]
-    return out
+    x[:, 1:] ^= stack[:, :carries]
+    return x
 
 
 def _prefix_level(protocol: Protocol, stack: Words, count: int, span: int) -> Words:
@@ -101,19 +100,19 @@ def _prefix_level(protocol: Protocol, stack: Words, count: int, span: int) -> Wo
 
 def sign(protocol: Protocol, x: Words, planes: int) -> Words:
     """x (c, n) < 0 for values of ``planes`` signed bits -> packed XOR shares (c, words)."""
-    [(a, b)] = protocol.joint_input([plane_input(protocol.halves(x, xor=False).known, planes)])
-    top = a[:, planes - 1] ^ b[:, planes - 1]
+    [found] = protocol.joint_input([plane_input(protocol.halves(x, xor=False).known, planes)])
+    top = found[:, planes - 1].copy()
     if planes == 1:
         return top
-    stack = _generate_propagate(protocol, a, b, planes - 1)
-    del a, b  # two thirds of the memory of what is left
+    stack = _generate_propagate(protocol, found, planes - 1)
+    del found  # as large as half of what is left
     return top ^ _top_carry(protocol, stack, planes - 1)
 
 
 def is_zero(protocol: Protocol, x: Words, planes: int) -> Words:
     """x (c, n) = 0 mod 2^planes -> packed XOR shares (c, words): h0 = -h1 compared plane by plane, no carries."""
-    [(a, b)] = protocol.joint_input([plane_input(protocol.halves(x, xor=False).opposed(), planes)])
-    same = protocol.xor_constant(a ^ b, np.full((), 0xFFFFFFFFFFFFFFFF, np.uint64))
+    [different] = protocol.joint_input([plane_input(protocol.halves(x, xor=False).opposed(), planes)])
+    same = protocol.xor_constant(different, np.full((), 0xFFFFFFFFFFFFFFFF, np.uint64))
     return all_rows(protocol, same)
 
 
@@ -129,5 +128,5 @@ def all_rows(protocol: Protocol, x: Words) -> Words:
 
 def bit_planes(protocol: Protocol, x: Words, planes: int) -> Words:
     """The low ``planes`` bits of x (c, n) as XOR-shared planes (c, planes, words)."""
-    [(a, b)] = protocol.joint_input([plane_input(protocol.halves(x, xor=False).known, planes)])
-    return sum_planes(protocol, a, b)
+    [found] = protocol.joint_input([plane_input(protocol.halves(x, xor=False).known, planes)])
+    return sum_planes(protocol, found)

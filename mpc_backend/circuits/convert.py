@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from mpc_backend.circuits.carry import carry_out, plane_input
-from mpc_backend.kernels.arrays import Words, WordType, operand, ring_bits
+from mpc_backend.kernels.arrays import Words, WordType, ring_bits
 from mpc_backend.kernels.planes import packed, unpacked
-from mpc_backend.kernels.products import exclusive_or
 from mpc_backend.protocols.base import JointInput, Protocol
 
 
@@ -28,10 +27,8 @@ def unpack_shares(words: Words, n: int) -> Words:
 def bits_to_ring(protocol: Protocol, words: Words, n: int, dtype: WordType) -> Words:
     """n packed bits (c, words) -> the same 0/1 values in a ring (c, n): u + v - 2 u v of the XOR halves. Two rounds."""
     known = protocol.halves(words, xor=True).known
-    [(u, v)] = protocol.joint_input([JointInput(unpacked(known, n, dtype.type), xor=False)])
-    product = protocol.multiply(u, v)
-    exclusive_or(operand(u), operand(v), product)
-    return product
+    [both] = protocol.joint_input([JointInput(unpacked(known, n, dtype.type), xor=False)])
+    return protocol.own_product(both, both, -2)
 
 
 def ring_input(values: Words, dtype: WordType) -> JointInput:
@@ -39,16 +36,18 @@ def ring_input(values: Words, dtype: WordType) -> JointInput:
     return JointInput(values.astype(dtype, copy=False), xor=False)
 
 
-def top_bit_or(protocol: Protocol, u: Words, v: Words) -> Words:
-    """OR of two shared bits in the ring."""
-    return u + v - protocol.multiply(u, v)
+def signed(words: Words) -> Words:
+    """Ring elements as the signed numbers that they stand for: shifts and wider types keep the sign."""
+    view: Words = words.view(np.dtype(f"i{words.dtype.itemsize}"))
+    return view
 
 
 def widen(protocol: Protocol, x: Words, bits: int, dtype: WordType) -> Words:
     """x (c, n) of ``bits`` signed bits, into a wider ring, exactly.
 
     With one bit to spare (bits < ring), x + 2^(r-2) = h0 + h1 - 2^r w lies below 2^(r-1), so the wrap w is the OR of the
-    halves' top bits: two rounds. Otherwise w is the carry of the whole addition.
+    halves' top bits t0, t1: t0 + t1 - t0 t1. A half less 2^r times its top bit is the half as a signed number: two rounds.
+    Otherwise w is the carry of the whole addition.
     """
     ring, n = ring_bits(x), x.shape[1]
     spare = bits < ring
@@ -56,12 +55,11 @@ def widen(protocol: Protocol, x: Words, bits: int, dtype: WordType) -> Words:
     known = protocol.halves(x, xor=False).plus(offset).known
     if spare:
         tops = known >> known.dtype.type(ring - 1)
-        (first, second), (top_first, top_second) = protocol.joint_input(
-            [ring_input(known, dtype), ring_input(tops, dtype)]
-        )
-        wrap = top_bit_or(protocol, top_first, top_second)
+        whole, top = protocol.joint_input([ring_input(signed(known), dtype), ring_input(tops, dtype)])
+        wrapped = protocol.own_product(top, whole, 1 << ring)
     else:
-        (first, second), (a, b) = protocol.joint_input([ring_input(known, dtype), plane_input(known, ring)])
-        wrap = bits_to_ring(protocol, carry_out(protocol, a, b), n, dtype)
-    wrapped = first + second - (wrap << dtype.type(ring))
-    return protocol.add_constant(wrapped, np.negative(np.full((), offset, dtype)))
+        whole, planes = protocol.joint_input([ring_input(known, dtype), plane_input(known, ring)])
+        wrap = bits_to_ring(protocol, carry_out(protocol, planes), n, dtype)
+        wrapped = whole - (wrap << dtype.type(ring))
+    protocol.shift(wrapped, np.negative(np.full((), offset, dtype)))
+    return wrapped

@@ -4,19 +4,19 @@ For |x| < 2^(r-2) in a ring of r bits, x + 2^(r-2) = h0 + h1 - 2^r w with w the 
 
     floor(h0 / 2^f) + floor(h1 / 2^f) - 2^(r-f) w - 2^(r-2-f)
 
-is floor(x / 2^f) or one less: no failure of the wrap (Dalskov, Escudero, Keller, ePrint 2019/131, section 3.2.2). The one
-less is the missing carry of the low f bits, which depends on a mask some node knows (Li et al., USENIX Security 2023), so
-probabilistic truncation is for values that are never opened nor compared with a threshold; `floor_shift` adds that carry.
+is floor(x / 2^f) or one less: no failure of the wrap (Dalskov, Escudero, Keller, ePrint 2019/131, section 3.2.2). With w =
+t0 + t1 - t0 t1, what each half gives is floor(h / 2^f) - 2^(r-f) t, its shift as a signed number, and 2^(r-f) t0 t1 is all
+that needs a product. The one less is the missing carry of the low f bits, which depends on a mask some node knows (Li et
+al., USENIX Security 2023), so probabilistic truncation is for values that are never opened nor compared with a threshold;
+`floor_shift` adds that carry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from mpc_backend.circuits.carry import carry_out, plane_input
-from mpc_backend.circuits.convert import bits_to_ring, ring_input, top_bit_or
+from mpc_backend.circuits.convert import bits_to_ring, ring_input, signed
 from mpc_backend.kernels.arrays import Words, ring_bits
 from mpc_backend.protocols.base import JointInput, Protocol
 
@@ -27,17 +27,19 @@ def _known(protocol: Protocol, x: Words) -> Words:
 
 
 def _parts(known: Words, f: int) -> list[JointInput]:
-    """The halves shifted, and their top bits."""
-    word = known.dtype.type
-    return [ring_input(known >> word(shift), known.dtype) for shift in (f, ring_bits(known) - 1)]
+    """The halves shifted as signed numbers, and their top bits."""
+    shifted = (signed(known) >> signed(known).dtype.type(f)).view(known.dtype)
+    return [
+        ring_input(shifted, known.dtype),
+        ring_input(known >> known.dtype.type(ring_bits(known) - 1), known.dtype),
+    ]
 
 
-def _combine(protocol: Protocol, parts: Sequence[tuple[Words, Words]], f: int) -> Words:
-    (first, second), (top_first, top_second) = parts
-    ring, word = ring_bits(first), first.dtype.type
-    wrap = top_bit_or(protocol, top_first, top_second)
-    shifted = first + second - (wrap << word(ring - f))
-    return protocol.add_constant(shifted, np.negative(np.full((), 1 << (ring - 2 - f), first.dtype)))
+def _combine(protocol: Protocol, shifted: Words, top: Words, f: int) -> Words:
+    ring = ring_bits(shifted)
+    wrapped = protocol.own_product(top, shifted, 1 << (ring - f))
+    protocol.shift(wrapped, np.negative(np.full((), 1 << (ring - 2 - f), wrapped.dtype)))
+    return wrapped
 
 
 def truncate(protocol: Protocol, x: Words, f: int) -> Words:
@@ -45,7 +47,8 @@ def truncate(protocol: Protocol, x: Words, f: int) -> Words:
     if f == 0:
         return x
     _check_shift(x, f)
-    return _combine(protocol, protocol.joint_input(_parts(_known(protocol, x), f)), f)
+    shifted, top = protocol.joint_input(_parts(_known(protocol, x), f))
+    return _combine(protocol, shifted, top, f)
 
 
 def floor_shift(protocol: Protocol, x: Words, f: int) -> Words:
@@ -54,9 +57,9 @@ def floor_shift(protocol: Protocol, x: Words, f: int) -> Words:
         return x
     _check_shift(x, f)
     known = _known(protocol, x)
-    *parts, (a, b) = protocol.joint_input([*_parts(known, f), plane_input(known, f)])
-    carry = bits_to_ring(protocol, carry_out(protocol, a, b), x.shape[1], x.dtype)
-    return _combine(protocol, parts, f) + carry
+    shifted, top, planes = protocol.joint_input([*_parts(known, f), plane_input(known, f)])
+    carry = bits_to_ring(protocol, carry_out(protocol, planes), x.shape[1], x.dtype)
+    return _combine(protocol, shifted, top, f) + carry
 
 
 def _check_shift(x: Words, f: int) -> None:

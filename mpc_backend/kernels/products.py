@@ -125,15 +125,6 @@ def and_block(
 
 
 @_jit
-def exclusive_or(u: Words, v: Words, product: Words) -> None:
-    """product (c, n) := u + v - 2 product in the ring: the exclusive or of bits u, v with that product."""
-    for c in range(u.shape[0]):
-        a, b, both = u[c], v[c], product[c]
-        for i in range(a.size):
-            both[i] = a[i] + b[i] - both[i] - both[i]
-
-
-@_jit
 def pair_sums(x: Words, start: int, out: Words) -> None:
     """What a product needs of one operand x (3, r, any): a + b, b + c and c - a into out (3, r, w), from ``start`` on."""
     for r in range(out.shape[1]):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mpc_backend.kernels import gather, matrices, planes, products, rows, triples
+from mpc_backend.kernels import gather, halves, matrices, planes, products, rows, triples
 from mpc_backend.kernels.arrays import RING_TYPES, operand
 from mpc_backend.kernels.kept import note_all_kept
 
@@ -46,8 +46,13 @@ def _compile_products(dtype: np.dtype[np.uint64]) -> None:
     x, table = operand(out), operand(rows)
     products.multiply_block(table, table, index, rows, 0, 4, *tail)
     products.mask_block(x, out, 0, 4, *tail)
-    products.exclusive_or(x, x, out)
     products.pair_sums(table, 0, rows)
+    one, third = np.ones(1, dtype), np.zeros((3, 1), np.int64)
+    halves.multiply_cycle(
+        table, table, table, third, one, rows, np.arange(3), 0, 4, masks[:3], out[0], out[1]
+    )
+    pair, part = operand(rows[:2]), np.zeros((3, 1, 4), dtype)
+    halves.multiply_third(pair, pair, pair, third, one, rows[:2], 0, 1, 0, 4, 1, *part)
     triples.multiply_pairs(table[:2], table[:2], index, rows[:2], 0, 4, masks[:2], out[2])
     triples.mask_sums(x[0], out[:2], 0, 4, masks[:2], out[2])
     matrices.matrix_product(x, x)
@@ -58,6 +63,11 @@ def _compile_and() -> None:
     out, masks = np.zeros((3, 1, 4), np.uint64), np.zeros((5, 4), np.uint64)
     index, x = np.array([[0], [0], [-1], [-1]], np.int64), operand(out)
     products.and_block(x, x, x, index, out, 0, 4, masks, True, True, *np.zeros((3, 4), np.uint64))
+    first, second, third = out[:, 0]
+    halves.and_cycle(
+        operand(out[:, 0]), first, second, third, np.arange(3), 0, 4, masks[:3], masks[3], masks[4]
+    )
+    halves.and_third(operand(out[:2]), out[0], out[1], 0, 1, 0, 4, 1, *np.zeros((3, 1, 4), np.uint64))
     triples.and_pairs(x[:2], x[:2], x[:2], index, out[:2], 0, 4, masks[:2], np.zeros(4, np.uint64))
 
 

@@ -46,7 +46,7 @@ class Halves:
 
 @dataclass(frozen=True)
 class JointInput:
-    """A function of both halves of a shared array, to be brought in as two fresh shared arrays.
+    """A function of both halves of a shared array, to be brought in anew.
 
     ``values``: the function, applied elementwise to what this node knows; it must take 0 to 0. The last axis runs over
     the positions of the halves, one to an element in a ring; with ``xor`` 64 to a packed word.
@@ -61,6 +61,7 @@ class Costs:
     """Words each node sends (mean over nodes) per word of result, and the rounds of a shuffle; all else takes one."""
 
     product: float
+    half_product: float
     joint_input: float
     shuffle: float
     shuffle_rounds: int
@@ -96,10 +97,14 @@ class Protocol(ABC):
     def add_constant(self, x: Words, values: Words) -> Words:
         """x + a public array (broadcast to x), in the ring."""
         out = x.copy()
-        if self.public_component is not None:
-            own = out[self.public_component : self.public_component + 1]  # a view, also of a scalar
-            own += values
+        self.shift(out, values)
         return out
+
+    def shift(self, x: Words, values: Words) -> None:
+        """x + a public array (broadcast to x), in the ring and in place: for an x that nobody else holds."""
+        if self.public_component is not None:
+            own = x[self.public_component : self.public_component + 1]  # a view, also of a scalar
+            own += values
 
     def xor_constant(self, x: Words, values: Words) -> Words:
         """x XOR a public array (broadcast to x)."""
@@ -147,14 +152,37 @@ class Protocol(ABC):
 
     @abstractmethod
     def halves(self, x: Words, xor: bool) -> Halves:
-        """Write x (c, n), or packed bits (c, words), as a sum of two halves, each known in full to some node.
+        """Write x (c, ..., n), or packed bits (c, ..., words), as a sum of two halves, each known in full to some node.
 
         Which nodes know which half may change along the last axis, at multiples of 64 positions.
         """
 
     @abstractmethod
-    def joint_input(self, inputs: Sequence[JointInput]) -> list[tuple[Words, Words]]:
-        """For every input, fresh shares of what it is of h0, and of what it is of h1. All in one round."""
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
+        """For every input f, fresh shares of f(h0) + f(h1) (or XOR), which are its halves. All in one round."""
+
+    @abstractmethod
+    def multiply_halves(self, x: Words, y: Words, plus: Words, rows: Indices, factor: int) -> Words:
+        """In the ring, for rows x and y (their halves x0 + x1, y0 + y1) and z of ``plus``:
+
+            out[r] = z[rows[2, r]] + factor (x0 y1 + x1 y0), x = x[rows[0, r]], y = y[rows[1, r]]
+            out[r] = z[rows[2, r]] + factor x0 x1            where rows[1, r] is -1
+
+        One round, cheaper than `multiply_rows`. x, y, plus: (c, any, w) of one ring whose last axis is as it came from
+        `halves` or `joint_input`; rows: (3, R) -> (c, R, w).
+        """
+
+    def own_product(self, x: Words, plus: Words, factor: int) -> Words:
+        """plus + factor x0 x1 for the halves of x (c, n) in the ring; as `multiply_halves`."""
+        rows = np.array([[0], [-1], [0]], np.int64)
+        return self.multiply_halves(x[:, None], x[:, None], plus[:, None], rows, factor)[:, 0]
+
+    @abstractmethod
+    def and_halves(self, x: Words, into: Words) -> None:
+        """Packed bits: into[r] = x0[r] AND x1[r] for the halves of the first ``into.shape[1]`` rows of x. One round.
+
+        x: (c, any, w) whose last axis is as it came from `joint_input`; into: (c, R, w), each component contiguous.
+        """
 
     @abstractmethod
     def shuffle(self, tables: Sequence[tuple[Words, bool]]) -> list[Words]:

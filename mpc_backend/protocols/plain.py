@@ -22,7 +22,7 @@ class Plain(Protocol):
     name: ClassVar[str] = "plain"
     nodes: ClassVar[int] = 1
     components: ClassVar[int] = 1
-    costs: ClassVar[Costs] = Costs(0, 0, 0, 0)
+    costs: ClassVar[Costs] = Costs(0, 0, 0, 0, 0)
 
     @property
     def public_component(self) -> int | None:
@@ -54,8 +54,14 @@ class Plain(Protocol):
         """h0 = x, and h1 = 0 everywhere."""
         return Halves(x[0], slice(None))
 
-    def joint_input(self, inputs: Sequence[JointInput]) -> list[tuple[Words, Words]]:
-        return [(entry.values.copy()[None], np.zeros_like(entry.values)[None]) for entry in inputs]
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
+        return [entry.values.copy()[None] for entry in inputs]
+
+    def multiply_halves(self, x: Words, y: Words, plus: Words, rows: Indices, factor: int) -> Words:
+        return plus[:, rows[2]]
+
+    def and_halves(self, x: Words, into: Words) -> None:
+        into[...] = 0
 
     def shuffle(self, tables: Sequence[tuple[Words, bool]]) -> list[Words]:
         order = np.random.default_rng(secrets.randbits(128)).permutation(tables[0][0].shape[1])

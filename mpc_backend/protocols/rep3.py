@@ -11,6 +11,10 @@ Halves: node p alone knows x_p + x_{p+1}, and the two others know x_{p+2}. Node 
 has in common with node p - 1 and one word to node p + 1; the latter is a share already. To make every node send the same,
 p is 0, 1 and 2 for one third of the positions each; so a node knows one half at every position, and sends 1/3 word.
 
+Products of halves need less: z_p has no terms then, x_p x_{p+1} being none of them. With r from what p - 1 and p have in
+common and q from what p + 1 and p + 2 have, the shares are r, z_{p+1} + q, which p + 1 sends to p, and z_{p+2} - r - q,
+which p + 2 sends to p + 1: 2/3 word a node.
+
 A node that deviates can change results without being noticed, and can learn from what the others then do. Messages are
 checked for their length and order alone.
 """
@@ -22,7 +26,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpc_backend.kernels.arrays import Indices, Words, operand
+from mpc_backend.kernels.arrays import Indices, Words, WordType, operand
+from mpc_backend.kernels.halves import and_third, multiply_third
 from mpc_backend.kernels.matrices import dot_rows, matrix_product
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
 from mpc_backend.kernels.triples import and_pairs, mask_sums, multiply_pairs
@@ -34,6 +39,10 @@ from mpc_backend.transport.base import Transport
 
 Kernel = Callable[[int, int, Words, Words], None]
 """Called with start, stop, masks, sent."""
+Piece = tuple[slice, slice]
+"""Rows and positions of the last axis."""
+HalfKernel = Callable[[int, int, int, int, int, Words, Words, Words], None]
+"""Called with the limits of rows and positions, p less the node's number, both masks, sent."""
 
 
 class Rep3(Replicated):
@@ -42,7 +51,9 @@ class Rep3(Replicated):
     name: ClassVar[str] = "rep3"
     nodes: ClassVar[int] = 3
     components: ClassVar[int] = 2
-    costs: ClassVar[Costs] = Costs(product=1, joint_input=1 / 3, shuffle=4 / 3, shuffle_rounds=3)
+    costs: ClassVar[Costs] = Costs(
+        product=1, half_product=2 / 3, joint_input=1 / 3, shuffle=4 / 3, shuffle_rounds=3
+    )
 
     def __init__(self, index: int, transport: Transport, keys: JobKeys) -> None:
         super().__init__(index, transport, keys)
@@ -122,41 +133,83 @@ class Rep3(Replicated):
     def halves(self, x: Words, xor: bool) -> Halves:
         first, second, third = self._thirds(x.shape[-1], packed=xor)
         known = np.empty_like(x[0])
-        (np.bitwise_xor if xor else np.add)(x[0, first], x[1, first], out=known[first])
-        known[second] = x[1, second]
-        known[third] = x[0, third]
+        (np.bitwise_xor if xor else np.add)(x[0][..., first], x[1][..., first], out=known[..., first])
+        known[..., second] = x[1][..., second]
+        known[..., third] = x[0][..., third]
         return Halves(known, first)
 
     def _thirds(self, length: int, *, packed: bool) -> tuple[slice, slice, slice]:
         """Positions of the last axis for which p is this node, the node before, the node after."""
-        words = length if packed else -(-length // 64)
-        unit = 1 if packed else 64
-        cuts = [min(length, words * p // 3 * unit) for p in range(4)]
-        thirds = [slice(cuts[p], cuts[p + 1]) for p in range(3)]
+        thirds = _cut(length, packed=packed)
         return thirds[self.index], thirds[self._before], thirds[self._after]
 
-    def joint_input(self, inputs: Sequence[JointInput]) -> list[tuple[Words, Words]]:
-        """For the thirds of p: the first half has shares mask, message, 0 and the second 0, 0, h1 of x_p, x_{p+1}, x_{p+2}."""
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
+        """For the thirds of p the shares x_p, x_{p+1} of the first half are mask and message, x_{p+2} is the second half."""
         self._begin()
         results, outgoing, slots = [], [], []
         before, after = self._streams
         for entry in inputs:
             values, dtype = entry.values, entry.values.dtype
             own, back, ahead = self._thirds(values.shape[-1], packed=entry.xor)
-            h0, h1 = (np.zeros((2, *values.shape), dtype) for _ in range(2))
+            shares = np.empty((2, *values.shape), dtype)
             mask = before.words(values[..., own].shape, dtype)
             message = values[..., own] ^ mask if entry.xor else values[..., own] - mask
-            h0[0][..., own], h0[1][..., own] = mask, message
-            h0[1][..., ahead] = after.words(values[..., ahead].shape, dtype)
-            h1[1][..., back], h1[0][..., ahead] = values[..., back], values[..., ahead]
+            shares[0][..., own], shares[1][..., own] = mask, message
+            shares[1][..., back], shares[0][..., ahead] = values[..., back], values[..., ahead]
+            shares[1][..., ahead] = after.words(values[..., ahead].shape, dtype)
             outgoing.append(message)
-            slots.append(h0[0][..., back])
-            results.append((h0, h1))
+            slots.append(shares[0][..., back])
+            results.append(shares)
         self._send_together(self._after, outgoing)
         self.transport.traffic.rounds += 1
         if any(slot.size for slot in slots):
             self._receive_into(self._before, slots)
         return results
+
+    def multiply_halves(self, x: Words, y: Words, plus: Words, rows: Indices, factor: int) -> Words:
+        out = np.empty((2, rows.shape[1], x.shape[2]), x.dtype)
+        a, b, c = operand(x), operand(y), operand(plus)
+        times = np.array([factor % (1 << 64)], np.uint64).astype(x.dtype)
+        self._half_product(out, lambda *rest: multiply_third(a, b, c, rows, times, out, *rest), packed=False)
+        return out
+
+    def and_halves(self, x: Words, into: Words) -> None:
+        a, mine, theirs = operand(x), into[0], into[1]
+        self._half_product(into, lambda *rest: and_third(a, mine, theirs, *rest), packed=True)
+
+    def _half_product(self, out: Words, kernel: HalfKernel, *, packed: bool) -> None:
+        """Run a kernel over the rectangles of ``out`` (2, rows, w), third by third; component 1 comes from the next node for
+        the thirds of this node and the node before.
+        """
+        self._begin()
+        n, dtype = out[0].size, out.dtype
+        if n == 0:
+            return
+        pieces = [
+            (p, piece) for p, third in enumerate(_cut(out.shape[2], packed=packed))
+            for piece in _rectangles(out.shape[1], third, dtype.itemsize)
+        ]  # fmt: skip
+        sent = [self._local_piece(p, piece, dtype, kernel) for p, piece in pieces]
+        self._send_together(self._before, [part for part in sent if part is not None])
+        self.transport.traffic.rounds += 1
+        slots = [out[1][piece] for p, piece in pieces if p != self._after]
+        if slots:
+            self._receive_into(self._after, slots)
+
+    def _local_piece(self, p: int, piece: Piece, dtype: WordType, kernel: HalfKernel) -> Words | None:
+        """This node's part of a rectangle; what it sends of it, nothing where p is this node."""
+        rows, columns = piece
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        size = shape[0] * shape[1]
+        earlier, later = (half[:size].reshape(shape) for half in self._scratch.view(dtype))
+        before, after = self._streams
+        if p != self._before:
+            before.fill(earlier)
+        if p != self.index:
+            after.fill(later)
+        sent = np.empty(shape, dtype)
+        kernel(rows.start, rows.stop, columns.start, columns.stop, (p - self.index) % 3, earlier, later, sent)
+        return None if p == self.index else sent
 
     # Shuffle
 
@@ -271,6 +324,27 @@ class Rep3(Replicated):
             combine = np.bitwise_xor if xor else np.add
             opened.append(combine(combine.reduce(shares, axis=0, dtype=shares.dtype), last))
         return opened
+
+
+def _cut(length: int, *, packed: bool) -> list[slice]:
+    """The thirds of the last axis for p = 0, 1, 2, cut between words of packed bits."""
+    words = length if packed else -(-length // 64)
+    unit = 1 if packed else 64
+    cuts = [min(length, words * p // 3 * unit) for p in range(4)]
+    return [slice(cuts[p], cuts[p + 1]) for p in range(3)]
+
+
+def _rectangles(count: int, columns: slice, itemsize: int) -> list[Piece]:
+    """``count`` rows of a range of positions, in pieces whose words stay in the second-level cache."""
+    step, width = BLOCK_BYTES // itemsize, columns.stop - columns.start
+    if width == 0:
+        return []
+    rows = max(1, step // width)
+    return [
+        (slice(row, min(count, row + rows)), slice(start, min(columns.stop, start + step)))
+        for row in range(0, count, rows)
+        for start in range(columns.start, columns.stop, step)
+    ]
 
 
 def _masked(

@@ -12,6 +12,10 @@ Roles are a rotation of each other. Node k: for the adjacent pair {k+1, k+2} ver
 k+2; receives the message of {k, k+1} from k+2. Opposite pairs have one receiver each, so their roles rotate by two after
 half of the positions: in the first half nodes play 0, 1, 2, 3, in the second 2, 3, 0, 1. Role 1 sends to 0, role 2 to 1;
 role 3 verifies 0, role 0 verifies 1. So every node sends 1.5 words a product: 12 bytes at 64 bits.
+
+Products of halves need less. With h0 = x_0 + x_1 (known to nodes 2, 3) and h1 = x_2 + x_3 (known to 0, 1), h0 h1 has no
+terms of the pairs {0, 1} and {2, 3}. On the cycle of shares 0, 2, 1, 3 the four pairs that are left are all adjacent, with
+v = x_i y_j + x_j y_i, and the roles of adjacent pairs above serve all nodes alike: 1 word a product.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import numpy as np
 
 from mpc_backend.errors import ProtocolAbort
 from mpc_backend.kernels.arrays import Indices, Words, WordType, operand
+from mpc_backend.kernels.halves import and_cycle, multiply_cycle
 from mpc_backend.kernels.matrices import dot_rows, matrix_product
 from mpc_backend.kernels.products import and_block, mask_block, multiply_block, pair_sums
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
@@ -56,8 +61,12 @@ _ROLES = (
     _Role(forward=False, sends=True, receives=False),
     _Role(forward=True, sends=False, receives=False),
 )
+_CYCLE = (0, 2, 1, 3)
+"""Shares and nodes in the order in which every pair of neighbours has a share of either half."""
 Kernel = Callable[[int, int, Words, bool, bool, Words, Words, Words], None]
 """Called with start, stop, masks, forward, covers, checked, sent, opposite."""
+HalfKernel = Callable[[Indices, int, int, Words, Words, Words], None]
+"""Called with components, start, stop, masks, checked, sent."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,9 @@ class Rep4(Replicated):
     name: ClassVar[str] = "rep4"
     nodes: ClassVar[int] = 4
     components: ClassVar[int] = 3
-    costs: ClassVar[Costs] = Costs(product=6 / 4, joint_input=2 / 4, shuffle=12 / 4, shuffle_rounds=4)
+    costs: ClassVar[Costs] = Costs(
+        product=6 / 4, half_product=4 / 4, joint_input=2 / 4, shuffle=12 / 4, shuffle_rounds=4
+    )
 
     def __init__(self, index: int, transport: Transport, keys: JobKeys) -> None:
         super().__init__(index, transport, keys)
@@ -84,6 +95,8 @@ class Rep4(Replicated):
         self._open_tags = {r: Mac(keys.mac[(index, r)], OPENING) for r in transport.peers}
         self._open_checks = {v: Mac(keys.mac[(v, index)], OPENING) for v in transport.peers}
         self._scratch = np.empty((8, BLOCK_BYTES), np.uint8)
+        self._around = [_CYCLE[(_CYCLE.index(index) + offset) % 4] for offset in range(4)]
+        self._cycle = np.array([self.component(share) for share in self._around[1:]], np.int64)
         self._unchecked = False
 
     def _begin(self) -> None:
@@ -222,58 +235,42 @@ class Rep4(Replicated):
         a, b = x[self.component(first)], x[self.component(first + 1)]
         return Halves(a ^ b if xor else a + b, slice(None) if self.index >= 2 else slice(0))
 
-    def joint_input(self, inputs: Sequence[JointInput]) -> list[tuple[Words, Words]]:
+    def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
         """The positions of a half known to {g, h} go to its two other nodes, one part each: 1/2 word sent per node.
 
-        Node k sends to k XOR 2 and verifies towards k XOR 3 the positions of the other part.
+        A known half is two shares, so that both halves together are one sharing. Node k sends to k XOR 2 and verifies towards
+        k XOR 3 the positions of the other part.
         """
         self._begin()
-        known: list[Words] = []
-        unknown: list[Words] = []
         outgoing: list[Words] = []
-        for entry in inputs:
-            known.append(self._enter(entry, outgoing))
-            unknown.append(self._await(entry))
+        results = [self._enter(entry, outgoing) for entry in inputs]
         self._send_together(self.index ^ 2, outgoing)
         self.transport.traffic.rounds += 1
-        self._take_parts(unknown)
-        pairs = []
-        for entry, mine, theirs in zip(inputs, known, unknown, strict=True):
-            shape = (3, *entry.values.shape)
-            own, other = mine.reshape(shape), theirs.reshape(shape)
-            pairs.append((own, other) if self.index >= 2 else (other, own))
-        return pairs
+        self._take_parts(results)
+        return [shares.reshape(3, *entry.values.shape) for shares, entry in zip(results, inputs, strict=True)]
 
     def _part(self, n: int, part: int) -> slice:
         return slice(0, n // 2) if part == 0 else slice(n // 2, n)
 
     def _enter(self, entry: JointInput, outgoing: list[Words]) -> Words:
-        """Shares of the half this node knows; messages to send are appended to ``outgoing``."""
+        """Shares of the half this node knows and, of the other one, what comes without a message; messages to send are
+        appended to ``outgoing``.
+        """
         values = np.ascontiguousarray(entry.values).reshape(-1)
         shares = np.empty((3, values.size), values.dtype)
-        shares[self.component(self.index ^ 1)] = 0
         outside = (0, 1) if self.index >= 2 else (2, 3)
         for part, receiver in enumerate(outside):
             place = self._part(values.size, part)
             mask = shares[self.component(receiver), place]
+            message = shares[self.component(outside[1 - part]), place]
             self._but[receiver].fill(mask)
-            message = values[place] ^ mask if entry.xor else values[place] - mask
-            shares[self.component(outside[1 - part]), place] = message
+            (np.bitwise_xor if entry.xor else np.subtract)(values[place], mask, out=message)
             if self.index % 2 == part:
-                outgoing.append(message)
+                outgoing.append(message.copy())
             elif message.size:
                 self._checks.expected(self.index ^ 3, message)
-        return shares
-
-    def _await(self, entry: JointInput) -> Words:
-        """Shares of the half this node does not know, all but the part that comes by message."""
-        shares = np.empty((3, entry.values.size), entry.values.dtype)
-        place = self._part(entry.values.size, 1 - self.index % 2)
-        for share in range(4):
-            if share == self.index ^ 1:
-                self._but[share].fill(shares[self.component(share), place])
-            elif share != self.index:
-                shares[self.component(share)] = 0
+        missing = self._part(values.size, 1 - self.index % 2)
+        self._but[self.index ^ 1].fill(shares[self.component(self.index ^ 1), missing])
         return shares
 
     def _take_parts(self, results: list[Words]) -> None:
@@ -284,6 +281,51 @@ class Rep4(Replicated):
         ]
         if any(slot.size for slot in slots):
             self._checks.received(self.index ^ 3, self._receive_into(self.index ^ 2, slots))
+
+    def multiply_halves(self, x: Words, y: Words, plus: Words, rows: Indices, factor: int) -> Words:
+        out = np.empty((3, rows.shape[1], x.shape[2]), x.dtype)
+        a, b, c = operand(x), operand(y), operand(plus)
+        times = np.array([factor % (1 << 64)], np.uint64).astype(x.dtype)
+        self._half_product(
+            out.reshape(3, -1),
+            np.add,
+            lambda *rest: multiply_cycle(a, b, c, rows, times, out, *rest),
+        )
+        return out
+
+    def and_halves(self, x: Words, into: Words) -> None:
+        a = operand(x).reshape(3, -1)
+        out = [component.reshape(-1) for component in into]
+        self._half_product(
+            out, np.bitwise_xor, lambda *rest: and_cycle(a, *(out[c] for c in self._cycle), *rest)
+        )
+
+    def _half_product(self, out: Words | list[Words], merge: np.ufunc, kernel: HalfKernel) -> None:
+        """Run a kernel over all positions of ``out`` (three flat components), send, receive and merge.
+
+        In the order of the cycle this node draws the masks of the next three shares, verifies what comes to the next node
+        and sends to the one after it, which sends to this node.
+        """
+        self._begin()
+        n, dtype = out[0].size, out[0].dtype
+        if n == 0:
+            return
+        _, first, second, third = self._around
+        sent, scratch, step = np.empty(n, dtype), self._scratch.view(dtype), BLOCK_BYTES // dtype.itemsize
+        for start in range(0, n, step):
+            size = min(n, start + step) - start
+            masks, checked = scratch[:3].reshape(-1)[: 3 * size].reshape(3, size), scratch[3, :size]
+            for row, share in zip(masks, (first, second, third), strict=True):
+                self._but[share].fill(row)
+            kernel(self._cycle, start, start + size, masks, checked, sent[start : start + size])
+            self._checks.expected(first, checked)
+        self.transport.send(second, sent.data.cast("B"))
+        self.transport.traffic.rounds += 1
+        received, mine = self._receive(second, n, dtype), out[int(self._cycle[0])]
+        for start in range(0, n, step):
+            piece = received[start : start + step]
+            self._checks.received(third, piece)
+            merge(mine[start : start + step], piece, out=mine[start : start + step])
 
     # Shuffle
 

@@ -87,11 +87,11 @@ def spoilt_everywhere(program: Callable[..., object] = lambda _, a, b: a * b) ->
 
 
 def brought_in_anew(session: Session, a: SecretInt, _: SecretInt) -> SecretInt:
-    """A value as the sum of its halves, each of which two nodes know and the two others are sent shares of."""
+    """A value as the sum of its halves, each of which two nodes know and the two others are sent a share of."""
     protocol = session.protocol
     known = protocol.halves(a.shares, xor=False).known
-    [(first, second)] = protocol.joint_input([JointInput(known, xor=False)])
-    return SecretInt(protocol, first + second, a.bits)
+    [whole] = protocol.joint_input([JointInput(known, xor=False)])
+    return SecretInt(protocol, whole, a.bits)
 
 
 def shuffled(_: Session, a: SecretInt, b: SecretInt) -> SecretInt:

@@ -137,9 +137,12 @@ def primitives(protocol: Protocol, secret: Callable[..., Words]) -> None:
     n = 4096
     for dtype in (np.uint16, np.uint32, np.uint64):
         protocol.multiply_rows(secret((1, n), dtype), secret((1, n), dtype), FIRST_ROWS)
+        x, y = secret((2, n), dtype), secret((2, n), dtype)
+        protocol.multiply_halves(x, y, x, np.array([[0, 1], [1, -1], [0, 1]]), 3)
     protocol.matmul(secret((64, 9), np.uint64), secret((9, 64), np.uint64))
     protocol.dot(secret((n, 2), np.uint64), secret((n, 2), np.uint64))
     protocol.and_(secret((n,), np.uint64), secret((n,), np.uint64))
+    protocol.and_halves(secret((3, n), np.uint64), secret((2, n), np.uint64))
     for xor in (False, True):
         protocol.joint_input([JointInput(protocol.halves(secret((n,), np.uint64), xor).known, xor)])
     for _ in range(3):  # three nodes take turns
@@ -200,6 +203,7 @@ MASKS: list[tuple[str, Any, str, str, str]] = [
         "rep3", rep3.Rep3, "joint_input",
         "values[..., own] ^ mask if entry.xor else values[..., own] - mask", "values[..., own].copy()",
     ),
+    ("rep3", rep3.Rep3, "_local_piece", "after.fill(later)", "later[...] = 0"),
     ("rep3", rep3, "_masked", "stream.fill(drawn)", "drawn[...] = 0"),
     ("rep4", rep4.Rep4, "_local_block", "self._but[self._node(row + 1)].fill(masks[row])", "masks[row] = 0"),
     (
@@ -209,8 +213,9 @@ MASKS: list[tuple[str, Any, str, str, str]] = [
     ("rep4", rep4.Rep4, "_local_block", "self._but[self._node(2)].fill(masks[4])", "masks[4] = 0"),
     (
         "rep4", rep4.Rep4, "_enter",
-        "values[place] ^ mask if entry.xor else values[place] - mask", "values[place].copy()",
+        "(np.bitwise_xor if entry.xor else np.subtract)(values[place], mask, out=message)", "message[...] = values[place]",
     ),
+    ("rep4", rep4.Rep4, "_half_product", "self._but[share].fill(row)", "row[...] = 0"),
     ("rep4", rep4.Rep4, "_zero_rows", "self._but[outsider].fill(mask)", "mask[...] = 0"),
 ]  # fmt: skip
 

@@ -15,10 +15,10 @@ from mpc_backend.try_cli import try_app
 
 LIMITS = {
     "multiply": (8, 12.1),
-    "compare64": (28, 42),
+    "compare64": (22.7, 34.1),
     "compare16": (6, 9),
     "equal64": (11, 16.5),
-    "bit_to_ring": (10.7, 16.1),
+    "bit_to_ring": (8.1, 12.1),
 }
 """Bytes a value that the busiest node may send, under rep3 and under rep4."""
 
