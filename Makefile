@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 HEADLESS ?=
 
-.PHONY: demo test check validation setup browser lock clean
+.PHONY: demo test check validation tampering setup browser lock clean
 
 demo: setup
 	$(BIN)/tessera demo $(if $(filter-out 0 no false,$(HEADLESS)),--headless)
@@ -21,6 +21,10 @@ check: setup
 # Every number beside R's, whose values are stored: writes docs/validation.md.
 validation: setup
 	$(BIN)/python -m tests.validation --write docs/validation.md
+
+# Every message between nodes altered in every way: writes docs/tampering.md. About half an hour on two cores.
+tampering: setup
+	$(BIN)/python -m tests.mpc_backend.tampering --write docs/tampering.md
 
 setup: $(VENV)/.installed
 
