@@ -1,23 +1,24 @@
-"""Counting persons of several hospitals once, on shares.
+"""Putting together what several hospitals say of a person, on shares; counting each person once.
 
 All hospitals' rows are sorted by token, so that rows of one person lie together, those of persons before those of records.
 Neighbours are then combined over 1, 2, 4, ... rows (Hillis and Steele, CACM 29, 1986), as far as there are hospitals, and the
 first row of each person stands for the person. Where steps look for records, the entry is copied down a person's rows and
-what the records say is brought up. Nothing is opened on the way but the order of shuffled rows (see
+what the records say is brought up; of what ends times, the first outcome and the last day of observation. Nothing is opened on the way but the order of shuffled rows (see
 `mpc_backend.operations.sort`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpc_backend.analyses.base import Inputs
 from mpc_backend.analyses.linked_steps import (
+    DAY_BITS,
     LATEST,
     NEVER,
     LinkedStep,
@@ -27,7 +28,7 @@ from mpc_backend.analyses.linked_steps import (
     record_places,
 )
 from mpc_backend.kernels.planes import word_count
-from mpc_backend.operations import concatenate, segmented_copy, select, stack
+from mpc_backend.operations import concatenate, minimum, segmented_copy, select, stack
 from mpc_backend.operations.arrays import public_column
 from mpc_backend.operations.sort import sorted_rows
 from mpc_backend.protocols.base import Protocol
@@ -40,7 +41,8 @@ BySite = Mapping[str, Mapping[str, SecretValue]]
 class _Rows:
     """Rows in the order of their persons. ``anywhere`` (n, a): true where any of the rows is, the first of them whether it is
     a row of a person at all; ``at_entry`` (n, e): true where a row of the earliest entry is; ``days`` (n, d). ``span`` (n, 2)
-    and ``step`` (n, r): days of entry that a record fits, and whose step it is.
+    and ``step`` (n, r): days of entry that a record fits, and what kind it is. Of times: ``rank`` (n,), the least of entry,
+    cell and hospital in this order, and ``day`` (n,) of a record.
     """
 
     anywhere: SecretBits
@@ -48,13 +50,42 @@ class _Rows:
     days: SecretInt | None = None
     span: SecretInt | None = None
     step: SecretBits | None = None
+    rank: SecretInt | None = None
+    day: SecretInt | None = None
+
+
+@dataclass(frozen=True)
+class LinkedTimes:
+    """Of each person, at the first of their rows (n,): the day of ``entry``; ``code``, hospital of the entry + hospitals x cell
+    there, the least cell and then the first hospital where several have it; the day of the first outcome that is for this
+    entry, `NEVER` without one; and the last day of observation, the earliest death at most, before the entry without one.
+    """
+
+    entry: SecretInt
+    code: SecretInt
+    outcome: SecretInt
+    last: SecretInt
+
+
+@dataclass(frozen=True)
+class LinkedPeople:
+    """All rows in the order of their persons. ``persons`` (n,): whether it is the first row of one, at which the rest is said:
+    ``steps``, whether the person passes each by itself, and ``known`` (n, hospitals), at which hospitals there is a row.
+
+    ``sound`` (): false where a hospital has two rows of one token, which could push out the row of another hospital.
+    """
+
+    persons: SecretBits
+    steps: list[SecretBits]
+    known: SecretBits
+    sound: SecretBits
+    times: LinkedTimes | None
 
 
 def linked_counts(
     steps: Sequence[LinkedStep], inputs: Inputs, *, first: bool
 ) -> tuple[SecretInt, SecretBits]:
-    """Counts, and whether they can be relied on: (), false where a hospital has two rows of one token, which could push out
-    the row of another hospital.
+    """Counts, and whether they can be relied on, ().
 
     Counts (1 + hospitals, 1, 1 + steps): distinct persons in all and after each step, then the same among those whom each
     hospital does not know itself.
@@ -62,26 +93,51 @@ def linked_counts(
     Every contributing hospital is such a view, not only those that receive the result: a hospital can bring rows of its own
     making, among them one of a person it asks about, and would tell from a total what others know of that person.
     """
+    people = linked_people(steps, inputs, first=first)
+    left = [people.persons]
+    for step in people.steps:
+        left.append(left[-1] & step)
+    nested, sites = stack(left, axis=1), people.known.shape[1]
+    parts = [nested, *(nested & ~people.known[:, view : 1 + view] for view in range(sites))]
+    counts = concatenate(parts, axis=1).sum(axis=0).reshape(1 + sites, 1, 1 + len(steps))
+    return counts, people.sound
+
+
+def linked_people(
+    steps: Sequence[LinkedStep], inputs: Inputs, *, first: bool, cells: int | None = None
+) -> LinkedPeople:
+    """What all hospitals say of each person; ``cells``: how many there are, where times are followed."""
     sites = len(inputs["persons"])
-    same, rows = _by_person(steps, inputs, first=first)
+    same, rows = _by_person(steps, inputs, first=first, cells=cells)
     of_site = rows.anywhere[:, 1 : 1 + sites]
     repeated = (of_site & concatenate([of_site[1:], of_site[:1]])).any(axis=1) & concatenate(
         [same[1:], same[:1]]
     )
     rows = _combined(rows, same, sites)
-    person = ~same & rows.anywhere[:, 0]
-    left = [person]
-    for step in _passed(steps, rows, same, first=first):
-        left.append(left[-1] & step)
-    nested = stack(left, axis=1)
-    parts = [nested, *(nested & ~rows.anywhere[:, 1 + view : 2 + view] for view in range(sites))]
-    counts = concatenate(parts, axis=1).sum(axis=0).reshape(1 + sites, 1, 1 + len(steps))
-    return counts, (~repeated).all()
+    recorded, ends = _recorded(rows, same, len(record_places(steps))) if rows.step is not None else (None, None)
+    return LinkedPeople(
+        persons=~same & rows.anywhere[:, 0],
+        steps=_passed(steps, rows, recorded, first=first),
+        known=rows.anywhere[:, 1 : 1 + sites],
+        sound=(~repeated).all(),
+        times=None if cells is None else _times(rows, ends, len(day_places(steps)), sites * (cells + 1)),
+    )
 
 
-def _by_person(steps: Sequence[LinkedStep], inputs: Inputs, *, first: bool) -> tuple[SecretBits, _Rows]:
+def _times(rows: _Rows, ends: SecretInt | None, died: int, codes: int) -> LinkedTimes:
+    """``died``: the place of the last day of life among the days."""
+    assert rows.days is not None and rows.rank is not None and ends is not None
+    entry = rows.days[:, 0]
+    code = rows.rank - entry.widened(rows.rank.ring) * codes
+    last = minimum(-ends[:, 1], rows.days[:, died]).with_bits(DAY_BITS + 1)
+    return LinkedTimes(entry, code.with_bits(codes.bit_length() + 1), ends[:, 0], last)
+
+
+def _by_person(
+    steps: Sequence[LinkedStep], inputs: Inputs, *, first: bool, cells: int | None
+) -> tuple[SecretBits, _Rows]:
     """All rows sorted by token, and whether each is of the same person as the one before."""
-    persons, records = inputs["persons"], inputs.get("records", {}) if record_places(steps) else {}
+    persons, records = inputs["persons"], inputs.get("records", {})
     rows_of_all = [*persons.values(), *records.values()]
     # What is no row is nobody's, whatever its token: it would take the place of another hospital's row beside a person's.
     there = cast("SecretBits", _table(rows_of_all, "valid"))
@@ -93,23 +149,30 @@ def _by_person(steps: Sequence[LinkedStep], inputs: Inputs, *, first: bool) -> t
     if has_entry(steps):
         given = cast("SecretInt", _table(list(persons.values()), "days"))
         days = _days_of_rows(given, valid, len(day_places(steps)), first=first)
-    rows = _Rows(bits, days=days)
+    rows = _Rows(bits, days=days, rank=None if cells is None else _rank(persons, days, cells))
     if records:
         rows = _with_records(rows, list(records.values()), len(day_places(steps)), first=first)
-    parts: list[SecretValue] = [
-        part for part in (rows.anywhere, rows.days, rows.span, rows.step) if part is not None
-    ]
     keys = [token[:, word] for word in range(token.shape[1])]
-    order, moved = sorted_rows(keys, parts, [False] * len(keys))
-    cut = rows.anywhere.shape[1] - sum(step.how == "at_entry" for step in steps)
-    found = cast("SecretBits", moved[0])
-    return order.same_as_previous(), _Rows(
-        found[:, :cut],
-        found[:, cut:] if found.shape[1] > cut else None,
-        cast("SecretInt", moved[1]) if rows.days is not None else None,
-        cast("SecretInt", moved[2]) if records else None,
-        cast("SecretBits", moved[3]) if records else None,
-    )
+    parts = {field.name: getattr(rows, field.name) for field in fields(rows)}
+    parts = {name: part for name, part in parts.items() if part is not None}
+    order, columns = sorted_rows(keys, list(parts.values()), [False] * len(keys))
+    moved: dict[str, Any] = dict(zip(parts, columns, strict=True))
+    found = cast("SecretBits", moved.pop("anywhere"))
+    cut = found.shape[1] - sum(step.how == "at_entry" for step in steps)
+    at_entry = found[:, cut:] if found.shape[1] > cut else None
+    return order.same_as_previous(), _Rows(found[:, :cut], at_entry, **moved)
+
+
+def _rank(persons: BySite, days: SecretInt | None, cells: int) -> SecretInt:
+    """Of each row (n,): day of entry, cell, hospital, as one number."""
+    assert days is not None
+    codes = len(persons) * (cells + 1)
+    number = np.repeat(np.arange(len(persons)), [len(columns["valid"]) for columns in persons.values()])
+    cell = cast("SecretInt", _table(list(persons.values()), "cell"))[:, 0]
+    bits = DAY_BITS + codes.bit_length()
+    ring = 32 if bits < 32 else 64
+    entry = days[:, 0].widened(ring) * codes
+    return (entry + cell.widened(ring) * len(persons) + number).with_bits(bits)
 
 
 def _person_bits(persons: BySite, valid: SecretBits, flags: int) -> SecretBits:
@@ -149,11 +212,20 @@ def _with_records(
     span, step = cast("SecretInt", _table(records, "span")), cast("SecretBits", _table(records, "step"))
     count = len(span)
     neutral = _neutral(count, days, first=first)
-    return _Rows(
+    found = _Rows(
         concatenate([rows.anywhere, _none(protocol, (count, rows.anywhere.shape[1]))]),
         days=concatenate([rows.days, public_column(protocol, neutral.astype(np.uint32), 32)]),
         span=concatenate([public_column(protocol, np.zeros((persons, 2), np.uint32), 32), span]),
         step=concatenate([_none(protocol, (persons, step.shape[1])), step & valid]),
+    )
+    if rows.rank is None:
+        return found
+    never = np.full(count, (1 << (rows.rank.bits - 1)) - 1, np.uint64)
+    day = cast("SecretInt", _table(records, "day"))[:, 0]
+    return replace(
+        found,
+        rank=concatenate([rows.rank, public_column(protocol, never, rows.rank.ring)]).with_bits(rows.rank.bits),
+        day=concatenate([public_column(protocol, np.zeros(persons, np.uint32), 32), day]),
     )
 
 
@@ -190,6 +262,9 @@ def _with_after(rows: _Rows, linked: SecretBits, reach: int) -> _Rows:
     width = here.shape[1]
     days = concatenate([select(lower[:, :width] & both, after, here), rows.days[-reach:]])
     changed = replace(changed, days=days)
+    if rows.rank is not None:
+        least = select((rows.rank[reach:] < rows.rank[:-reach]) & linked, rows.rank[reach:], rows.rank[:-reach])
+        changed = replace(changed, rank=concatenate([least, rows.rank[-reach:]]))
     if rows.at_entry is None:
         return changed
     kept = rows.at_entry[:-reach] & ~(lower[:, :1] & both)
@@ -197,7 +272,9 @@ def _with_after(rows: _Rows, linked: SecretBits, reach: int) -> _Rows:
     return replace(changed, at_entry=concatenate([kept | brought, rows.at_entry[-reach:]]))
 
 
-def _passed(steps: Sequence[LinkedStep], rows: _Rows, same: SecretBits, *, first: bool) -> list[SecretBits]:
+def _passed(
+    steps: Sequence[LinkedStep], rows: _Rows, recorded: SecretBits | None, *, first: bool
+) -> list[SecretBits]:
     """Whether the person whose first row it is passes each step, by itself."""
     flags = flag_places(steps)
     anywhere = [place for place in flags if steps[place].how == "anywhere"]
@@ -208,9 +285,9 @@ def _passed(steps: Sequence[LinkedStep], rows: _Rows, same: SecretBits, *, first
         held[place] = rows.at_entry[:, number]
     if rows.days is not None:
         held |= _by_day(day_places(steps), rows.days, first=first)
-    if places := record_places(steps):
-        found = _recorded(rows, same)
-        held |= {place: found[:, number] for number, place in enumerate(places)}
+    for number, place in enumerate(record_places(steps)):
+        assert recorded is not None
+        held[place] = recorded[:, number]
     return [~held[place] if step.unless else held[place] for place, step in enumerate(steps)]
 
 
@@ -232,8 +309,10 @@ def _by_day(places: Sequence[int], days: SecretInt, *, first: bool) -> dict[int,
     return held
 
 
-def _recorded(rows: _Rows, same: SecretBits) -> SecretBits:
-    """(n, r): whether some record of the person, from this row on, fits the entry."""
+def _recorded(rows: _Rows, same: SecretBits, kinds: int) -> tuple[SecretBits, SecretInt | None]:
+    """(n, kinds): whether some record of the person, from this row on, fits the entry. And with times (n, 2): the day of the
+    first outcome that does, `NEVER` without one, and minus the last day of observation.
+    """
     assert rows.days is not None and rows.span is not None and rows.step is not None
     entry = segmented_copy(rows.days[:, 0], same).reshape(-1, 1)
     left, right = (
@@ -241,8 +320,20 @@ def _recorded(rows: _Rows, same: SecretBits) -> SecretBits:
         concatenate([rows.span[:, :1], entry], axis=1),
     )
     fits = (~(left < right)).all(axis=1).reshape(-1, 1)
-    found, reach, linked = rows.step & fits, 1, same[1:]
+    found = rows.step & fits
+    ends = None if rows.day is None else _least_ends(found[:, kinds:], rows.day)
+    reach, linked = 1, same[1:]
     while reach < len(same):
-        found = concatenate([found[:-reach] | (found[reach:] & linked.reshape(-1, 1)), found[-reach:]])
+        both = linked.reshape(-1, 1)
+        found = concatenate([found[:-reach] | (found[reach:] & both), found[-reach:]])
+        if ends is not None:
+            here, after = ends[:-reach], ends[reach:]
+            ends = concatenate([select((after < here) & both, after, here), ends[-reach:]])
         linked, reach = _further(linked, reach), 2 * reach
-    return found
+    return found[:, :kinds], ends
+
+
+def _least_ends(found: SecretBits, day: SecretInt) -> SecretInt:
+    """(n, 2): the day where it is one of an outcome, minus the day where it is one of observation, else `NEVER`."""
+    signed = stack([day, -day], axis=1).with_bits(DAY_BITS + 1)
+    return select(found, signed, signed * 0 + NEVER).with_bits(DAY_BITS + 1)

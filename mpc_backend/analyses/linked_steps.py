@@ -7,13 +7,16 @@ Days count from 1970-01-01. Of a person's rows, one a hospital, the earliest ent
     within     is one of the records, of any hospital, within the step's window around it?
     at_entry   does something hold at the hospital of that entry? (any of them, where several have one on that day)
     anywhere   does something hold at any hospital, whatever the days?
+
+An analysis of times (``followed``) needs more of each person: the cell that the person is in at an entry there (arm and stratum),
+and records of what ends time: days of outcomes, and the last days of periods of observation, each with the entries it is for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +24,15 @@ from pydantic import BaseModel, ConfigDict
 
 from mpc_backend.tables import Arrays, Column, TableSpec
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 How = Literal["entry", "since", "within", "at_entry", "anywhere"]
 TOKEN_WORDS, TOKEN_WORD_BITS = 4, 32
 DAY_BITS = 17
+CELL_BITS = 16
+ENDS = 2
+"""Kinds of record that end time: an outcome, then a period of observation."""
 NEVER = (1 << (DAY_BITS - 1)) - 1
 """No entry; not since any day."""
 EARLIEST, LATEST = -(NEVER + 1), NEVER - 1
@@ -55,6 +64,27 @@ class LinkedRecords:
 
 
 @dataclass(frozen=True)
+class LinkedEnds:
+    """What ends the time of persons, a row each (m,): whose (``tokens`` (m, 4)), the first and last day of entry that it is for,
+    its ``days``, and whether it is the last day of a period of observation; else it is one of the outcome.
+    """
+
+    tokens: Days
+    earliest: Days
+    latest: Days
+    days: Days
+    observed: Truth
+
+
+@dataclass(frozen=True)
+class Followed:
+    """For an analysis of times: the cell (n,) of each person at an entry here, and what ends times."""
+
+    cells: Days
+    ends: LinkedEnds
+
+
+@dataclass(frozen=True)
 class LinkedRows:
     """Persons of one hospital, a row each.
 
@@ -62,7 +92,8 @@ class LinkedRows:
     the day (n,) of ``entry`` or ``since``, `NEVER` where there is none, or a truth value (n,); of ``within`` nothing (0,), but
     ``records``. With an entry among them:
     ``died`` (n,), the last day on which one may enter, `LATEST` for who lives; ``first`` (n,), the day of the earliest record
-    of the kind that lets people in, if the entry must be it.
+    of the kind that lets people in, if the entry must be it. ``facts``: variables at the entry here, a row for each person,
+    missing without one; ``ends``: for each outcome by name, what ends times.
     """
 
     tokens: Days
@@ -70,6 +101,8 @@ class LinkedRows:
     died: Days | None = None
     first: Days | None = None
     records: LinkedRecords | None = None
+    facts: pd.DataFrame | None = None
+    ends: Mapping[str, LinkedEnds] = field(default_factory=dict)
 
 
 def token_words(tokens: Sequence[bytes]) -> Days:
@@ -99,30 +132,59 @@ def record_places(steps: Sequence[LinkedStep]) -> list[int]:
     return [place for place, step in enumerate(steps) if step.how == "within"]
 
 
-def linked_tables(steps: Sequence[LinkedStep], *, first: bool) -> tuple[TableSpec, ...]:
-    """Persons; and where some step needs them, records."""
-    persons, places = _persons_table(steps, first=first), record_places(steps)
-    if not places:
+def linked_tables(
+    steps: Sequence[LinkedStep], *, first: bool, followed: bool = False
+) -> tuple[TableSpec, ...]:
+    """Persons; and where some step needs them, or times are followed, records."""
+    persons, kinds = _persons_table(steps, first=first, followed=followed), len(record_places(steps))
+    if not kinds and not followed:
         return (persons,)
-    columns = (
+    columns = [
         *persons.columns[:2],
         Column(name="span", kind="int", bits=DAY_BITS, ring=32, width=2),
-        Column(name="step", kind="bit", width=len(places)),
-    )
-    return persons, TableSpec(name="records", level="rows", columns=columns)
+        Column(name="step", kind="bit", width=kinds + ENDS * followed),
+    ]
+    if followed:
+        columns.append(Column(name="day", kind="int", bits=DAY_BITS, ring=32))
+    return persons, TableSpec(name="records", level="rows", columns=tuple(columns))
 
 
-def linked_columns(steps: Sequence[LinkedStep], rows: LinkedRows) -> dict[str, Arrays]:
+def linked_columns(
+    steps: Sequence[LinkedStep], rows: LinkedRows, followed: Followed | None = None
+) -> dict[str, Arrays]:
     """The columns of `linked_tables`."""
-    tables = {"persons": _person_columns(steps, rows)}
-    if places := record_places(steps):
+    tables = {"persons": _person_columns(steps, rows, None if followed is None else followed.cells)}
+    if record_places(steps) or followed is not None:
+        tables["records"] = _record_columns(steps, rows, None if followed is None else followed.ends)
+    return tables
+
+
+def _record_columns(steps: Sequence[LinkedStep], rows: LinkedRows, ends: LinkedEnds | None) -> Arrays:
+    """Records of steps, then what ends times; among these, one row for those that say the same."""
+    places = record_places(steps)
+    parts: list[Days] = []
+    if places:
         assert rows.records is not None
         found = rows.records
-        span = np.clip(np.stack([found.earliest, found.latest], axis=1), EARLIEST, NEVER)
-        step = (found.places[:, None] == np.array(places)).astype(np.int64)
-        valid = np.ones(len(found.tokens), np.int64)
-        tables["records"] = _narrow({"valid": valid, "token": found.tokens, "span": span, "step": step})
-    return tables
+        kind = np.searchsorted(places, found.places)
+        parts.append(_rows(found.tokens, found.earliest, found.latest, found.latest * 0, kind))
+    if ends is not None:
+        kind = len(places) + ends.observed.astype(np.int64)
+        days = np.clip(ends.days, EARLIEST, LATEST)
+        parts.append(np.unique(_rows(ends.tokens, ends.earliest, ends.latest, days, kind), axis=0))
+    table = np.concatenate(parts)
+    width = len(places) + ENDS * (ends is not None)
+    columns: Arrays = {
+        "valid": np.ones(len(table), np.int64),
+        "token": table[:, :TOKEN_WORDS],
+        "span": np.clip(table[:, TOKEN_WORDS : TOKEN_WORDS + 2], EARLIEST, NEVER),
+        "step": (table[:, -1:] == np.arange(width)).astype(np.int64),
+    }
+    return _narrow(columns if ends is None else {**columns, "day": table[:, -2]})
+
+
+def _rows(tokens: Days, earliest: Days, latest: Days, days: Days, kind: Days) -> Days:
+    return np.concatenate([tokens, np.stack([earliest, latest, days, kind], axis=1)], axis=1)
 
 
 def _narrow(columns: Arrays) -> Arrays:
@@ -133,7 +195,7 @@ def _narrow(columns: Arrays) -> Arrays:
     return found
 
 
-def _persons_table(steps: Sequence[LinkedStep], *, first: bool) -> TableSpec:
+def _persons_table(steps: Sequence[LinkedStep], *, first: bool, followed: bool) -> TableSpec:
     """One row a person: ``days`` are those of `day_places`, the last day of life, then that of the first record."""
     columns = [
         Column(name="valid", kind="bit"),
@@ -144,10 +206,12 @@ def _persons_table(steps: Sequence[LinkedStep], *, first: bool) -> TableSpec:
         columns.append(Column(name="days", kind="int", bits=DAY_BITS, ring=32, width=width))
     if flags := flag_places(steps):
         columns.append(Column(name="flags", kind="bit", width=len(flags)))
+    if followed:
+        columns.append(Column(name="cell", kind="int", bits=CELL_BITS, ring=32))
     return TableSpec(name="persons", level="rows", columns=tuple(columns))
 
 
-def _person_columns(steps: Sequence[LinkedStep], rows: LinkedRows) -> Arrays:
+def _person_columns(steps: Sequence[LinkedStep], rows: LinkedRows, cells: Days | None) -> Arrays:
     """The columns of `_persons_table`, with rows of one token put together: a hospital may hold a person twice."""
     days = [np.clip(rows.steps[place].astype(np.int64), EARLIEST, NEVER) for place in day_places(steps)]
     if has_entry(steps):
@@ -165,6 +229,8 @@ def _person_columns(steps: Sequence[LinkedStep], rows: LinkedRows) -> Arrays:
         flags = [*flags[:count], *(flag * earliest for flag in flags[count:])]
     if flags:
         columns["flags"] = np.stack([-_least(-flag, person, n) for flag in flags], axis=1)
+    if cells is not None:
+        columns["cell"] = _least(np.where(earliest, cells, NEVER), person, n)
     return _narrow(columns)
 
 

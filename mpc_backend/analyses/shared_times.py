@@ -18,7 +18,7 @@ from mpc_backend.analyses.secret_curves import (
     unit,
 )
 from mpc_backend.analyses.secret_tests import SCORE_SCALE, chi_square
-from mpc_backend.operations import minimum, stack, sums_by_code
+from mpc_backend.operations import concatenate, minimum, prefix_product, stack, sums_by_code
 from mpc_backend.operations.categories import MOST_GROUPS, in_ring
 from mpc_backend.session import Session
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
@@ -32,7 +32,7 @@ MOST_TIME = MOST_GROUPS - 1
 def kaplan_meier(session: Session, time: SecretInt, event: SecretInt | SecretBits, horizon: int) -> Outputs:
     """The curve of rows (n,) at times 0 .. horizon: ``at_risk``, ``events``, ``survival``, and ``variance`` (Greenwood).
 
-    Later times are censored at the horizon, which is at most 255. Events come before censorings of the same time.
+    Later times are censored at the horizon, which is at most `MOST_TIME`. Events come before censorings of the same time.
 
     Raises:
         ValueError: a horizon out of range, or other lengths.
@@ -58,7 +58,7 @@ def survival_by_arm(
 
 
 def rmst(session: Session, time: SecretInt, event: SecretInt | SecretBits, tau: int) -> Outputs:
-    """Restricted ``mean`` time up to tau <= 255, in units of the grid, and its ``variance``, of rows (n,)."""
+    """Restricted ``mean`` time up to tau <= `MOST_TIME`, in units of the grid, and its ``variance``, of rows (n,)."""
     found = _curve(*_table(time, event, tau))
     means = restricted_means(_stratum(found), unit(found.survival[:, :1] * 0 + 1.0), tau)
     session.progress("restricted mean computed", 1.0)
@@ -81,24 +81,50 @@ def log_rank(
 def _tested(events: SecretInt, at_risk: SecretInt) -> Outputs:
     """The log-rank test of events and persons at risk (arms, bins)."""
     arms = len(events)
-    failed, total = events.sum(0).with_bits(COUNT_BITS), at_risk.sum(0).with_bits(COUNT_BITS)
-    whole = total[None].broadcast_to(at_risk.shape)
-    below = (total - 1 + (total == 0)).with_bits(COUNT_BITS)
-    share, spread = fractions([(at_risk, whole), ((total - failed).with_bits(COUNT_BITS), below)])
-    score = events.sum(1).to_fixed(SCORE_SCALE) - _weighted(share, failed)
-    # Row by row, the covariance of who fails: d (N - d) / (N - 1) (share on the diagonal - share share').
-    weight = (spread * failed).with_bits(SHARE_SCALE + COUNT_BITS)
-    shared = (share * weight.rescaled(SCORE_SCALE)[None]).rescaled(SCORE_SCALE)
-    both = SecretFixed(
-        share.protocol, dotted(shared[:, None], share.rescaled(SCORE_SCALE)[None]), 2 * SCORE_SCALE
-    )
-    diagonal = shared.sum(1)[:, None] * np.eye(arms, dtype=np.int64)
-    variance = diagonal - both.rescaled(SCORE_SCALE)
+    score, variance = log_rank_scores(events[:, None], at_risk[:, None])
     chi2, df = chi_square(score[None], variance.reshape(1, arms * arms), arms)
     return {"chi2": chi2[0], "df": df[0], "score": score, "variance": variance}
 
 
+def log_rank_scores(events: SecretInt, at_risk: SecretInt, rho: int = 0) -> tuple[SecretFixed, SecretFixed]:
+    """Observed minus expected (arms,) and its covariance (arms, arms), summed over strata, of (arms, strata, bins).
+
+    As `mpc_backend.analyses.log_rank_scores`; weights S(t-)^rho of each stratum.
+    """
+    arms, rows = len(events), (len(events), -1)
+    failed, total = events.sum(0).with_bits(COUNT_BITS), at_risk.sum(0).with_bits(COUNT_BITS)
+    whole = total[None].broadcast_to(at_risk.shape)
+    below = (total - 1 + (total == 0)).with_bits(COUNT_BITS)
+    pairs = [(at_risk, whole), ((total - failed).with_bits(COUNT_BITS), below)]
+    share, spread, *hazard = fractions([*pairs, *([(failed, total)] if rho else [])])
+    # Row by row, the covariance of who fails: d (N - d) / (N - 1) (share on the diagonal - share share').
+    weight = (spread * failed).with_bits(SHARE_SCALE + COUNT_BITS).rescaled(SCORE_SCALE)
+    if not rho:
+        score = events.reshape(rows).sum(1).to_fixed(SCORE_SCALE) - _weighted(share, failed).sum(1)
+    else:
+        power = _powers(hazard[0], rho)
+        weight = (weight * (power * power)).with_bits(weight.bits)
+        beyond = events.to_fixed(SCORE_SCALE) - share.rescaled(SCORE_SCALE) * failed[None]
+        score = (beyond * power[None]).reshape(rows).sum(1)
+    shared = (share * weight[None]).rescaled(SCORE_SCALE).reshape(rows)
+    flat = share.rescaled(SCORE_SCALE).reshape(rows)
+    both = SecretFixed(share.protocol, dotted(shared[:, None], flat[None]), 2 * SCORE_SCALE)
+    diagonal = shared.sum(1)[:, None] * np.eye(arms, dtype=np.int64)
+    return score, diagonal - both.rescaled(SCORE_SCALE)
+
+
+def _powers(hazard: SecretFixed, power: int) -> SecretFixed:
+    """Kaplan-Meier just before each bin (strata, bins), to a whole power >= 1."""
+    curve = unit(prefix_product(unit(1.0 - hazard), axis=-1))
+    before = concatenate([curve[:, :1] * 0 + 1.0, curve[:, :-1]], axis=1)
+    found = before
+    for _ in range(power - 1):
+        found = unit(found * before)
+    return found.rescaled(SCORE_SCALE)
+
+
 def _weighted(share: SecretFixed, failed: SecretInt) -> SecretFixed:
+    """Sums over bins of shares (arms, strata, bins) of those who fail (strata, bins): (arms, strata)."""
     words = dotted(share, failed[None].broadcast_to(share.shape))
     return SecretFixed(share.protocol, words, share.scale).rescaled(SCORE_SCALE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,8 +16,9 @@ from mpc_backend.protocols.base import Protocol
 from mpc_backend.values import SecretInt
 from mpc_backend.values.numbers import SecretNumber, sum_bits
 
-MOST_GROUPS = 256
+MOST_GROUPS = 1 << 14
 BLOCK_ROWS = 1 << 19
+"""Rows taken at once for up to 256 groups; fewer for more, as what is made of a row grows with their root."""
 SMALL = 32
 """Bits of the ring in which counts and small sums are computed."""
 
@@ -35,7 +37,7 @@ def sums_by_code(
     some forty times its own memory. Codes are below 2^ceil(log2 groups); rows with a code from ``groups`` on are left out.
 
     Raises:
-        ValueError: no group or more than 256, or other lengths.
+        ValueError: no group or more than `MOST_GROUPS`, or other lengths.
     """
     n = len(code)
     if not 1 <= groups <= MOST_GROUPS:
@@ -44,7 +46,8 @@ def sums_by_code(
         raise ValueError(
             f"codes and columns have one axis of one length, found {code.shape} and {[c.shape for c in columns]}"
         )
-    protocol, blocks, ring = code.protocol, -(-n // BLOCK_ROWS) or 1, _ring(columns, n)
+    most = max(1, BLOCK_ROWS // max(1, math.isqrt(groups >> 8)))
+    protocol, blocks, ring = code.protocol, -(-n // most) or 1, _ring(columns, n)
     cuts = [slice(n * block // blocks, n * (block + 1) // blocks) for block in range(blocks)]
     held = [in_ring(column, ring) for column in columns]
     tables = [_sums(code[cut], groups, [column[cut] for column in held], ring) for cut in cuts]
