@@ -27,14 +27,21 @@ from mpc_backend.analyses.cells import SUPPRESSED, Cell, HiddenCount, cells
 from mpc_backend.analyses.disclosure import masked, release_chain, require_sites, views
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.linked_secret import linked_counts
-from mpc_backend.analyses.linked_steps import LinkedRows, LinkedStep, has_entry, linked_columns, linked_tables
+from mpc_backend.analyses.linked_steps import (
+    Label,
+    LinkedStep,
+    check_steps,
+    linked_columns,
+    linked_rows_of,
+    linked_tables,
+)
+from mpc_backend.analyses.linked_words import REPEATED, UNLINKED, linked_note
 from mpc_backend.operations import select
 from mpc_backend.session import Session
 from mpc_backend.tables import Arrays, Column, TableSpec
 from mpc_backend.values import SecretInt
 
 COUNT_BITS = 32
-Label = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class CountParameters(Parameters):
@@ -55,10 +62,7 @@ class CountParameters(Parameters):
             raise ValueError("linked steps need linkage: true")
         if self.linked and len(self.linked) != len(self.steps):
             raise ValueError(f"{len(self.steps)} steps are named and {len(self.linked)} are linked")
-        dated = [step.how != "anywhere" for step in self.linked]
-        entries = [step.how == "entry" for step in self.linked]
-        if any(entries[1:]) or (any(dated) and not entries[0]) or (self.first and not any(entries)):
-            raise ValueError("steps that look at days come after one entry, which is the first step")
+        check_steps(self.linked, first=self.first)
         return self
 
 
@@ -105,7 +109,7 @@ class CohortCount(Analysis[CountParameters]):
         """The population, then the persons left after each step; with linkage a row for each person."""
         _require_steps(parameters)
         if parameters.linkage:
-            return linked_columns(parameters.linked, _linked_rows(parameters, site))
+            return linked_columns(parameters.linked, linked_rows_of(site, parameters.linked))
         persons = np.array([site.population, *(left for _, left in site.attrition)], dtype=np.int64)
         if len(site.attrition) != len(parameters.steps):
             raise LocalDataError(
@@ -175,45 +179,11 @@ def _hidden(labels: list[str], shown: list[Cell]) -> list[Suppressed]:
     ]
 
 
-LINKED = "Persons seen at several hospitals are counted once, but for those who lack an identifier there."
-REPEATED = "Nothing is shown: a hospital shared two rows of one person, which no connector does; have the uploads looked into."
-UNLINKED = "History judged per hospital; persons may be counted at more than one."
-ENTRY_WORDS = {
-    False: "The entry is a person's earliest at any hospital, unless any of them recorded a death before.",
-    True: "The entry is a person's earliest at any hospital, and counts only if no hospital has an earlier record of its "
-    "kind or of a death.",
-}
-
-
 def _counted(parameters: CountParameters) -> str:
     """How persons were counted, and whose records each step looked at."""
     if not parameters.linkage:
         return UNLINKED
-    said = [LINKED]
-    if not has_entry(parameters.linked):
-        return said[0]
-    said.append(ENTRY_WORDS[parameters.first])
-    steps = list(zip(parameters.steps, parameters.linked, strict=True))
-    everywhere = ", ".join(f"“{label}”" for label, step in steps if step.how in ("since", "within"))
-    there = ", ".join(f"“{label}”" for label, step in steps if step.how == "at_entry")
-    if everywhere:
-        said.append(f"Judged on the records of all hospitals: {everywhere}.")
-    if there:
-        said.append(f"Judged at the hospital of the entry alone: {there}.")
-    return " ".join(said)
-
-
-def _linked_rows(parameters: CountParameters, site: SiteData) -> LinkedRows:
-    found = site.linked
-    if found is None:
-        raise LocalDataError(
-            "the study counts persons of several hospitals once, and no tokens of persons were made here"
-        )
-    if len(found.steps) != len(parameters.linked):
-        raise LocalDataError(
-            f"persons were judged in {len(found.steps)} steps, the study announces {len(parameters.linked)}"
-        )
-    return found
+    return linked_note(parameters.steps, parameters.linked, first=parameters.first)
 
 
 def _persons(value: object) -> SecretInt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -142,11 +143,15 @@ def level_text(value: object) -> str:
     return str(value)
 
 
+def ratio(source: Unit, target: Unit) -> tuple[int, int]:
+    """Length of the ``source`` unit over that of the ``target`` unit, as a fraction in lowest terms."""
+    found = Fraction(*DAYS[source]) / Fraction(*DAYS[target])
+    return found.numerator, found.denominator
+
+
 def coarsen(times: Ints, source: Unit, target: Unit) -> Ints:
     """Whole times in ``source`` units to ``target`` units by ceiling, in exact integers."""
-    source_days, source_parts = DAYS[source]
-    target_days, target_parts = DAYS[target]
-    numerator, denominator = source_days * target_parts, source_parts * target_days
+    numerator, denominator = ratio(source, target)
     return -(-times * numerator // denominator)
 
 

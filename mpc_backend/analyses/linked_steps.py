@@ -16,17 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.tables import Arrays, Column, TableSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mpc_backend.analyses.base import SiteData
+
+Label = Annotated[str, Field(min_length=1, max_length=500)]
 How = Literal["entry", "since", "within", "at_entry", "anywhere"]
 TOKEN_WORDS, TOKEN_WORD_BITS = 4, 32
 DAY_BITS = 17
@@ -116,6 +120,14 @@ def has_entry(steps: Sequence[LinkedStep]) -> bool:
     return bool(steps) and steps[0].how == "entry"
 
 
+def check_steps(steps: Sequence[LinkedStep], *, first: bool) -> None:
+    """Raises ValueError where steps look at days and the first is no entry, or another is one."""
+    dated = [step.how != "anywhere" for step in steps]
+    entries = [step.how == "entry" for step in steps]
+    if any(entries[1:]) or (any(dated) and not entries[0]) or (first and not any(entries)):
+        raise ValueError("steps that look at days come after one entry, which is the first step")
+
+
 def day_places(steps: Sequence[LinkedStep]) -> list[int]:
     """Steps that bring a day, the entry first."""
     return [place for place, step in enumerate(steps) if step.how in ("entry", "since")]
@@ -157,6 +169,24 @@ def linked_columns(
     if record_places(steps) or followed is not None:
         tables["records"] = _record_columns(steps, rows, None if followed is None else followed.ends)
     return tables
+
+
+def linked_rows_of(site: SiteData, steps: Sequence[LinkedStep]) -> LinkedRows:
+    """The persons of a hospital, judged in these steps.
+
+    Raises:
+        LocalDataError: no tokens were made, or persons were judged in other steps.
+    """
+    found = site.linked
+    if found is None:
+        raise LocalDataError(
+            "the study counts persons of several hospitals once, and no tokens of persons were made here"
+        )
+    if len(found.steps) != len(steps):
+        raise LocalDataError(
+            f"persons were judged in {len(found.steps)} steps, the study announces {len(steps)}"
+        )
+    return found
 
 
 def _record_columns(steps: Sequence[LinkedStep], rows: LinkedRows, ends: LinkedEnds | None) -> Arrays:

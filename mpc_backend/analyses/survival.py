@@ -4,6 +4,9 @@ Cox regression.
 Hospitals share counts of events and censorings by arm, stratum and time, and their own part of each log-rank test, which
 is stratified by hospital. Medians, restricted means and tests are computed on the full secret tables and opened once,
 rounded; a released curve is for display. See docs/analyses/survival.md.
+
+With linkage hospitals share a row for each person instead, and the same tables are counted on shares, each person once
+(`linked_survival`).
 """
 
 from __future__ import annotations
@@ -13,12 +16,20 @@ from typing import ClassVar
 from mpc_backend.analyses import cox_tables
 from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
 from mpc_backend.analyses.cox_compute import cox_outputs, with_cox
-from mpc_backend.analyses.disclosure import require_sites, sum_of
+from mpc_backend.analyses.disclosure import require_sites, views
+from mpc_backend.analyses.linked_steps import linked_tables
+from mpc_backend.analyses.linked_survival import linked_survival
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
 from mpc_backend.analyses.survival_released import exact_result, released_result
 from mpc_backend.analyses.survival_result import SurvivalResult
 from mpc_backend.analyses.survival_secret import SurvivalTables, released_outputs
-from mpc_backend.analyses.survival_tables import life_table_spec, local_tables, tests_spec
+from mpc_backend.analyses.survival_tables import (
+    life_table_spec,
+    linked_persons,
+    local_tables,
+    require_linked,
+    tests_spec,
+)
 from mpc_backend.session import Session
 from mpc_backend.tables import Arrays, TableSpec
 from mpc_backend.values import SecretFixed, SecretInt
@@ -32,10 +43,16 @@ class Survival(Analysis[SurvivalParameters]):
     result = SurvivalResult
 
     def tables(self, parameters: SurvivalParameters) -> tuple[TableSpec, ...]:
+        if parameters.linkage:
+            require_linked(parameters)
+            return linked_tables(parameters.linked, first=parameters.first, followed=True)
         specs = life_table_spec(parameters), tests_spec(parameters)
         return specs if parameters.cox is None else (*specs, *cox_tables.specs(parameters, parameters.cox))
 
     def local(self, parameters: SurvivalParameters, site: SiteData) -> dict[str, Arrays]:
+        if parameters.linkage:
+            require_linked(parameters)
+            return linked_persons(parameters, site)
         found = local_tables(parameters, site)
         if parameters.cox is not None:
             found |= cox_tables.local_tables(parameters, parameters.cox, site)
@@ -53,15 +70,22 @@ class Survival(Analysis[SurvivalParameters]):
     def _curves_and_tests(
         self, session: Session, parameters: SurvivalParameters, released: Released, inputs: Inputs
     ) -> Outputs:
-        tables = _gathered(parameters, inputs)
-        if released.policy.release == "exact":
-            return {
-                "events": sum_of(list(tables.events.values())),
-                "censored": sum_of(list(tables.censored.values())),
-                "score": tables.score,
-                "variance": tables.variance,
-            }
-        return released_outputs(session, parameters, released, tables)
+        policy, sound = released.policy, {}
+        if parameters.linkage:
+            tables, reliable = linked_survival(parameters, inputs)
+            policy, sound = policy.model_copy(update={"allow_true_zero": False}), {"sound": reliable.reshape(1)}
+            session.progress("persons counted", 0.3)
+        else:
+            tables = _gathered(parameters, released, inputs)
+        if policy.release != "exact":
+            return released_outputs(session, parameters, policy, tables) | sound
+        return {
+            "events": tables.events[0],
+            "censored": tables.exits[0] - tables.events[0],
+            "score": tables.score,
+            "variance": tables.variance,
+            **sound,
+        }
 
     def finish(self, parameters: SurvivalParameters, released: Released, opened: Opened) -> SurvivalResult:
         made = exact_result if released.policy.release == "exact" else released_result
@@ -69,8 +93,8 @@ class Survival(Analysis[SurvivalParameters]):
         return result if parameters.cox is None else with_cox(result, parameters, released.policy, opened)
 
 
-def _gathered(parameters: SurvivalParameters, inputs: Inputs) -> SurvivalTables:
-    """Counts by hospital in the shape (arms, strata, bins), tests summed over hospitals."""
+def _gathered(parameters: SurvivalParameters, released: Released, inputs: Inputs) -> SurvivalTables:
+    """Counts in views (views, arms, strata, bins), tests summed over hospitals."""
     shape = (len(parameters.arms), parameters.strata_count, parameters.bins)
     counts: dict[str, dict[str, SecretInt]] = {"events": {}, "censored": {}}
     for site, columns in inputs["life_table"].items():
@@ -85,4 +109,7 @@ def _gathered(parameters: SurvivalParameters, inputs: Inputs) -> SurvivalTables:
             assert isinstance(part, SecretFixed)
             flat = part.reshape(len(parameters.tests), -1)
             parts[name] = parts[name] + flat if name in parts else flat
-    return SurvivalTables(counts["events"], counts["censored"], parts["score"], parts["variance"])
+    events = views(released, counts["events"])
+    return SurvivalTables(
+        events, events + views(released, counts["censored"]), parts["score"], parts["variance"]
+    )

@@ -10,6 +10,7 @@ from mpc_backend.analyses import survival_exact as exact
 from mpc_backend.analyses.base import Opened, Suppressed
 from mpc_backend.analyses.cells import HiddenCount
 from mpc_backend.analyses.curve_display import CURVE_DECIMALS, DISPLAY, table_cells
+from mpc_backend.analyses.linked_words import REPEATED, UNLINKED, linked_note
 from mpc_backend.analyses.secret_curves import error_of, mean_decimals
 from mpc_backend.analyses.secret_tests import CHI2_DECIMALS
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
@@ -33,7 +34,9 @@ from mpc_backend.analyses.survival_secret import (
     SHOWN,
 )
 
-NOTE = "History judged per hospital; persons may be counted at more than one."
+FOLLOWED = (
+    "Arm and strata are those at the hospital of the entry; events, deaths and observation those of all hospitals."
+)
 UNADJUSTED = "Crude comparison: not adjusted for anything."
 
 
@@ -41,7 +44,7 @@ def exact_result(parameters: SurvivalParameters, policy: DisclosurePolicy, opene
     """Everything from the full tables."""
     arms = exact.exact_arms(parameters, policy, *exact.opened_tables(parameters, opened))
     tests = exact.exact_tests(parameters, np.asarray(opened["score"]), np.asarray(opened["variance"]))
-    return _result(parameters, policy, arms, tests, [])
+    return _result(parameters, policy, arms, tests, [], opened)
 
 
 def released_result(
@@ -50,7 +53,7 @@ def released_result(
     """From rounded and masked outputs."""
     arms = [_arm(parameters, policy, opened, index) for index in range(len(parameters.arms))]
     tests = {name: _test(parameters, opened, index) for index, name in enumerate(parameters.tests)}
-    return _result(parameters, policy, arms, tests, _withheld(parameters, policy, arms, tests))
+    return _result(parameters, policy, arms, tests, _withheld(parameters, policy, arms, tests), opened)
 
 
 def _result(
@@ -59,9 +62,10 @@ def _result(
     arms: list[ArmSurvival],
     tests: dict[str, Test | None],
     withheld: list[Suppressed],
+    opened: Opened,
 ) -> SurvivalResult:
     adjusted = f", {exact.ADJUSTED}" if parameters.standardised else ""
-    notes = [NOTE] + ([] if parameters.standardised or len(arms) < 2 else [UNADJUSTED])
+    notes = _whose(parameters, opened) + ([] if parameters.standardised or len(arms) < 2 else [UNADJUSTED])
     if policy.release != "exact":
         notes.append("Curves are " + DISPLAY.format(k=policy.minimum_cell) + ".")
     return SurvivalResult(
@@ -79,6 +83,14 @@ def _result(
         stratified_log_rank=tests.get("stratified_log_rank"),
         weighted_log_rank=tests.get("weighted_log_rank"),
     )
+
+
+def _whose(parameters: SurvivalParameters, opened: Opened) -> list[str]:
+    """Whether persons of several hospitals count once, and whose records say what."""
+    if not parameters.linkage:
+        return [UNLINKED]
+    said = f"{linked_note(parameters.steps, parameters.linked, first=parameters.first)} {FOLLOWED}"
+    return [said, *([] if opened.get("sound", True) else [REPEATED])]
 
 
 def _arm(parameters: SurvivalParameters, policy: DisclosurePolicy, opened: Opened, index: int) -> ArmSurvival:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +10,10 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from governance.disclosure import DisclosurePolicy
-from mpc_backend.analyses.base import Outputs, Released
+from mpc_backend.analyses.base import Outputs
 from mpc_backend.analyses.curve_display import CURVE_DECIMALS, TOTAL_BITS, at_risk_of, table_outputs
 from mpc_backend.analyses.curve_display import steps as curve_steps
-from mpc_backend.analyses.disclosure import at_least, masked, views
+from mpc_backend.analyses.disclosure import at_least, masked
 from mpc_backend.analyses.distributions import normal_reach
 from mpc_backend.analyses.secret_curves import (
     SCALE,
@@ -47,17 +46,19 @@ MEAN_DIGITS = 3
 
 @dataclass(frozen=True)
 class SurvivalTables:
-    """Counts (arms, strata, bins) by hospital; scores (tests, arms) and covariances (tests, arms^2) over all."""
+    """Views (views, arms, strata, bins) of events and exits: the total, then the total without the persons of each hospital
+    from which something must stay hidden. Scores (tests, arms) and covariances (tests, arms^2) over all.
+    """
 
-    events: Mapping[str, SecretInt]
-    censored: Mapping[str, SecretInt]
+    events: SecretInt
+    exits: SecretInt
     score: SecretFixed
     variance: SecretFixed
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Views (views, arms, strata, bins): the total, then the total without each hospital that receives the result."""
+    """The views of `SurvivalTables`, with the persons at risk."""
 
     events: SecretInt
     exits: SecretInt
@@ -80,32 +81,27 @@ class Curves:
 
 
 def released_outputs(
-    session: Session, parameters: SurvivalParameters, released: Released, tables: SurvivalTables
+    session: Session, parameters: SurvivalParameters, policy: DisclosurePolicy, tables: SurvivalTables
 ) -> Outputs:
     """Every output under thresholds; numbers of hidden arms, steps and tests open to zero."""
-    counts = _counts(released, tables)
+    exits = tables.exits.with_bits(TOTAL_BITS)
+    counts = Counts(tables.events.with_bits(TOTAL_BITS), exits, at_risk_of(exits))
     curves, overlap, ended = _curves(parameters, counts)
     session.progress("curves computed", 0.5)
     persons = counts.exits.sum(3).sum(2)
-    enough = (persons >= released.policy.minimum_cell).all(axis=0)
-    outputs = _tables(parameters, released.policy, counts)
+    enough = (persons >= policy.minimum_cell).all(axis=0)
+    outputs = _tables(parameters, policy, counts)
     numbers = _rounded(parameters, curves)
-    outputs |= _display(parameters, released.policy, counts, numbers, enough & overlap)
-    frequent = _frequent(parameters, released.policy, counts)
+    outputs |= _display(parameters, policy, counts, numbers, enough & overlap)
+    frequent = _frequent(parameters, policy, counts)
     outputs |= _means(
-        parameters, released.policy, counts, numbers, Conditions(enough, overlap, ended, frequent[0])
+        parameters, policy, counts, numbers, Conditions(enough, overlap, ended, frequent[0])
     )
     outputs["frequent"] = frequent[1]
     outputs["median"] = _medians(parameters, curves, enough & overlap & frequent[1])
     session.progress("display, tables and means", 0.8)
     testable = (enough & frequent[1]).all(axis=0)
     return outputs | released_tests(tables.score, tables.variance, len(parameters.arms), testable)
-
-
-def _counts(released: Released, tables: SurvivalTables) -> Counts:
-    events = views(released, tables.events)
-    exits = events + views(released, tables.censored)
-    return Counts(events.with_bits(TOTAL_BITS), exits.with_bits(TOTAL_BITS), at_risk_of(exits))
 
 
 def _pooled(counts: SecretInt) -> SecretInt:

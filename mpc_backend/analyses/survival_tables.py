@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from mpc_backend.analyses import log_rank_scores as log_rank
 from mpc_backend.analyses.base import SiteData
+from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Ints, level_codes, strata_codes, times_and_events
+from mpc_backend.analyses.linked_steps import Followed, linked_columns, linked_rows_of
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
 from mpc_backend.tables import Arrays, Column, TableSpec
 
@@ -78,3 +80,23 @@ def _test(
     if name != "stratified_log_rank":
         failed, left = failed.sum(axis=1, keepdims=True), left.sum(axis=1, keepdims=True)
     return log_rank.scores(failed, left, parameters.rho if name == "weighted_log_rank" else 0.0)
+
+
+def require_linked(parameters: SurvivalParameters) -> None:
+    """Raises ParametersRefused where a study's cohort and outcome have not been put into the parameters yet."""
+    if not parameters.linked or parameters.follow_up_days is None:
+        raise ParametersRefused(
+            "linked and follow_up_days: none announced; resolve the parameters with the study's cohort and outcome first"
+        )
+
+
+def linked_persons(parameters: SurvivalParameters, site: SiteData) -> dict[str, Arrays]:
+    """With linkage: a row for each person, with arm and stratum at the entry here, and what ends their times."""
+    rows = linked_rows_of(site, parameters.linked)
+    if rows.facts is None or parameters.outcome not in rows.ends:
+        raise LocalDataError(f"no arm of persons, or no days of outcome {parameters.outcome}, were taken here")
+    facts = rows.facts.reset_index(drop=True)
+    arms = level_codes(facts, parameters.arm, parameters.arms)
+    strata, known = strata_codes(facts, parameters.strata), len(parameters.arms) * parameters.strata_count
+    cells = np.where((arms < 0) | (strata < 0), known, arms * parameters.strata_count + strata)
+    return linked_columns(parameters.linked, rows, Followed(cells, rows.ends[parameters.outcome]))
