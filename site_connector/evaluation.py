@@ -63,8 +63,9 @@ def site_data(
     try:
         cohort = parse(text)
         result = evaluate(connection, cohort)
-        frame = evaluate_variables(connection, cohort, result.entries, _usable(cohort, variables))
-        linked = persons_by.rows(connection, cohort) if persons_by is not None else None
+        usable = _usable(cohort, variables)
+        frame = evaluate_variables(connection, cohort, result.entries, usable)
+        linked = persons_by.rows(connection, cohort, usable) if persons_by is not None else None
     except CohortError as error:
         raise CannotEvaluate(f"cohort {name}: {error}") from error
     # Rows follow persons and dates, as `evaluate_variables` gives them.

@@ -1,20 +1,32 @@
-"""Persons of this hospital as a linked count shares them: a token in the study, and what each step needs of them."""
+"""Persons of this hospital as linked analyses share them: a token in the study, what each step needs of them, and what their times
+do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ibis.backends.duckdb import Backend
 from numpy.typing import NDArray
 
 from cohort_lang.evaluation.linked import Floats, LinkedPersons, Spans, evaluate_linked
+from cohort_lang.evaluation.linked_variables import Ends, evaluate_linked_variables
 from cohort_lang.tree import Cohort
+from cohort_lang.variables import Variable
 from governance.linkage import Linkage, StudyTokens
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
-from mpc_backend.analyses.linked_steps import EARLIEST, LATEST, NEVER, LinkedRecords, LinkedRows, token_words
+from mpc_backend.analyses.linked_steps import (
+    EARLIEST,
+    LATEST,
+    NEVER,
+    LinkedEnds,
+    LinkedRecords,
+    LinkedRows,
+    token_words,
+)
 from site_connector.directory import SiteDirectory
 from site_connector.identifiers import identifiers_of
 from site_connector.linkage import secret
@@ -27,8 +39,10 @@ class Recognition:
     linkage: Linkage
     tokens: StudyTokens
 
-    def rows(self, connection: Backend, cohort: Cohort) -> LinkedRows:
-        """All persons of the hospital, judged by the cohort's steps.
+    def rows(
+        self, connection: Backend, cohort: Cohort, variables: Mapping[str, Variable] | None = None
+    ) -> LinkedRows:
+        """All persons of the hospital, judged by the cohort's steps, with these variables.
 
         Raises:
             LinkageRefused: the identifiers that the study names were not loaded.
@@ -36,7 +50,8 @@ class Recognition:
         """
         found = evaluate_linked(connection, cohort)
         people = identifiers_of(connection, found.person_id, self.linkage.identifiers)
-        return linked_rows(found, self.tokens.tokens(people))
+        rows = linked_rows(found, self.tokens.tokens(people))
+        return with_variables(rows, connection, cohort, found, variables) if variables else rows
 
     def words(self, connection: Backend) -> str:
         """For the steward: by what persons are recognised, and how many here can be."""
@@ -64,7 +79,7 @@ def recognition(directory: SiteDirectory, study: StudyProtocol) -> Recognition |
 
 
 def linked_cohorts(study: StudyProtocol, run: RunRequest | None, of_run: str) -> Collection[str | None]:
-    """Names of the cohorts of which some analysis counts persons of several hospitals once."""
+    """Names of the cohorts of which some analysis takes persons of several hospitals once."""
     entries = study.analyses if run is None else (study.analysis(run.analysis),)
     return {entry.cohort or of_run for entry in entries if entry.parameters.get("linkage") is True}
 
@@ -77,6 +92,19 @@ def linked_rows(found: LinkedPersons, tokens: list[bytes]) -> LinkedRows:
     spans = {place: step for place, step in enumerate(found.steps) if isinstance(step, Spans)}
     records = _records(found.person_id, words, spans) if spans else None
     return LinkedRows(words, steps, _days(found.died, LATEST), first, records)
+
+
+def with_variables(
+    rows: LinkedRows,
+    connection: Backend,
+    cohort: Cohort,
+    found: LinkedPersons,
+    variables: Mapping[str, Variable],
+) -> LinkedRows:
+    """With variables at the entry here, and what ends times. ``rows``: of the persons that `cohort_lang` found."""
+    more = evaluate_linked_variables(connection, cohort, found, variables)
+    ends = {name: _ends(found.person_id, rows.tokens, one) for name, one in more.ends.items()}
+    return replace(rows, facts=more.facts, ends=ends)
 
 
 def _step(step: Floats | NDArray[np.bool_] | Spans) -> NDArray[np.int64] | NDArray[np.bool_]:
@@ -96,6 +124,16 @@ def _records(
     known = np.isin(whose, people)
     rows = tokens[np.searchsorted(people, whose[known])]
     return LinkedRecords(rows, places[known], _days(earliest[known], NEVER), _days(latest[known], NEVER))
+
+
+def _ends(people: NDArray[np.int64], tokens: NDArray[np.int64], ends: Ends) -> LinkedEnds:
+    """What ends times, each under the token of its person."""
+    known = np.isin(ends.person_id, people)
+    rows = tokens[np.searchsorted(people, ends.person_id[known])]
+    earliest, latest, days = (part[known] for part in (ends.earliest, ends.latest, ends.days))
+    return LinkedEnds(
+        rows, _days(earliest, NEVER), _days(latest, NEVER), _days(days, LATEST), ends.observed[known]
+    )
 
 
 def _days(days: NDArray[np.float64], never: int) -> NDArray[np.int64]:

@@ -101,7 +101,7 @@ def _day_numbers(dates: pd.Series[Any]) -> Any:
 def _columns(site: Site, index: Table, name: str, variable: Variable) -> dict[str, Any]:
     if not isinstance(variable, TimeToEvent):
         return {name: _column(index, _baseline(site, index, variable))}
-    times = time_to_event(index, variable, _outcome_days(site, variable))
+    times = time_to_event(index, variable, outcome_days(site, variable))
     return {
         f"{name}_time": _column(index, times.select("key", value=times.time)),
         f"{name}_event": _column(index, times.select("key", value=times.event)),
@@ -209,7 +209,7 @@ def _picked(near: Table, pick: str) -> Table:
     return numbered.filter(numbered.place == 0).select("key", "value")
 
 
-def _outcome_days(site: Site, variable: TimeToEvent) -> Table:
+def outcome_days(site: Site, variable: TimeToEvent) -> Table:
     """person_id, day, least: the days of all outcome records and how many days after the index they count from."""
     parts = []
     for event in variable.events:

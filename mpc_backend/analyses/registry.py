@@ -21,6 +21,12 @@ from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.linear_regression import LinearRegression
 from mpc_backend.analyses.logistic_regression import LogisticRegression
 from mpc_backend.analyses.survival import Survival
+from mpc_backend.analyses.survival_parameters import (
+    LARGEST_LINKED,
+    SurvivalParameters,
+    linked_codes,
+    too_many,
+)
 from mpc_backend.analyses.table_one import TableOne
 from mpc_backend.analyses.treatment_ranking import TreatmentRanking
 
@@ -71,7 +77,7 @@ def resolve(
     """An analysis of a study and its complete parameters, for every party the same.
 
     A cohort count takes its steps, and how they are linked, from the cohort: the study's, or in a feasibility study the run
-    request's.
+    request's. So does a survival analysis with linkage, with its longest follow-up from the outcome.
 
     Raises:
         governance.errors.UnknownAnalysis: the study names no such analysis.
@@ -88,15 +94,43 @@ def resolve(
     if isinstance(found, CohortCount):
         text = study.cohorts[entry.cohort] if entry.cohort else str((run_parameters or {}).get("cohort", ""))
         given["steps"] = given.get("steps") or list(steps_of(text))
-        given |= _linkage(study, entry, text)
+        given |= _linkage(study, entry, text, {"linked", "first"})
+    elif isinstance(found, Survival) and entry.cohort is not None:
+        given |= _linked_times(study, entry, study.cohorts[entry.cohort])
     parameters = parse_parameters(entry.kind, given)
     check_variables(study, entry, parameters)
+    if isinstance(parameters, SurvivalParameters) and parameters.linkage:
+        _check_times(study, entry, parameters)
     return found, parameters
 
 
-def _linkage(study: StudyProtocol, entry: StudyAnalysis, text: str) -> dict[str, Any]:
-    """How a count that recognises persons of several hospitals combines what they say; nothing for one that does not."""
-    own = sorted({"linked", "first"} & set(entry.parameters))
+def _linked_times(study: StudyProtocol, entry: StudyAnalysis, text: str) -> dict[str, Any]:
+    """How a survival analysis combines what hospitals say of a person; nothing for one that recognises nobody."""
+    found = _linkage(study, entry, text, {"steps", "linked", "first", "follow_up_days"})
+    outcome = study.variables.get(str(entry.parameters.get("outcome")))
+    if not found or not isinstance(outcome, TimeToEvent):
+        return found
+    return {**found, "steps": list(steps_of(text)), "follow_up_days": outcome.horizon_days}
+
+
+def _check_times(study: StudyProtocol, entry: StudyAnalysis, parameters: SurvivalParameters) -> None:
+    """Whether the time of a person can be told from what hospitals know by themselves, and be counted."""
+    outcome = study.variables[parameters.outcome]
+    if isinstance(outcome, TimeToEvent) and outcome.censor == "cohort":
+        raise ParametersRefused(
+            f"analysis {entry.id!r}: outcome {parameters.outcome} ends with the cohort entry, whose end no hospital can tell by "
+            "itself for linked persons; declare it with censor: observation"
+        )
+    if linked_codes(parameters, len(study.sites)) > LARGEST_LINKED:
+        raise ParametersRefused(f"analysis {entry.id!r}: {too_many(parameters, len(study.sites))}")
+
+
+def _linkage(study: StudyProtocol, entry: StudyAnalysis, text: str, follow: set[str]) -> dict[str, Any]:
+    """How an analysis that recognises persons of several hospitals combines what they say; nothing for one that does not.
+
+    ``follow``: parameters that follow from its cohort.
+    """
+    own = sorted(follow & set(entry.parameters))
     if own:
         raise ParametersRefused(
             f"analysis {entry.id!r} sets {' and '.join(own)}, which follow from its cohort; leave them out"

@@ -9,16 +9,19 @@ import random
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
-from cohort_lang import CohortRefused, evaluate, parse
+from cohort_lang import CohortRefused, evaluate, evaluate_variables, parse
 from cohort_lang.evaluation.linked import evaluate_linked
 from cohort_lang.linking import linked
+from cohort_lang.variables import Variable
 from governance.disclosure import DisclosurePolicy
 from governance.errors import DocumentError, GovernanceError
 from governance.study import StudyProtocol
@@ -26,14 +29,14 @@ from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.cohort_count import CohortCount
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs
-from mpc_backend.analyses.registry import parse_parameters, resolve
+from mpc_backend.analyses.registry import analysis, parse_parameters, resolve
 from mpc_backend.testing import World
 from site_connector import linkage
 from site_connector.cli import site_app
 from site_connector.errors import LinkageRefused
 from site_connector.evaluation import opened
 from site_connector.identifiers import TABLE, add_identifiers, identifiers_of
-from site_connector.linked import linked_rows, recognition
+from site_connector.linked import linked_rows, recognition, with_variables
 from site_connector.loading import Extract, last_report, load
 from site_connector.review import review_page
 from site_connector.review_text import review_markdown
@@ -154,6 +157,50 @@ def test_linked_hospitals_count_what_their_pooled_data_hold(regional: Regional) 
     assert found[0] == PEOPLE and found[1] > found[3] > found[-1] > 0
     known = [made.sql.sql("SELECT count(*) FROM person").fetchone() for made in regional.hospitals.values()]
     assert sum(count for (count,) in known) > PEOPLE + 50
+
+
+def follow_up(*events: object) -> dict[str, object]:
+    return {"kind": "time_to_event", "events": list(events), "horizon_days": 20, "unit": "day"}
+
+
+OUTCOMES: dict[str, Any] = {
+    "age": {"kind": "age"},
+    "sex": {"kind": "sex"},
+    "worse": follow_up({"domain": "condition", "concepts": "other"}, "death"),
+    "needing": follow_up({"domain": "condition", "concepts": "need"}),
+}
+TIMES: dict[str, Any] = {
+    "arm": "sex", "arms": ["male"], "strata": [{"variable": "age", "cuts": [18]}], "adjust": False,
+    "unit": "week", "horizon": 2, "linkage": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("outcome", "events", "censored"), [("worse", 10, 0), ("needing", 10, 2)])
+def test_linked_hospitals_follow_persons_as_their_pooled_data_do(
+    regional: Regional, outcome: str, events: int, censored: int
+) -> None:
+    """Entry, rules, outcome, death and observation of all hospitals together."""
+    text = f'{HISTORY.partition("require")[0]}exclude "barred": at least 1 condition of bar any time before index'
+    cohort, variables = parse(text), TypeAdapter(dict[str, Variable]).validate_python(OUTCOMES)
+    meaning, linked_sites = linked(cohort), {}
+    for name, made in regional.hospitals.items():
+        judged = evaluate_linked(made.backend, cohort)
+        tokens = [int(person).to_bytes(16, "big") for person in judged.person_id]
+        rows = with_variables(linked_rows(judged, tokens), made.backend, cohort, judged, variables)
+        linked_sites[name] = SiteData(pd.DataFrame(), linked=rows)
+    how = [{"how": step.how, "unless": step.unless} for step in meaning.steps]
+    given = {"linked": how, "steps": [str(n) for n in range(len(how))], "first": True, "follow_up_days": 20}
+    chosen, typed = analysis("survival"), parse_parameters("survival", {**TIMES, "outcome": outcome, **given})
+    tables = {name: chosen.local(typed, data) for name, data in linked_sites.items()}
+    with World("plain") as world:
+        found = opened_outputs(world, chosen, typed, Released(EXACT, tuple(tables)), tables)
+    entries = evaluate(regional.pooled.backend, cohort).entries
+    frame = evaluate_variables(regional.pooled.backend, cohort, entries, variables)
+    alone = parse_parameters("survival", {**TIMES, "outcome": outcome, "linkage": False})
+    pooled = chosen.local(alone, SiteData(frame))["life_table"]
+    for name in ("events", "censored"):
+        np.testing.assert_array_equal(found[name].reshape(pooled[name].shape), pooled[name])
+    assert pooled["events"].sum() > events and pooled["censored"][:, :2].sum() >= censored
 
 
 def test_steps_that_need_one_hospitals_records_are_asked_where_the_entry_is() -> None:
