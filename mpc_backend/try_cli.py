@@ -71,6 +71,12 @@ def survival(
     covariates: Annotated[str | None, typer.Option(help="Columns of a Cox regression: age,sex")] = None,
     ties: Annotated[Literal["efron", "breslow"], typer.Option(help="Ties of the Cox regression.")] = "efron",
     cluster: Annotated[str | None, typer.Option(help="Column of person ids, for robust errors.")] = None,
+    link: Annotated[
+        str | None, typer.Option(help="Columns that say who somebody is at any hospital. ID or A,B,C")
+    ] = None,
+    index_day: Annotated[
+        str | None, typer.Option(help="With --link: column of the day on which time starts.")
+    ] = None,
     unit: FileUnit = "day",
     grid: Grid = None,
     site: Site = None,
@@ -81,7 +87,7 @@ def survival(
     """Kaplan-Meier by arm with at-risk table, median, restricted mean and log-rank tests; Cox regression."""
     choice = curves.SurvivalChoice(
         time, event, arm, listed(strata), _whole(times), tau, rho, unit, grid or unit, site,
-        listed(covariates), ties, cluster,
+        listed(covariates), ties, cluster, listed(link), index_day,
     )  # fmt: skip
     say(curves.survival(read_csv(file), choice, Setting(protocol, release)), curves, as_json)
 

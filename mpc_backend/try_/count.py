@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from governance.linkage import LinkageSecret, plain_text
 from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.cells import Cell, HiddenCount
 from mpc_backend.analyses.cohort_count import CountResult, Step
 from mpc_backend.analyses.errors import LocalDataError
-from mpc_backend.analyses.grid import column, level_text
-from mpc_backend.analyses.linked_steps import LinkedRows, token_words
+from mpc_backend.analyses.grid import column
+from mpc_backend.analyses.linked_steps import LinkedRows
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.try_.data import by_site
+from mpc_backend.try_.linking import tokens_of
 from mpc_backend.try_.output import TAIL, Output
 from mpc_backend.try_.running import Answer, Setting, answer
 
@@ -72,14 +72,7 @@ def _linked(
         raise LocalDataError(
             "--person numbers persons within a hospital and --link across them; give one of the two"
         )
-    texts = [
-        column(frame, name).map(lambda value: plain_text(level_text(value)), na_action="ignore").fillna("")
-        for name in link
-    ]
-    study = LinkageSecret.generate().for_study("00" * 32)
-    tokens = token_words(
-        study.tokens([dict(zip(link, row, strict=True)) for row in zip(*texts, strict=True)])
-    )
+    tokens = tokens_of(frame, link)
     left = _left(frame, conditions).assign(row=np.arange(len(frame)))
     steps = [f"step{number}" for number in range(len(conditions))]
     sites = {

@@ -9,12 +9,20 @@ import numpy as np
 import pandas as pd
 
 from mpc_backend.analyses.cox_parameters import Ties
-from mpc_backend.analyses.errors import LocalDataError
+from mpc_backend.analyses.base import SiteData
+from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, coarsen, column
 from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.analyses.survival_parameters import (
+    LARGEST_LINKED,
+    SurvivalParameters,
+    linked_codes,
+    too_many,
+)
 from mpc_backend.analyses.survival_result import ArmSurvival, SurvivalResult
 from mpc_backend.try_ import cox
 from mpc_backend.try_.data import by_site, complete, ends, levels, outcome_columns
+from mpc_backend.try_.linking import followed_sites, index_days, put_together, tokens_of
 from mpc_backend.try_.output import cell_words
 from mpc_backend.try_.running import Answer, Setting, answer
 from mpc_backend.try_.survival_output import as_json
@@ -28,7 +36,9 @@ MOST_TIMES = 12
 
 @dataclass(frozen=True)
 class SurvivalChoice:
-    """The options of the command; ``times`` and ``tau`` count units of ``grid``."""
+    """The options of the command; ``times`` and ``tau`` count units of ``grid``. ``link``: columns by which a person is
+    recognised at every hospital, whose rows start on ``index_day``.
+    """
 
     time: str
     event: str
@@ -43,6 +53,8 @@ class SurvivalChoice:
     covariates: tuple[str, ...] = ()
     ties: Ties = "efron"
     cluster: str | None = None
+    link: tuple[str, ...] = ()
+    index_day: str | None = None
 
 
 def survival(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answer:
@@ -51,6 +63,7 @@ def survival(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> A
     ``strata`` add the stratified test, and stratify the Cox regression, among the persons whose strata are known;
     everything else is as without them.
     """
+    _check_link(choice)
     if not choice.strata:
         return _run(frame, choice, setting)
     done = _run(frame, replace(choice, strata=(), covariates=(), cluster=None), setting)
@@ -86,18 +99,52 @@ def _run(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answe
         {"variable": name, "levels": list(levels(frame, source, MOST_STRATA))}
         for name, source in zip(names, choice.strata, strict=True)
     ]
+    linked: dict[str, Any] = {}
+    sites = by_site(ready, frame, choice.site) if not choice.link else None
+    if sites is None:
+        sites, known, linked = _linked(frame, ready, choice)
     grid = coarsen(known["outcome_time"].to_numpy(dtype=np.int64), choice.unit, choice.grid)
     parameters = parse_parameters(
         "survival",
         {
             "outcome": "outcome", "arm": "arm", "arms": list(levels(frame, choice.arm, MOST_ARMS)),
             "strata": strata, "adjust": False, "rho": choice.rho, "time_unit": choice.unit, "unit": choice.grid,
-            "times": list(choice.times), "cox": regression,
+            "times": list(choice.times), "cox": regression, **linked,
             **ends(grid, known["arm"].to_numpy(), choice.times, choice.tau, setting.smallest_cell),
         },
     )  # fmt: skip
-    done = answer(analysis("survival"), parameters, setting, by_site(ready, frame, choice.site))
+    assert isinstance(parameters, SurvivalParameters)
+    if choice.link and linked_codes(parameters, len(sites)) > LARGEST_LINKED:
+        raise ParametersRefused(too_many(parameters, len(sites)))
+    done = answer(analysis("survival"), parameters, setting, sites)
     return done if regression is None else _named(done, choice, regression)
+
+
+def _check_link(choice: SurvivalChoice) -> None:
+    if bool(choice.link) != (choice.index_day is not None):
+        raise LocalDataError(
+            "--link and --index-day go together: who a row is of, and on which day its time starts"
+        )
+    if choice.link and (choice.site is None or choice.unit != "day"):
+        raise LocalDataError("--link recognises persons of several hospitals: it needs --site, and times in days")
+    if choice.link and choice.covariates:
+        raise LocalDataError("--covariates go without --link: with it nobody has a person's covariates beside the time")
+
+
+def _linked(
+    frame: pd.DataFrame, ready: pd.DataFrame, choice: SurvivalChoice
+) -> tuple[dict[str, SiteData], pd.DataFrame, dict[str, Any]]:
+    """Rows by hospital, persons put together in the clear (for the ends of curves alone), and parameters."""
+    assert choice.site is not None and choice.index_day is not None
+    tokens, index = tokens_of(frame, choice.link), index_days(frame, choice.index_day)
+    persons = put_together(ready, tokens, index)
+    parameters = {
+        "linkage": True,
+        "steps": [f"first {choice.index_day}"],
+        "linked": [{"how": "entry"}],
+        "follow_up_days": max(1, int(persons["outcome_time"].max())),
+    }
+    return followed_sites(ready, frame, choice.site, tokens, index), persons, parameters
 
 
 def _named(done: Answer, choice: SurvivalChoice, regression: dict[str, Any]) -> Answer:

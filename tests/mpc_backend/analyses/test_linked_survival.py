@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses import log_rank_scores
 from mpc_backend.analyses.base import Released, SiteData
+from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import coarsen
 from mpc_backend.analyses.linked_steps import LATEST, NEVER, LinkedEnds, LinkedRows, token_words
 from mpc_backend.analyses.linked_survival import linked_survival
 from mpc_backend.analyses.linked_words import REPEATED
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.testing import World
+from mpc_backend.try_cli import try_app
 
 EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
 ARMS, STRATA, LONGEST = ("s", "t"), ("u", "v"), 70
@@ -159,3 +165,183 @@ def test_tables_are_those_of_persons_put_together(protocol: str, persons: int) -
     ]  # fmt: skip
     np.testing.assert_allclose(found["score"], [score for score, _ in expected], atol=2e-3)
     np.testing.assert_allclose(found["variance"], [each.ravel() for _, each in expected], atol=2e-3)
+
+
+def test_rows_that_are_none_change_nobody_and_repeated_ones_show_nothing() -> None:
+    """Padding may hold anything; a token twice at one hospital could push out the row of another."""
+    given = {site: rows_of(some(number, 40)) for number, site in enumerate("ab")}
+
+    def spoilt(name: str, tables: dict[str, Any]) -> dict[str, Any]:
+        if name == "b":
+            return tables
+        return {
+            table: {
+                one: np.concatenate([part, part * 0 if one == "valid" else part if one == "token" else part * 0 + 1])
+                for one, part in columns.items()
+            }
+            for table, columns in tables.items()
+        }
+
+    def repeated(name: str, tables: dict[str, Any]) -> dict[str, Any]:
+        if name == "b":
+            return tables
+        return {**tables, "persons": {one: np.concatenate([part, part[:1]]) for one, part in tables["persons"].items()}}
+
+    whole, same, none = (on_shares("plain", given, change) for change in (None, spoilt, repeated))
+    assert whole["exits"][0].sum() > 10 and same["sound"] and not none["sound"]
+    np.testing.assert_array_equal(same["events"], whole["events"])
+    np.testing.assert_array_equal(same["exits"], whole["exits"])
+    assert not any(none[name].any() for name in ("events", "exits", "score", "variance"))
+
+
+def everybody(numbers: list[int], arm: str = "s") -> SiteData:
+    """Persons by number who enter on day 0 and fail on day 10 to 39."""
+    tokens = token_words([(number + 1).to_bytes(16, "big") for number in numbers])
+    days = np.array([10 + number % 30 for number in numbers])
+    ends = LinkedEnds(
+        np.concatenate([tokens, tokens]), np.full(2 * len(days), -5), np.repeat([9, 50], len(days)).astype(np.int64),
+        np.concatenate([days, days]), np.repeat([False, True], len(days)),
+    )  # fmt: skip
+    facts = pd.DataFrame({"drug": [arm] * len(numbers)})
+    lives = np.full(len(numbers), LATEST)
+    return SiteData(pd.DataFrame(), linked=LinkedRows(tokens, (days * 0,), lives, facts=facts, ends={"o": ends}))
+
+
+ONE_ARM = {
+    "outcome": "o", "arm": "drug", "arms": ["s"], "unit": "day", "horizon": 40, "tau": 30, "linkage": True, "steps": ["in"],
+    "linked": [{"how": "entry"}], "follow_up_days": 60,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("elsewhere", "shown"), [(9, False), (10, True)])
+def test_thresholds_hold_for_persons_whom_a_hospital_does_not_know(run: Any, elsewhere: int, shown: bool) -> None:
+    """a knows 100 persons; others are at b alone, where there are more of a's; a does not receive the result."""
+    sites = {"a": everybody([*range(100)]), "b": everybody([*range(40, 100 + elsewhere)])}
+    policy = DisclosurePolicy(minimum_sites=1, rounding=10, allow_true_zero=True)
+    result = run("survival", ONE_ARM, sites, policy=policy)
+    (arm,) = result.arms
+    assert (arm.n.state == "released") is shown
+    assert (arm.curve.median is not None) is shown
+    assert "counted once" in result.notes[0] and "those of all hospitals" in result.notes[0]
+
+
+def test_nothing_is_shown_where_a_hospital_shares_two_rows_of_one_person() -> None:
+    chosen, typed = analysis("survival"), parse_parameters("survival", ONE_ARM)
+    opened: Any = {"sound": np.array([False]), "events": np.zeros((1, 1, 41)), "censored": np.zeros((1, 1, 41))}
+    opened |= {"score": np.zeros((1, 1)), "variance": np.zeros((1, 1))}
+    assert REPEATED in chosen.finish(typed, Released(EXACT, ("a", "b")), opened).notes
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"linkage": False}, "need linkage: true"),
+        ({"steps": []}, "0 steps are named and 1 are linked"),
+        ({"linked": [{"how": "anywhere"}]}, "start with an entry"),
+        ({"rho": 0.5}, "rho: 0.5 with linkage"),
+        ({"cox": {"covariates": [{"variable": "x", "scale": 1}]}}, "cox: with linkage"),
+        ({"horizon": 17_000}, "17001 cells of hospital x arm x stratum x time with linkage"),
+    ],
+)
+def test_what_cannot_be_told_of_linked_persons_is_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(ParametersRefused, match=why):
+        parse_parameters("survival", {**ONE_ARM, **changes})
+
+
+def test_nothing_is_planned_or_shared_before_the_study_says_how_records_are_combined() -> None:
+    chosen = analysis("survival")
+    typed = parse_parameters("survival", {**ONE_ARM, "steps": [], "linked": [], "follow_up_days": None})
+    with pytest.raises(ParametersRefused, match="none announced"):
+        chosen.tables(typed)
+    typed = parse_parameters("survival", ONE_ARM)
+    with pytest.raises(LocalDataError, match="no tokens of persons"):
+        chosen.local(typed, SiteData(pd.DataFrame()))
+    given = everybody([1]).linked
+    assert given is not None
+    with pytest.raises(LocalDataError, match="no days of outcome o"):
+        chosen.local(typed, SiteData(pd.DataFrame(), linked=replace(given, ends={})))
+
+
+# ---- tessera try
+
+
+def regional(seed: int) -> pd.DataFrame:
+    """Rows of persons at three hospitals, a third of them at several; calendar days of start."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for who in range(240):
+        start, end = int(rng.integers(0, 300)), int(rng.integers(440, 700))
+        failed = bool(rng.random() < 0.6)
+        for place, site in enumerate(rng.permutation(list("xyz"))[: rng.choice([1, 1, 2, 3])]):
+            begins = start + 40 * place
+            rows.append(
+                {
+                    "site": site,
+                    "id": f"P-{who}" if place else f"p {who}",
+                    "day": str(np.datetime64("2019-01-01") + begins),
+                    "drug": rng.choice(["a", "b"]),
+                    "sex": "f" if who % 2 else "m",
+                    "time": end - begins - (0 if failed and place == 0 else 25 * (place > 0)),
+                    "event": int(failed and place == 0),
+                    "who": who,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def by_hand(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a person: the first row, followed to the first event or the last day at any hospital."""
+    rows = frame.assign(begins=pd.to_datetime(frame["day"]))
+    rows["ends"] = rows["begins"] + pd.to_timedelta(rows["time"], unit="D")
+    rows["failed"] = rows["ends"].where(rows["event"] == 1)
+    persons = rows.sort_values("begins", kind="stable").groupby("who")
+    last = persons["failed"].min().fillna(persons["ends"].max())
+    first = persons.first()
+    return first.assign(
+        time=(last - first["begins"]).dt.days, event=persons["event"].max()
+    ).reset_index()[list(frame.columns)]
+
+
+def answer(file: Path, frame: pd.DataFrame, *arguments: str) -> dict[str, Any]:
+    frame.to_csv(file, index=False)
+    call = ["survival", str(file), "--time", "time", "--event", "event", "--arm", "drug", "--site", "site", "--rho", "1"]
+    done = CliRunner().invoke(
+        try_app, [*call, "--protocol", "rep3", "--release", "exact", "--grid", "month", "--json", *arguments]
+    )
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output)  # type: ignore[no-any-return]
+
+
+def test_try_survival_follows_persons_over_hospitals_as_one_file_of_persons_does(tmp_path: Path) -> None:
+    frame = regional(5)
+    persons, link = by_hand(frame), ("--link", "id", "--index-day", "day")
+    assert len(frame) > len(persons) + 100
+    found = answer(tmp_path / "f.csv", frame, *link)
+    expected = answer(tmp_path / "f.csv", persons)
+    for name in ("arms", "rmst_contrast"):
+        assert found[name] == expected[name]
+    for name in ("log_rank", "weighted_log_rank"):
+        assert found[name]["df"] == expected[name]["df"]
+        assert found[name]["chi2"] == pytest.approx(expected[name]["chi2"], rel=1e-4)
+    assert [arm["n"] for arm in found["arms"]] == persons.groupby("drug").size().tolist()
+    assert "counted once" in found["notes"][0] and "may be counted at more" in expected["notes"][0]
+    # Where nobody is at two hospitals, both ways are one.
+    assert answer(tmp_path / "f.csv", persons, *link)["arms"] == expected["arms"]
+
+
+def test_options_of_linkage_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "f.csv"
+    frame = regional(1).head(30)
+    frame.assign(late="31.1.2020", none=[*frame["day"][:-1], None]).to_csv(file, index=False)
+    call = ["survival", str(file), "--time", "time", "--event", "event", "--arm", "drug"]
+    at, link = ["--site", "site"], ["--link", "id", "--index-day"]
+    for more, why in (
+        ([*at, "--link", "id"], "--link and --index-day go together"),
+        ([*link, "day"], "needs --site"),
+        ([*at, *link, "day", "--unit", "month"], "times in days"),
+        ([*at, *link, "day", "--covariates", "sex"], "--covariates go without --link"),
+        ([*at, *link, "late"], "neither whole numbers of days nor dates"),
+        ([*at, *link, "none"], "every row needs the day"),
+    ):
+        done = CliRunner().invoke(try_app, [*call, *more])
+        assert done.exit_code and why in str(done.exception or done.output), (why, done.output)

@@ -73,6 +73,10 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
         "strata": {"outcome": "o", **CURVES, "strata": [LEVELS], "rho": 1},
         "efron": {"outcome": "o", **CURVES, "cox": {**COX, **ROBUST}},
         "breslow": {"outcome": "o", **CURVES, "cox": {**COX, "ties": "breslow"}},
+        "linked": {
+            "outcome": "o", **CURVES, "strata": [LEVELS], "rho": 1, "linkage": True, "linked": LINKED, "first": True,
+            "steps": [f"s{n}" for n in range(6)], "follow_up_days": 700,
+        },
     },
     "table_one": {
         "numbers and levels": {
