@@ -28,6 +28,8 @@ Where = Literal[
     "hospital, in the clear", "requester, in the clear", "nodes, on shares", "recipient, in the clear"
 ]
 DEFAULT_ROWS = 6_667
+EVERYBODY = " for every person here, under tokens of the study"
+LINKED = "; from a row a person of every hospital, each person once"
 
 
 class _Part(BaseModel):
@@ -91,13 +93,13 @@ def plan(study: StudyProtocol, *, rows_per_site: int = DEFAULT_ROWS, cohort: str
 
 def _steps(study: StudyProtocol, entry: StudyAnalysis, rows: int, cohort: str | None) -> list[PlanStep]:
     found, parameters = resolve(study, entry.id, None if cohort is None else {"cohort": cohort})
-    specs = found.tables(parameters)
+    specs, linked = found.tables(parameters), entry.parameters.get("linkage") is True
     released = Released(study.disclosure, study.sites, receiving_sites(study)[:1])
     cost = counted(found, parameters, released, rows, study.protocol)
     return [
-        *(_upload(study.protocol, entry.id, spec, rows) for spec in specs),
+        *(_upload(study.protocol, entry.id, spec, rows, linked=linked) for spec in specs),
         PlanStep(
-            analysis=entry.id, where="nodes, on shares", what=_computed(found),
+            analysis=entry.id, where="nodes, on shares", what=_computed(found) + (LINKED if linked else ""),
             rounds=cost.rounds, bytes_per_node=cost.bytes_per_node,
         ),
         PlanStep(analysis=entry.id, where="recipient, in the clear", what="open the released numbers and finish the answer"),
@@ -116,7 +118,7 @@ def _computed(found: Analysis[Any]) -> str:
     return " ".join(text.split("\n\n")[0].split()).rstrip(".")
 
 
-def _upload(protocol: str, analysis: str, spec: TableSpec, rows: int) -> PlanStep:
+def _upload(protocol: str, analysis: str, spec: TableSpec, rows: int, *, linked: bool) -> PlanStep:
     length = spec.rows if spec.rows is not None else bucket(rows)
     query = spec.level == "query"
     return PlanStep(
@@ -124,7 +126,7 @@ def _upload(protocol: str, analysis: str, spec: TableSpec, rows: int) -> PlanSte
         where="requester, in the clear" if query else "hospital, in the clear",
         what="the patient's facts, as shares"
         if query
-        else "evaluate the cohort, keep these columns, share them",
+        else f"evaluate the cohort{EVERYBODY if linked else ''}, keep these columns, share them",
         table=spec.name,
         level=spec.level,
         rows=length,

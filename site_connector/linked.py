@@ -1,6 +1,4 @@
-"""Persons of this hospital as linked analyses share them: a token in the study, what each step needs of them, and what their times
-do.
-"""
+"""Persons of this hospital as linked analyses share them: a token in the study, what each step needs, what ends their time."""
 
 from __future__ import annotations
 

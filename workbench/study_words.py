@@ -33,6 +33,10 @@ LINKED_RECORDS = (
     "one row for every span of days that fits records which a step looks for: whose it is, by the same token, and its first "
     "and last day"
 )
+LINKED_TIMES = (
+    "one row for every day of an outcome, for every period of observation, and for every span of days that fits records which "
+    "a step looks for: whose it is, by the same token, and its days"
+)
 
 
 def explain_study(study: StudyProtocol, federation: Federation | None = None, *, titled: bool = True) -> str:
@@ -129,16 +133,11 @@ def _about(entry: StudyAnalysis, on: str) -> str:
     said: Any = parse_parameters(entry.kind, entry.parameters) if known else None
     match entry.kind:
         case "cohort_count":
-            once = (
-                ", a patient of several hospitals counted once"
-                if entry.parameters.get("linkage") is True
-                else ""
-            )
-            words = f"the number of patients{on}{once}, and how many are left after each step."
+            words = f"the number of patients{on}{_once(entry)}, and how many are left after each step."
         case "survival":
             words = (
                 f"time to {said.outcome.replace('_', ' ')}{on} for {literal(_listed(said.arms))}, "
-                f"over {said.horizon} {said.unit}s: Kaplan-Meier curves, at-risk table, log-rank test"
+                f"over {said.horizon} {said.unit}s{_once(entry)}: Kaplan-Meier curves, at-risk table, log-rank test"
                 f"{_adjusted(said.strata, said.adjust)}.{_hazards(said)}"
             )
         case "comparative_effectiveness":
@@ -171,6 +170,10 @@ def _about(entry: StudyAnalysis, on: str) -> str:
         case _:
             words = f"{entry.kind.replace('_', ' ')}{on}."
     return words
+
+
+def _once(entry: StudyAnalysis) -> str:
+    return ", a patient of several hospitals counted once" if entry.parameters.get("linkage") is True else ""
 
 
 def _comparison(said: ComparativeParameters, on: str) -> str:
@@ -244,7 +247,9 @@ def _shape(entry: str, spec: TableSpec, linked: set[str]) -> str:
     """What a row of a table is."""
     if entry not in linked:
         return LEVELS[spec.level]
-    return LINKED if spec.name == "persons" else LINKED_RECORDS
+    if spec.name == "persons":
+        return LINKED
+    return LINKED_TIMES if any(column.name == "day" for column in spec.columns) else LINKED_RECORDS
 
 
 def leaving_words(study: StudyProtocol) -> str:

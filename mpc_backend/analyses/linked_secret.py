@@ -3,8 +3,8 @@
 All hospitals' rows are sorted by token, so that rows of one person lie together, those of persons before those of records.
 Neighbours are then combined over 1, 2, 4, ... rows (Hillis and Steele, CACM 29, 1986), as far as there are hospitals, and the
 first row of each person stands for the person. Where steps look for records, the entry is copied down a person's rows and
-what the records say is brought up; of what ends times, the first outcome and the last day of observation. Nothing is opened on the way but the order of shuffled rows (see
-`mpc_backend.operations.sort`).
+what the records say is brought up; of what ends times, the first outcome and the last day of observation. Nothing is opened
+on the way but the order of shuffled rows (see `mpc_backend.operations.sort`).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ BySite = Mapping[str, Mapping[str, SecretValue]]
 class _Rows:
     """Rows in the order of their persons. ``anywhere`` (n, a): true where any of the rows is, the first of them whether it is
     a row of a person at all; ``at_entry`` (n, e): true where a row of the earliest entry is; ``days`` (n, d). ``span`` (n, 2)
-    and ``step`` (n, r): days of entry that a record fits, and what kind it is. Of times: ``rank`` (n,), the least of entry,
-    cell and hospital in this order, and ``day`` (n,) of a record.
+    and ``step`` (n, r): days of entry that a record fits, and what kind it is; ``whose`` (n, hospitals) shared it.
+    Of times: ``rank`` (n,), the least of entry, cell and hospital in this order, and ``day`` (n,) of a record.
     """
 
     anywhere: SecretBits
@@ -50,14 +50,15 @@ class _Rows:
     days: SecretInt | None = None
     span: SecretInt | None = None
     step: SecretBits | None = None
+    whose: SecretBits | None = None
     rank: SecretInt | None = None
     day: SecretInt | None = None
 
 
 @dataclass(frozen=True)
 class LinkedTimes:
-    """Of each person, at the first of their rows (n,): the day of ``entry``; ``code``, hospital of the entry + hospitals x cell
-    there, the least cell and then the first hospital where several have it; the day of the first outcome that is for this
+    """Of each person, at the first of their rows (n,): the day of ``entry``; ``code``, hospital of the entry + hospitals x
+    cell there, the least cell and then the first hospital where several have it; the day of the first outcome that is for this
     entry, `NEVER` without one; and the last day of observation, the earliest death at most, before the entry without one.
     """
 
@@ -70,7 +71,8 @@ class LinkedTimes:
 @dataclass(frozen=True)
 class LinkedPeople:
     """All rows in the order of their persons. ``persons`` (n,): whether it is the first row of one, at which the rest is said:
-    ``steps``, whether the person passes each by itself, and ``known`` (n, hospitals), at which hospitals there is a row.
+    ``steps``, whether the person passes each by itself, and ``known`` (n, hospitals), which of them shared a row of the
+    person, or a record: a hospital may share records of persons it asks about.
 
     ``sound`` (): false where a hospital has two rows of one token, which could push out the row of another hospital.
     """
@@ -114,11 +116,15 @@ def linked_people(
         [same[1:], same[:1]]
     )
     rows = _combined(rows, same, sites)
-    recorded, ends = _recorded(rows, same, len(record_places(steps))) if rows.step is not None else (None, None)
+    known, found = rows.anywhere[:, 1 : 1 + sites], None
+    if rows.step is not None:
+        found = _recorded(rows, same, len(record_places(steps)))
+        known = known | found.whose
+    recorded, ends = (None, None) if found is None else (found.steps, found.ends)
     return LinkedPeople(
         persons=~same & rows.anywhere[:, 0],
         steps=_passed(steps, rows, recorded, first=first),
-        known=rows.anywhere[:, 1 : 1 + sites],
+        known=known,
         sound=(~repeated).all(),
         times=None if cells is None else _times(rows, ends, len(day_places(steps)), sites * (cells + 1)),
     )
@@ -151,7 +157,7 @@ def _by_person(
         days = _days_of_rows(given, valid, len(day_places(steps)), first=first)
     rows = _Rows(bits, days=days, rank=None if cells is None else _rank(persons, days, cells))
     if records:
-        rows = _with_records(rows, list(records.values()), len(day_places(steps)), first=first)
+        rows = _with_records(rows, records, len(day_places(steps)), first=first)
     keys = [token[:, word] for word in range(token.shape[1])]
     parts = {field.name: getattr(rows, field.name) for field in fields(rows)}
     parts = {name: part for name, part in parts.items() if part is not None}
@@ -202,13 +208,14 @@ def _table(sites: Sequence[Mapping[str, SecretValue]], name: str) -> SecretValue
     return concatenate([part.reshape(len(part), 1) if part.ndim == 1 else part for part in parts])
 
 
-def _with_records(
-    rows: _Rows, records: Sequence[Mapping[str, SecretValue]], days: int, *, first: bool
-) -> _Rows:
+def _with_records(rows: _Rows, by_site: BySite, days: int, *, first: bool) -> _Rows:
     """Rows of records below those of persons; of a person they say nothing that changes a minimum or an alternative."""
     assert rows.days is not None
-    protocol, persons = rows.anywhere.protocol, len(rows.anywhere)
+    protocol, persons, records = rows.anywhere.protocol, len(rows.anywhere), list(by_site.values())
     valid = cast("SecretBits", concatenate([site["valid"] for site in records])).reshape(-1, 1)
+    whose = valid & np.repeat(
+        np.eye(len(records), dtype=bool), [len(site["valid"]) for site in records], axis=0
+    )
     span, step = cast("SecretInt", _table(records, "span")), cast("SecretBits", _table(records, "step"))
     count = len(span)
     neutral = _neutral(count, days, first=first)
@@ -217,6 +224,7 @@ def _with_records(
         days=concatenate([rows.days, public_column(protocol, neutral.astype(np.uint32), 32)]),
         span=concatenate([public_column(protocol, np.zeros((persons, 2), np.uint32), 32), span]),
         step=concatenate([_none(protocol, (persons, step.shape[1])), step & valid]),
+        whose=concatenate([_none(protocol, (persons, len(records))), whose]),
     )
     if rows.rank is None:
         return found
@@ -224,7 +232,9 @@ def _with_records(
     day = cast("SecretInt", _table(records, "day"))[:, 0]
     return replace(
         found,
-        rank=concatenate([rows.rank, public_column(protocol, never, rows.rank.ring)]).with_bits(rows.rank.bits),
+        rank=concatenate([rows.rank, public_column(protocol, never, rows.rank.ring)]).with_bits(
+            rows.rank.bits
+        ),
         day=concatenate([public_column(protocol, np.zeros(persons, np.uint32), 32), day]),
     )
 
@@ -263,7 +273,9 @@ def _with_after(rows: _Rows, linked: SecretBits, reach: int) -> _Rows:
     days = concatenate([select(lower[:, :width] & both, after, here), rows.days[-reach:]])
     changed = replace(changed, days=days)
     if rows.rank is not None:
-        least = select((rows.rank[reach:] < rows.rank[:-reach]) & linked, rows.rank[reach:], rows.rank[:-reach])
+        least = select(
+            (rows.rank[reach:] < rows.rank[:-reach]) & linked, rows.rank[reach:], rows.rank[:-reach]
+        )
         changed = replace(changed, rank=concatenate([least, rows.rank[-reach:]]))
     if rows.at_entry is None:
         return changed
@@ -309,20 +321,31 @@ def _by_day(places: Sequence[int], days: SecretInt, *, first: bool) -> dict[int,
     return held
 
 
-def _recorded(rows: _Rows, same: SecretBits, kinds: int) -> tuple[SecretBits, SecretInt | None]:
-    """(n, kinds): whether some record of the person, from this row on, fits the entry. And with times (n, 2): the day of the
-    first outcome that does, `NEVER` without one, and minus the last day of observation.
+@dataclass(frozen=True)
+class _Recorded:
+    """What the records say of the person, from this row on: ``steps`` (n, kinds), whether some fits the entry; ``whose``
+    (n, hospitals), who shared some. With times ``ends`` (n, 2): the day of the first outcome that fits, `NEVER` without one,
+    and minus the last day of observation.
     """
-    assert rows.days is not None and rows.span is not None and rows.step is not None
+
+    steps: SecretBits
+    whose: SecretBits
+    ends: SecretInt | None
+
+
+def _recorded(rows: _Rows, same: SecretBits, kinds: int) -> _Recorded:
+    assert (
+        rows.days is not None and rows.span is not None and rows.step is not None and rows.whose is not None
+    )
     entry = segmented_copy(rows.days[:, 0], same).reshape(-1, 1)
     left, right = (
         concatenate([entry, rows.span[:, 1:]], axis=1),
         concatenate([rows.span[:, :1], entry], axis=1),
     )
     fits = (~(left < right)).all(axis=1).reshape(-1, 1)
-    found = rows.step & fits
-    ends = None if rows.day is None else _least_ends(found[:, kinds:], rows.day)
-    reach, linked = 1, same[1:]
+    fitting = rows.step & fits
+    ends = None if rows.day is None else _least_ends(fitting[:, kinds:], rows.day)
+    found, reach, linked = concatenate([fitting[:, :kinds], rows.whose], axis=1), 1, same[1:]
     while reach < len(same):
         both = linked.reshape(-1, 1)
         found = concatenate([found[:-reach] | (found[reach:] & both), found[-reach:]])
@@ -330,7 +353,7 @@ def _recorded(rows: _Rows, same: SecretBits, kinds: int) -> tuple[SecretBits, Se
             here, after = ends[:-reach], ends[reach:]
             ends = concatenate([select((after < here) & both, after, here), ends[-reach:]])
         linked, reach = _further(linked, reach), 2 * reach
-    return found[:, :kinds], ends
+    return _Recorded(found[:, :kinds], found[:, kinds:], ends)
 
 
 def _least_ends(found: SecretBits, day: SecretInt) -> SecretInt:

@@ -8,8 +8,8 @@ Days count from 1970-01-01. Of a person's rows, one a hospital, the earliest ent
     at_entry   does something hold at the hospital of that entry? (any of them, where several have one on that day)
     anywhere   does something hold at any hospital, whatever the days?
 
-An analysis of times (``followed``) needs more of each person: the cell that the person is in at an entry there (arm and stratum),
-and records of what ends time: days of outcomes, and the last days of periods of observation, each with the entries it is for.
+ends time: days of outcomes, last days of periods of observation, each with the days of entry that it is for.
+ends time: days of outcomes, and the last days of periods of observation, each with the days of entry that it is for.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class LinkedRecords:
 
 @dataclass(frozen=True)
 class LinkedEnds:
-    """What ends the time of persons, a row each (m,): whose (``tokens`` (m, 4)), the first and last day of entry that it is for,
-    its ``days``, and whether it is the last day of a period of observation; else it is one of the outcome.
+    """What ends the time of persons, a row each (m,): whose (``tokens`` (m, 4)), the first and last day of entry that it is
+    for, its ``days``, and whether it is the last day of a period of observation; else it is one of the outcome.
     """
 
     tokens: Days

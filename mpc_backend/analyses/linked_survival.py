@@ -1,8 +1,8 @@
 """The tables of a survival analysis from persons who are recognised at several hospitals, on shares.
 
 Of each person's rows follow the entry, the arm and stratum at its hospital, and when time ends (see `linked_secret`). Time is
-brought to the grid as hospitals bring theirs, and persons are counted by hospital of the entry, arm, stratum and time: the very
-tables that hospitals share where persons are not recognised.
+brought to the grid as hospitals bring theirs, and persons are counted by hospital of the entry, arm, stratum and time: the
+very tables that hospitals share where persons are not recognised.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _coarser(times: SecretInt, longest: int, source: Unit, target: Unit) -> tupl
 def _tests(
     parameters: SurvivalParameters, events: SecretInt, exits: SecretInt
 ) -> tuple[SecretFixed, SecretFixed]:
-    """Scores and covariances of all tests, stratified by hospital of the entry, from counts (arms, strata, hospitals, bins)."""
+    """Scores and covariances of all tests, stratified by hospital of the entry: of counts (arms, strata, hospitals, bins)."""
     arms, bins = len(parameters.arms), parameters.bins
     parts = []
     for name in parameters.tests:

@@ -118,8 +118,8 @@ def _check_times(study: StudyProtocol, entry: StudyAnalysis, parameters: Surviva
     outcome = study.variables[parameters.outcome]
     if isinstance(outcome, TimeToEvent) and outcome.censor == "cohort":
         raise ParametersRefused(
-            f"analysis {entry.id!r}: outcome {parameters.outcome} ends with the cohort entry, whose end no hospital can tell by "
-            "itself for linked persons; declare it with censor: observation"
+            f"analysis {entry.id!r}: outcome {parameters.outcome} ends with the cohort entry, whose end no hospital can "
+            "tell by itself for linked persons; declare it with censor: observation"
         )
     if linked_codes(parameters, len(study.sites)) > LARGEST_LINKED:
         raise ParametersRefused(f"analysis {entry.id!r}: {too_many(parameters, len(study.sites))}")

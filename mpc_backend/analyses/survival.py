@@ -73,7 +73,10 @@ class Survival(Analysis[SurvivalParameters]):
         policy, sound = released.policy, {}
         if parameters.linkage:
             tables, reliable = linked_survival(parameters, inputs)
-            policy, sound = policy.model_copy(update={"allow_true_zero": False}), {"sound": reliable.reshape(1)}
+            policy, sound = (
+                policy.model_copy(update={"allow_true_zero": False}),
+                {"sound": reliable.reshape(1)},
+            )
             session.progress("persons counted", 0.3)
         else:
             tables = _gathered(parameters, released, inputs)

@@ -66,7 +66,9 @@ class SurvivalParameters(CurveParameters):
                 "without linkage"
             )
         if self.rho != int(self.rho):
-            raise ValueError(f"rho: {self.rho:g} with linkage; weights are whole powers then, take 0, 1, 2, ...")
+            raise ValueError(
+                f"rho: {self.rho:g} with linkage; weights are whole powers then, take 0, 1, 2, ..."
+            )
         if linked_codes(self, 1) > LARGEST_LINKED:
             raise ValueError(f"horizon: {too_many(self, 1)}")
 

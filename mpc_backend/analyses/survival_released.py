@@ -34,9 +34,7 @@ from mpc_backend.analyses.survival_secret import (
     SHOWN,
 )
 
-FOLLOWED = (
-    "Arm and strata are those at the hospital of the entry; events, deaths and observation those of all hospitals."
-)
+FOLLOWED = "Arm and strata are those at the hospital of the entry; events, deaths and observation those of all hospitals."
 UNADJUSTED = "Crude comparison: not adjusted for anything."
 
 

@@ -94,9 +94,7 @@ def released_outputs(
     numbers = _rounded(parameters, curves)
     outputs |= _display(parameters, policy, counts, numbers, enough & overlap)
     frequent = _frequent(parameters, policy, counts)
-    outputs |= _means(
-        parameters, policy, counts, numbers, Conditions(enough, overlap, ended, frequent[0])
-    )
+    outputs |= _means(parameters, policy, counts, numbers, Conditions(enough, overlap, ended, frequent[0]))
     outputs["frequent"] = frequent[1]
     outputs["median"] = _medians(parameters, curves, enough & overlap & frequent[1])
     session.progress("display, tables and means", 0.8)

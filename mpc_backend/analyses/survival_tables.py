@@ -94,7 +94,9 @@ def linked_persons(parameters: SurvivalParameters, site: SiteData) -> dict[str, 
     """With linkage: a row for each person, with arm and stratum at the entry here, and what ends their times."""
     rows = linked_rows_of(site, parameters.linked)
     if rows.facts is None or parameters.outcome not in rows.ends:
-        raise LocalDataError(f"no arm of persons, or no days of outcome {parameters.outcome}, were taken here")
+        raise LocalDataError(
+            f"no arm of persons, or no days of outcome {parameters.outcome}, were taken here"
+        )
     facts = rows.facts.reset_index(drop=True)
     arms = level_codes(facts, parameters.arm, parameters.arms)
     strata, known = strata_codes(facts, parameters.strata), len(parameters.arms) * parameters.strata_count

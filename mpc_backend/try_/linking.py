@@ -34,13 +34,17 @@ def index_days(frame: pd.DataFrame, name: str) -> Ints:
     """
     given = column(frame, name)
     if given.isna().any():
-        raise LocalDataError(f"column {name} is missing in some rows; every row needs the day on which it starts")
+        raise LocalDataError(
+            f"column {name} is missing in some rows; every row needs the day on which it starts"
+        )
     if pd.api.types.is_numeric_dtype(given):
         return whole_numbers(frame, name, EARLIEST + 1, LATEST)[0]
     try:
         dates = pd.to_datetime(given, format="%Y-%m-%d")
     except (ValueError, TypeError) as error:
-        raise LocalDataError(f"column {name} holds neither whole numbers of days nor dates as 2020-01-31") from error
+        raise LocalDataError(
+            f"column {name} holds neither whole numbers of days nor dates as 2020-01-31"
+        ) from error
     days = dates.to_numpy().astype("datetime64[D]").astype(np.int64)
     if ((days <= EARLIEST) | (days > LATEST)).any():
         raise LocalDataError(f"column {name} holds dates before 1790 or after 2149")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mpc_backend.analyses.cox_parameters import Ties
 from mpc_backend.analyses.base import SiteData
+from mpc_backend.analyses.cox_parameters import Ties
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, coarsen, column
 from mpc_backend.analyses.registry import analysis, parse_parameters
@@ -126,9 +126,13 @@ def _check_link(choice: SurvivalChoice) -> None:
             "--link and --index-day go together: who a row is of, and on which day its time starts"
         )
     if choice.link and (choice.site is None or choice.unit != "day"):
-        raise LocalDataError("--link recognises persons of several hospitals: it needs --site, and times in days")
+        raise LocalDataError(
+            "--link recognises persons of several hospitals: it needs --site, and times in days"
+        )
     if choice.link and choice.covariates:
-        raise LocalDataError("--covariates go without --link: with it nobody has a person's covariates beside the time")
+        raise LocalDataError(
+            "--covariates go without --link: with it nobody has a person's covariates beside the time"
+        )
 
 
 def _linked(

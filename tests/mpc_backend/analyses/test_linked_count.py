@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, SiteData
-from mpc_backend.analyses.cohort_count import LINKED, REPEATED, CohortCount
+from mpc_backend.analyses.cohort_count import CohortCount
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.linked_secret import linked_counts
 from mpc_backend.analyses.linked_steps import LATEST, NEVER, LinkedRecords, LinkedRows, token_words
+from mpc_backend.analyses.linked_words import LINKED, REPEATED
 from mpc_backend.analyses.registry import parse_parameters
 from mpc_backend.testing import World
 from mpc_backend.try_cli import try_app
@@ -260,6 +261,32 @@ def test_rows_that_are_none_change_nobody(run):
             counts, _ = world.run(lambda _, given: linked_counts(typed.linked, given, first=True), inputs)
             found.append(counts[:, 0].tolist())
     assert found[0] == found[1] and found[0][0][1] > 0
+
+
+def test_who_shares_records_of_a_person_knows_the_person():
+    """a has no row of persons 20 to 24, but asks about them by records of its own."""
+    hows = [{"how": "entry"}, {"how": "within", "unless": True}]
+    typed, chosen = parameters(hows), CohortCount()
+
+    def rows(numbers, asked):
+        every, none = token_words([token(one) for one in [*numbers, *asked]]), np.zeros(len(asked), np.int64)
+        entry, lives = np.zeros(len(numbers), np.int64), np.full(len(numbers), LATEST)
+        records = LinkedRecords(every[len(numbers) :], none + 1, none, none)
+        return SiteData(
+            pd.DataFrame(), linked=LinkedRows(every[: len(numbers)], (entry, entry[:0]), lives, None, records)
+        )
+
+    given = {"a": rows(range(10), range(20, 25)), "b": rows(range(5, 40), [])}
+    with World("plain") as world:
+        inputs: dict[str, dict[str, object]] = {"persons": {}, "records": {}}
+        for name, data in given.items():
+            tables = chosen.local(typed, data)
+            for spec in chosen.tables(typed):
+                inputs[spec.name][name] = {
+                    one.name: world.share_column(one, tables[spec.name][one.name]) for one in spec.columns
+                }
+        counts, _ = world.run(lambda _, shared: linked_counts(typed.linked, shared, first=False), inputs)
+    assert counts[:, 0].tolist() == [[40, 40, 35], [25, 25, 25], [5, 5, 5]]
 
 
 @pytest.mark.parametrize("release", ["thresholded", "exact"])

@@ -1,4 +1,4 @@
-"""Times of persons whom several hospitals know: against a statement in plain words, and against persons put together by hand."""
+"""Times of persons whom several hospitals know: against a statement in plain words, and persons put together by hand."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def rows_of(persons: list[dict[str, Any]]) -> SiteData:
             np.array([LATEST if one["died"] is None else one["died"] for one in persons]),
             np.array([one["first"] for one in persons]),
             facts=facts,
-            ends={"o": LinkedEnds(token_words([token(one) for one in whose]), earliest, latest, days, observed)},
+            ends={
+                "o": LinkedEnds(token_words([token(one) for one in whose]), earliest, latest, days, observed)
+            },
         ),
     )
 
@@ -97,7 +99,9 @@ def together(sites: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         entry = min(entries)
         there = [(site, one) for site, one in rows if one["entry"] == entry]
         cells = [
-            (ARMS.index(one["drug"]), STRATA.index(one["g"]), site) for site, one in there if one["drug"] is not None
+            (ARMS.index(one["drug"]), STRATA.index(one["g"]), site)
+            for site, one in there
+            if one["drug"] is not None
         ]
         periods = [high for _, one in rows for low, high in one["periods"] if low <= entry <= high]
         if any(one["out"] for _, one in there) or not cells or not periods:
@@ -176,7 +180,9 @@ def test_rows_that_are_none_change_nobody_and_repeated_ones_show_nothing() -> No
             return tables
         return {
             table: {
-                one: np.concatenate([part, part * 0 if one == "valid" else part if one == "token" else part * 0 + 1])
+                one: np.concatenate(
+                    [part, part * 0 if one == "valid" else part if one == "token" else part * 0 + 1]
+                )
                 for one, part in columns.items()
             }
             for table, columns in tables.items()
@@ -185,7 +191,10 @@ def test_rows_that_are_none_change_nobody_and_repeated_ones_show_nothing() -> No
     def repeated(name: str, tables: dict[str, Any]) -> dict[str, Any]:
         if name == "b":
             return tables
-        return {**tables, "persons": {one: np.concatenate([part, part[:1]]) for one, part in tables["persons"].items()}}
+        return {
+            **tables,
+            "persons": {one: np.concatenate([part, part[:1]]) for one, part in tables["persons"].items()},
+        }
 
     whole, same, none = (on_shares("plain", given, change) for change in (None, spoilt, repeated))
     assert whole["exits"][0].sum() > 10 and same["sound"] and not none["sound"]
@@ -204,7 +213,9 @@ def everybody(numbers: list[int], arm: str = "s") -> SiteData:
     )  # fmt: skip
     facts = pd.DataFrame({"drug": [arm] * len(numbers)})
     lives = np.full(len(numbers), LATEST)
-    return SiteData(pd.DataFrame(), linked=LinkedRows(tokens, (days * 0,), lives, facts=facts, ends={"o": ends}))
+    return SiteData(
+        pd.DataFrame(), linked=LinkedRows(tokens, (days * 0,), lives, facts=facts, ends={"o": ends})
+    )
 
 
 ONE_ARM = {
@@ -214,7 +225,9 @@ ONE_ARM = {
 
 
 @pytest.mark.parametrize(("elsewhere", "shown"), [(9, False), (10, True)])
-def test_thresholds_hold_for_persons_whom_a_hospital_does_not_know(run: Any, elsewhere: int, shown: bool) -> None:
+def test_thresholds_hold_for_persons_whom_a_hospital_does_not_know(
+    run: Any, elsewhere: int, shown: bool
+) -> None:
     """a knows 100 persons; others are at b alone, where there are more of a's; a does not receive the result."""
     sites = {"a": everybody([*range(100)]), "b": everybody([*range(40, 100 + elsewhere)])}
     policy = DisclosurePolicy(minimum_sites=1, rounding=10, allow_true_zero=True)
@@ -225,9 +238,31 @@ def test_thresholds_hold_for_persons_whom_a_hospital_does_not_know(run: Any, els
     assert "counted once" in result.notes[0] and "those of all hospitals" in result.notes[0]
 
 
+def test_who_shares_records_of_a_person_knows_the_person(run: Any) -> None:
+    """a has no row of ten persons at b, but shares an outcome of each: were they others to it, it would see if b has them."""
+    made_up, policy = everybody([*range(100, 110)]).linked, DisclosurePolicy(minimum_sites=1, rounding=10)
+    known = everybody([*range(100)]).linked
+    assert made_up is not None and known is not None
+    both = [vars(one.ends["o"]) for one in (known, made_up)]
+    ends = {"o": LinkedEnds(**{name: np.concatenate([one[name] for one in both]) for name in both[0]})}
+    sites = {
+        "a": SiteData(pd.DataFrame(), linked=replace(known, ends=ends)),
+        "b": everybody([*range(40, 110)]),
+    }
+    assert (
+        run("survival", ONE_ARM, {**sites, "a": everybody([*range(100)])}, policy=policy).arms[0].n.state
+        == "released"
+    )
+    assert run("survival", ONE_ARM, sites, policy=policy).arms[0].n.state != "released"
+
+
 def test_nothing_is_shown_where_a_hospital_shares_two_rows_of_one_person() -> None:
     chosen, typed = analysis("survival"), parse_parameters("survival", ONE_ARM)
-    opened: Any = {"sound": np.array([False]), "events": np.zeros((1, 1, 41)), "censored": np.zeros((1, 1, 41))}
+    opened: Any = {
+        "sound": np.array([False]),
+        "events": np.zeros((1, 1, 41)),
+        "censored": np.zeros((1, 1, 41)),
+    }
     opened |= {"score": np.zeros((1, 1)), "variance": np.zeros((1, 1))}
     assert REPEATED in chosen.finish(typed, Released(EXACT, ("a", "b")), opened).notes
 
@@ -297,14 +332,27 @@ def by_hand(frame: pd.DataFrame) -> pd.DataFrame:
     persons = rows.sort_values("begins", kind="stable").groupby("who")
     last = persons["failed"].min().fillna(persons["ends"].max())
     first = persons.first()
-    return first.assign(
-        time=(last - first["begins"]).dt.days, event=persons["event"].max()
-    ).reset_index()[list(frame.columns)]
+    return first.assign(time=(last - first["begins"]).dt.days, event=persons["event"].max()).reset_index()[
+        list(frame.columns)
+    ]
 
 
 def answer(file: Path, frame: pd.DataFrame, *arguments: str) -> dict[str, Any]:
     frame.to_csv(file, index=False)
-    call = ["survival", str(file), "--time", "time", "--event", "event", "--arm", "drug", "--site", "site", "--rho", "1"]
+    call = [
+        "survival",
+        str(file),
+        "--time",
+        "time",
+        "--event",
+        "event",
+        "--arm",
+        "drug",
+        "--site",
+        "site",
+        "--rho",
+        "1",
+    ]
     done = CliRunner().invoke(
         try_app, [*call, "--protocol", "rep3", "--release", "exact", "--grid", "month", "--json", *arguments]
     )
