@@ -136,7 +136,7 @@ class FeasibilityBounds(Part):
 class StudyProtocol(Document):
     """See the module's docstring. ``amends`` is the digest of the version this one replaces; it is signed anew.
 
-    ``linkage``: by what hospitals recognise a person whom several of them know. Without it no count may, and the canonical
+    ``linkage``: by what hospitals recognise a person whom several of them know. Without it no analysis may, and the canonical
     bytes do not mention it.
     """
 

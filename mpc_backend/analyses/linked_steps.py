@@ -8,7 +8,7 @@ Days count from 1970-01-01. Of a person's rows, one a hospital, the earliest ent
     at_entry   does something hold at the hospital of that entry? (any of them, where several have one on that day)
     anywhere   does something hold at any hospital, whatever the days?
 
-ends time: days of outcomes, last days of periods of observation, each with the days of entry that it is for.
+An analysis of times (``followed``) needs more of a person: the cell at an entry there (arm and stratum), and records of what
 ends time: days of outcomes, and the last days of periods of observation, each with the days of entry that it is for.
 """
 

@@ -30,6 +30,7 @@ from mpc_backend.analyses.cohort_count import CohortCount
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import analysis, parse_parameters, resolve
+from mpc_backend.planner import plan
 from mpc_backend.testing import World
 from site_connector import linkage
 from site_connector.cli import site_app
@@ -43,7 +44,7 @@ from site_connector.review_text import review_markdown
 from site_connector.tables import evaluate_cohorts, local_tables
 from tests.cohort_lang.tiny_omop import TinyOmop
 from tests.site_connector.consortium import COHORT, NOW, PASSPHRASE, SITES, Consortium
-from tests.site_connector.extract import PERSONS
+from tests.site_connector.extract import ADULTS_ON_METFORMIN, PERSONS
 
 EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
 HISTORY = """
@@ -283,12 +284,14 @@ def asking(consortium: Consortium, key: str, **changes: object) -> StudyProtocol
     return consortium.study(**{**fields, **changes})
 
 
-def tables_of(consortium: Consortium, study: StudyProtocol) -> dict[str, dict[str, np.ndarray]]:
+def tables_of(
+    consortium: Consortium, study: StudyProtocol, analysis_id: str = "count"
+) -> dict[str, dict[str, np.ndarray]]:
     found = {}
     for site, directory in consortium.sites.items():
         with opened(directory.loaded_database()) as connection:
             data = evaluate_cohorts(connection, study, persons_by=recognition(directory, study))
-        found[site] = local_tables(study, data)["count"]
+        found[site] = local_tables(study, data)[analysis_id]
     return found
 
 
@@ -336,6 +339,76 @@ def test_a_signed_study_counts_persons_of_three_hospitals_once(
             data = file.read_bytes()
             assert secret not in data and secret.hex().encode() not in data, file
     assert secret.hex() not in caplog.text and "7560001" not in caplog.text
+
+
+FOLLOWED: dict[str, Any] = {
+    "id": "curve",
+    "kind": "survival",
+    "cohort": "treated",
+    "parameters": {
+        "outcome": "death", "arm": "drug", "arms": ["metformin", "glipizide"], "time_unit": "month", "horizon": 12,
+        "linkage": True,
+    },
+}  # fmt: skip
+VARIABLES: dict[str, Any] = {
+    "drug": {
+        "kind": "category",
+        "domain": "drug exposure",
+        "levels": {"metformin": "Metformin", "glipizide": "Glipizide"},
+        "window": {"start": 0, "end": 90},
+    },
+    "death": {"kind": "time_to_event", "events": ["death"], "horizon_days": 365, "unit": "month"},
+}
+
+
+def test_a_signed_study_follows_persons_of_three_hospitals_once(linking: tuple[Consortium, str]) -> None:
+    """Person n of a hospital is person n - 20 of the next one, and was there first."""
+    consortium, key = linking
+    study = asking(consortium, key, analyses=[FOLLOWED], variables=VARIABLES)
+    steps = [step for step in plan(study).steps if step.analysis == "curve"]
+    assert [step.table for step in steps] == ["persons", "records", None, None]
+    assert "for every person here, under tokens" in steps[0].what
+    assert "from a row a person of every hospital, each person once" in steps[2].what
+    tables = tables_of(consortium, study, "curve")
+    chosen, parameters = resolve(study, "curve")
+    with World("plain") as world:
+        found = opened_outputs(world, chosen, parameters, Released(EXACT, SITES), tables)
+    first_here = [n for last in (20, 20, 24) for n in range(1, last + 1)]
+    died = sum(n % 8 == 0 for n in first_here)
+    assert found["events"][0, 0].tolist() == [0] * 4 + [died] + [0] * 8 and not found["events"][1].any()
+    assert (found["events"] + found["censored"]).sum() == len(first_here) < 3 * ADULTS_ON_METFORMIN
+    consortium.submit(study)
+    with consortium.mailbox() as mailbox:
+        connector = consortium.connector(mailbox)
+        connector.round()
+        assert mailbox.item(study.digest, NOW).dry_run.problems == ()  # type: ignore[union-attr]
+        consortium.desk(mailbox).approve(study.digest, consortium.steward, NOW)
+        consortium.others_approve(study)
+        connector.round()
+        assert [one.state for one in mailbox.uploads()] == ["delivered"]
+    sent = consortium.reconstructed(study)
+    assert sent["curve/persons/valid"].sum() == PERSONS
+    assert sorted(sent["curve/persons/cell"][sent["curve/persons/valid"] == 1].tolist()) == [0] * 34 + [1] * 6
+
+
+def test_times_that_no_hospital_can_tell_for_linked_persons_are_refused(consortium: Consortium) -> None:
+    def refusal(variables: dict[str, Any] = VARIABLES, **changes: object) -> str:
+        entry = {**FOLLOWED, "parameters": {**FOLLOWED["parameters"], **changes}}
+        study = asking(consortium, "0" * 32, analyses=[entry], variables=variables)
+        with pytest.raises(ParametersRefused) as refused:
+            resolve(study, "curve")
+        return str(refused.value)
+
+    by_cohort = {**VARIABLES, "death": {**VARIABLES["death"], "censor": "cohort"}}
+    assert "ends with the cohort entry" in refusal(by_cohort)
+    assert "24006 cells of hospital" in refusal(horizon=4_000)
+    assert "sets follow_up_days, which follow from its cohort" in refusal(follow_up_days=10)
+    with pytest.raises(ParametersRefused, match="does not say by what they are recognised"):
+        resolve(consortium.study(analyses=[FOLLOWED]), "curve")
+    count = {"id": "count", "kind": "cohort_count", "cohort": "treated"}
+    study = asking(consortium, "0" * 32, analyses=[FOLLOWED, count], variables=VARIABLES)
+    with pytest.raises(ParametersRefused, match=r"'curve' counts persons .* count uses the same cohort"):
+        resolve(study, "curve")
 
 
 def test_two_studies_have_no_token_in_common(linking: tuple[Consortium, str]) -> None:

@@ -86,6 +86,17 @@ def test_the_words_of_a_linked_count_say_how_persons_are_recognised_and_what_lea
     assert "How persons are recognised" not in explain_study(consortium.study("count"), consortium.federation)
 
 
+def test_the_words_of_linked_survival_say_what_leaves_of_every_person(consortium: Consortium) -> None:
+    fields = consortium.study("survival").model_dump(mode="json")
+    fields["linkage"] = {"key": "0123456789abcdef0123456789abcdef", "identifiers": ["national_id"]}
+    fields["disclosure"]["rounding"] = max(fields["disclosure"]["rounding"], fields["disclosure"]["minimum_cell"])
+    fields["analyses"][0]["parameters"] |= {"linkage": True}
+    fields["analyses"][0]["parameters"].pop("cox", None)
+    study = StudyProtocol.from_value(fields)
+    assert "months, a patient of several hospitals counted once: Kaplan-Meier" in explain_study(study)
+    assert "one row for every day of an outcome, for every period of observation" in explain_study(study)
+
+
 def test_the_words_of_a_survival_analysis_name_what_it_adjusts_for(consortium: Consortium) -> None:
     study = consortium.study("survival")
     (entry,) = study.analyses
