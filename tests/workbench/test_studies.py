@@ -89,7 +89,9 @@ def test_the_words_of_a_linked_count_say_how_persons_are_recognised_and_what_lea
 def test_the_words_of_linked_survival_say_what_leaves_of_every_person(consortium: Consortium) -> None:
     fields = consortium.study("survival").model_dump(mode="json")
     fields["linkage"] = {"key": "0123456789abcdef0123456789abcdef", "identifiers": ["national_id"]}
-    fields["disclosure"]["rounding"] = max(fields["disclosure"]["rounding"], fields["disclosure"]["minimum_cell"])
+    fields["disclosure"]["rounding"] = max(
+        fields["disclosure"]["rounding"], fields["disclosure"]["minimum_cell"]
+    )
     fields["analyses"][0]["parameters"] |= {"linkage": True}
     fields["analyses"][0]["parameters"].pop("cox", None)
     study = StudyProtocol.from_value(fields)

@@ -25,11 +25,11 @@ from mpc_backend.testing import World
 from mpc_backend.try_cli import try_app
 
 EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
-ARMS, STRATA, LONGEST = ("s", "t"), ("u", "v"), 70
+ARMS, STRATA = ("s", "t"), ("u", "v")
 MADE = {
     "outcome": "o", "arm": "drug", "arms": list(ARMS), "strata": [{"variable": "g", "levels": list(STRATA)}], "rho": 1,
-    "time_unit": "week", "unit": "month", "horizon": 2, "linkage": True, "steps": ["in", "kept"], "first": True,
-    "linked": [{"how": "entry"}, {"how": "at_entry", "unless": True}], "follow_up_days": LONGEST,
+    "time_unit": "week", "unit": "month", "linkage": True, "steps": ["in", "kept"], "first": True,
+    "linked": [{"how": "entry"}, {"how": "at_entry", "unless": True}],
 }  # fmt: skip
 
 
@@ -50,7 +50,8 @@ def some(seed: int, persons: int) -> list[dict[str, Any]]:
                 "g": STRATA[rng.integers(0, 2)],
                 "outcomes": [int(day) for day in rng.integers(0, 110, rng.integers(0, 3))],
                 "periods": [
-                    (start - 2, start + int(rng.integers(0, 90))), (100, 120), *([(-9, 60)] if rng.random() < 0.2 else []),
+                    *([(start - 2, start + int(rng.integers(0, 90)))] if rng.random() < 0.8 else []), (100, 120),
+                    *([(-9, 60)] if rng.random() < 0.2 else []),
                 ],
             }
         )  # fmt: skip
@@ -84,7 +85,7 @@ def rows_of(persons: list[dict[str, Any]]) -> SiteData:
     )
 
 
-def together(sites: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def together(sites: dict[str, list[dict[str, Any]]], horizon: int, longest: int) -> list[dict[str, Any]]:
     """In plain words: who is in the cohort, from when, where, and how their time ends."""
     known: dict[int, list[tuple[str, dict[str, Any]]]] = {}
     for site, persons in sites.items():
@@ -106,24 +107,26 @@ def together(sites: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         periods = [high for _, one in rows for low, high in one["periods"] if low <= entry <= high]
         if any(one["out"] for _, one in there) or not cells or not periods:
             continue
-        last = min(max(periods), died, entry + LONGEST)
+        last = min(max(periods), died, entry + longest)
         outcomes = [day for _, one in rows for day in one["outcomes"] if entry < day <= last]
         weeks = -(-(min(outcomes, default=last) - entry) // 7)
         month = int(coarsen(np.array([weeks]), "week", "month")[0])
         found.append(
             {
                 "cell": min(cells),
-                "time": min(month, 2),
-                "event": bool(outcomes) and month <= 2,
+                "time": min(month, horizon),
+                "event": bool(outcomes) and month <= horizon,
                 "known": {site for site, _ in rows},
             }
         )
     return found
 
 
-def counted(people: list[dict[str, Any]], sites: tuple[str, ...], unknown_to: str | None) -> np.ndarray:
+def counted(
+    people: list[dict[str, Any]], sites: tuple[str, ...], bins: int, unknown_to: str | None
+) -> np.ndarray:
     """Events and exits (2, arms, strata, hospitals, bins)."""
-    table = np.zeros((2, 2, 2, len(sites), 3), int)
+    table = np.zeros((2, 2, 2, len(sites), bins), int)
     for one in people:
         if unknown_to not in one["known"]:
             arm, stratum, site = one["cell"]
@@ -131,8 +134,11 @@ def counted(people: list[dict[str, Any]], sites: tuple[str, ...], unknown_to: st
     return table
 
 
-def on_shares(protocol: str, sites: dict[str, SiteData], change: Any = None) -> dict[str, np.ndarray]:
-    chosen, typed = analysis("survival"), parse_parameters("survival", MADE)
+def on_shares(
+    protocol: str, sites: dict[str, SiteData], change: Any = None, horizon: int = 2, longest: int = 70
+) -> dict[str, np.ndarray]:
+    given = {**MADE, "horizon": horizon, "follow_up_days": longest}
+    chosen, typed = analysis("survival"), parse_parameters("survival", given)
     with World(protocol) as world:
         inputs: dict[str, dict[str, Any]] = {spec.name: {} for spec in chosen.tables(typed)}
         for name, data in sites.items():
@@ -152,18 +158,30 @@ def on_shares(protocol: str, sites: dict[str, SiteData], change: Any = None) -> 
         return opened
 
 
-@pytest.mark.parametrize(("protocol", "persons"), [("plain", 300), ("rep3", 40), ("rep4", 40)])
-def test_tables_are_those_of_persons_put_together(protocol: str, persons: int) -> None:
-    given = {site: some(number, persons) for number, site in enumerate("abc")}
-    found = on_shares(protocol, {site: rows_of(people) for site, people in given.items()})
-    people, sites = together(given), tuple(given)
+@pytest.mark.parametrize(
+    ("protocol", "hospitals", "persons", "horizon", "longest"),
+    [
+        ("plain", "abc", 300, 2, 70),
+        ("plain", "ab", 300, 3, 45),
+        ("rep3", "abc", 40, 2, 70),
+        ("rep4", "abc", 40, 2, 70),
+    ],
+)
+def test_tables_are_those_of_persons_put_together(
+    protocol: str, hospitals: str, persons: int, horizon: int, longest: int
+) -> None:
+    """Follow-up cut by the grid, or before its end; codes that fill a power of two, so that none is left over."""
+    given = {site: some(number, persons) for number, site in enumerate(hospitals)}
+    rows = {site: rows_of(people) for site, people in given.items()}
+    found = on_shares(protocol, rows, horizon=horizon, longest=longest)
+    people, sites = together(given, horizon, longest), tuple(given)
     assert sum(len(one["known"]) > 1 for one in people) > persons / 10 and found["sound"]
-    views = np.stack([counted(people, sites, view) for view in (None, *sites)])
+    views = np.stack([counted(people, sites, horizon + 1, view) for view in (None, *sites)])
     np.testing.assert_array_equal(found["events"], views[:, 0].sum(3))
     np.testing.assert_array_equal(found["exits"], views[:, 1].sum(3))
     failed, exits = views[0].astype(np.int64)
     by_hospital = failed.sum(1), (exits - failed).sum(1)
-    crossed = failed.reshape(2, -1, 3), (exits - failed).reshape(2, -1, 3)
+    crossed = failed.reshape(2, -1, horizon + 1), (exits - failed).reshape(2, -1, horizon + 1)
     expected = [
         log_rank_scores.scores(*by_hospital), log_rank_scores.scores(*crossed), log_rank_scores.scores(*by_hospital, 1)
     ]  # fmt: skip
@@ -281,6 +299,17 @@ def test_nothing_is_shown_where_a_hospital_shares_two_rows_of_one_person() -> No
 def test_what_cannot_be_told_of_linked_persons_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ParametersRefused, match=why):
         parse_parameters("survival", {**ONE_ARM, **changes})
+
+
+def test_rows_of_one_person_at_a_hospital_are_put_together_there() -> None:
+    """A hospital may hold a person twice: the earlier entry says the arm."""
+    tokens = token_words([(1).to_bytes(16, "big")] * 2)
+    ends = LinkedEnds(tokens, *(np.array([4, 9]),) * 3, np.array([True, True]))
+    facts, entry = pd.DataFrame({"drug": ["s", "t"]}), np.array([9, 4])
+    rows = LinkedRows(tokens, (entry,), np.array([LATEST] * 2), facts=facts, ends={"o": ends})
+    chosen, typed = analysis("survival"), parse_parameters("survival", {**ONE_ARM, "arms": ["s", "t"]})
+    persons = chosen.local(typed, SiteData(pd.DataFrame(), linked=rows))["persons"]
+    assert persons["cell"].tolist() == [1] and persons["days"].tolist() == [[4, LATEST]]
 
 
 def test_nothing_is_planned_or_shared_before_the_study_says_how_records_are_combined() -> None:
