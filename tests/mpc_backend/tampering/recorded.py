@@ -36,6 +36,7 @@ SORTS = {
     "_exchange_missing": "opening",
 }
 """What is sent from within which function of the protocol; a message from anywhere else is an error."""
+PROTOCOLS = "mpc_backend.protocols."
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def _sort_of(frame: FrameType | None) -> str:
     """Of a message that is being sent: by the function of the protocol that sends it."""
     while frame is not None:
         name = frame.f_code.co_name
-        if name in SORTS and "self" in frame.f_locals:
+        if name in SORTS and frame.f_globals["__name__"].startswith(PROTOCOLS):
             if name == "_exchange_missing":
                 return "opened share" if frame.f_locals["component"] == 2 else "opening's tag"
             return SORTS[name]
