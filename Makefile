@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 HEADLESS ?=
 
-.PHONY: demo test check validation tampering setup browser lock clean
+.PHONY: demo test check validation tampering performance setup browser lock clean
 
 demo: setup
 	$(BIN)/tessera demo $(if $(filter-out 0 no false,$(HEADLESS)),--headless)
@@ -25,6 +25,10 @@ validation: setup
 # Every message between nodes altered in every way: writes docs/tampering.md. About half an hour on two cores.
 tampering: setup
 	$(BIN)/python -m tests.mpc_backend.tampering --write docs/tampering.md
+
+# Measures what docs/performance.md states, in about 18 minutes on a machine with nothing else to do; PERFORMANCE="--only multiply".
+performance: setup
+	$(BIN)/python -m tests.performance $(PERFORMANCE)
 
 setup: $(VENV)/.installed
 
