@@ -1,6 +1,5 @@
 """What one node sees: uniform words, and the same sequence of messages whatever the data. Analyses: `test_views.py`."""
 
-import inspect
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,16 @@ from mpc_backend.protocols.keys import random_keys
 from mpc_backend.protocols.sharing import layout
 from mpc_backend.testing import World
 from tests.mpc_backend.removal import remove
-from tests.mpc_backend.views import LIMIT, OPERATIONS, PROTOCOLS, observed, opened_inside, uniform, words_in
+from tests.mpc_backend.views import (
+    LIMIT,
+    OPERATIONS,
+    PROTOCOLS,
+    observed,
+    opened_inside,
+    surface,
+    uniform,
+    words_in,
+)
 
 N = 2000
 SMALL = 300
@@ -82,21 +90,6 @@ OPERATORS: dict[str, Callable[..., object]] = {
     "another ring": lambda a, b: [a.narrow(32).widen(64), (a < b).cumsum()],
 }
 FREE = {"concatenate", "stack"}
-
-
-def surface() -> set[str]:
-    """What an analysis may call: functions, and public methods of the classes they return."""
-    names = set()
-    for name in op.__all__:
-        found = getattr(op, name)
-        if inspect.isclass(found):
-            methods = inspect.getmembers_static(found, inspect.isfunction)
-            names |= {
-                f"{name}.{method}" for method, _ in methods if method in vars(found) and method[0] != "_"
-            }
-        else:
-            names.add(name)
-    return names
 
 
 def test_every_operation_is_looked_at() -> None:
