@@ -78,18 +78,18 @@ def _kinds(lines: list[Line]) -> str:
     counted: Counter[tuple[str, str]] = Counter()
     for line in lines:
         counted += line.report.tried
-    sorts = sorted({sort for _, sort in counted})
-    rows = [f"| kind | what arrives | {' | '.join(sorts)} |", f"|---|---|{'---:|' * len(sorts)}"]
-    for kind, meaning in kinds.KINDS.items():
-        cells = [f"{counted[kind, sort]:,}" if counted[kind, sort] else "" for sort in sorts]
-        rows.append(f"| {kind} | {meaning} | {' | '.join(cells)} |")
+    rows = [f"- **{kind}**: {meaning}" for kind, meaning in kinds.KINDS.items()]
+    rows += ["", f"| altered | {' | '.join(kinds.KINDS)} |", f"|---|{'---:|' * len(kinds.KINDS)}"]
+    for sort in dict.fromkeys(sort for _, sort in sorted(counted, key=lambda one: one[1])):
+        cells = [f"{counted[kind, sort]:,}" if counted[kind, sort] else "" for kind in kinds.KINDS]
+        rows.append(f"| {sort} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
 def _operations(lines: list[Line]) -> str:
     rows = [
-        "| operation | messages | kinds | cases tried | of all cases | aborted | altered nothing |",
-        "|---|---:|---:|---:|---|---:|---:|",
+        "| operation | messages | kinds | attacked | cases | aborted | altered nothing |",
+        "|---|---:|---:|---|---:|---:|---:|",
     ]
     for line in lines:
         report = line.report
