@@ -131,7 +131,7 @@ def primitives(protocol: Protocol, secret: Callable[..., Words]) -> None:
     for dtype in (np.uint16, np.uint32, np.uint64):
         protocol.multiply_rows(secret((1, n), dtype), secret((1, n), dtype), FIRST_ROWS)
         x, y = secret((2, n), dtype), secret((2, n), dtype)
-        protocol.multiply_halves(x, y, x, np.array([[0, 1], [1, -1], [0, 1]]), 3)
+        protocol.multiply_halves(x, y, x, np.array([[1, -1], [0, 1], [0, 1]]), [3, -2])
     protocol.matmul(secret((64, 9), np.uint64), secret((9, 64), np.uint64))
     protocol.dot(secret((n, 2), np.uint64), secret((n, 2), np.uint64))
     protocol.and_(secret((n,), np.uint64), secret((n,), np.uint64))
