@@ -190,6 +190,24 @@ def test_a_view_is_uniform_given_all_that_the_node_knows(
     assert all(distance < LIMIT for distance in uniform(view).values()), uniform(view)
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_a_protocol_sends_for_an_operation_depends_on_shapes_alone(protocol: str) -> None:
+    held = layout(protocol).held
+
+    def program(session: Any, most: int) -> None:
+        streams = [np.random.default_rng(share) for share in held[session.index]]
+
+        def secret(shape: tuple[int, ...], dtype: Any) -> Words:
+            return np.stack([stream.integers(0, most, shape).astype(dtype) for stream in streams])
+
+        primitives(session.protocol, secret)
+        session.protocol.verify()
+
+    runs = [observed(protocol, lambda s, m=most: program(s, m), lambda _: []) for most in (1, 1 << 15)]
+    assert runs[0].trace == runs[1].trace and all(runs[0].trace)
+    assert runs[0].asked == runs[1].asked
+
+
 MASKS: list[tuple[str, Any, str, str, str]] = [
     ("rep3", rep3.Rep3, "_product", "stream.fill(mask[: stop - start])", "mask[: stop - start] = 0"),
     (
