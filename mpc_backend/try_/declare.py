@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from mpc_backend.analyses.coded import MOST_CODES, is_code
 from mpc_backend.analyses.errors import LocalDataError
-from mpc_backend.analyses.grid import numbers
+from mpc_backend.analyses.grid import column, numbers
 from mpc_backend.try_.data import by_site, levels
 
 FEW_VALUES = 2
@@ -29,21 +30,29 @@ def place_and_spread(frame: pd.DataFrame, name: str) -> tuple[float, float]:
     if known.size == 0:
         raise LocalDataError(f"column {name} holds no number")
     spread, centre = float(known.std()), float(known.mean())
-    if spread <= 1e-9 * abs(centre):
+    if spread <= 1e-12 * abs(centre):
         return centre, max(1.0, abs(centre))
     return _multiple(centre, _power(spread)), one_digit(spread)
 
 
-def codes_of(frame: pd.DataFrame, name: str, site: str | None) -> list[str] | None:
+def codes_of(
+    frame: pd.DataFrame, name: str, site: str | None, others: Sequence[str] = ()
+) -> list[str] | None:
     """The codes that a study would declare for a number: its values, where some hospital's rows have no more than two, or all
-    rows together have no more.
+    rows together have no more; or its rows that know the columns ``others`` too.
 
     Raises:
         LocalDataError: more values than a study can declare.
     """
     values = pd.DataFrame({name: numbers(frame, name)})
     known = values[name].dropna()
-    parts = [data.frame[name].dropna() for data in by_site(values, frame, site).values()]
+    complete = np.ones(len(frame), dtype=bool)
+    for other in others:
+        complete &= column(frame, other).notna().to_numpy()
+    whole = values.where(complete[:, None])
+    parts = [
+        data.frame[name].dropna() for each in (values, whole) for data in by_site(each, frame, site).values()
+    ]
     count = known.nunique()
     if count == 0 or (count > FEW_VALUES and not any(is_code(part.to_numpy()) for part in parts)):
         return None

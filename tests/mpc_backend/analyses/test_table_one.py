@@ -220,7 +220,7 @@ def test_rare_codes_open_to_constants_and_a_study_has_to_declare_them(run):
     exact = run("table_one", study, {"s": flagged(3)}, policy=EXACT).numbers[0].groups[0]
     assert exact.mean == pytest.approx(3 / 60, abs=1e-6)
     plain = {**SMALL, "numbers": [{**CODED, "codes": None}]}
-    with pytest.raises(LocalDataError, match="x has no more than two different numbers here"):
+    with pytest.raises(LocalDataError, match="x has no more than two different numbers among the persons"):
         run("table_one", plain, {"s": flagged(3)})
     with pytest.raises(LocalDataError, match="x holds other values than 0, 1"):
         run("table_one", study, {"s": flagged(3).assign(x=0.5)})
