@@ -9,18 +9,17 @@ data, and is compared by these; that a protocol sends the same messages for each
 
 import functools
 import logging
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
 import ranking_data as ranking
+from pydantic import BaseModel
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses import comparative_weights
 from mpc_backend.analyses.base import Released
 from mpc_backend.analyses.comparative_parameters import Weights
-from mpc_backend.analyses.cox_parameters import Ties
-from mpc_backend.analyses.linked_steps import How
 from mpc_backend.analyses.logistic_newton import COEFFICIENT_SCALE, LogisticFit, fit_logistic
 from mpc_backend.analyses.registry import KINDS, analysis, parse_parameters
 from mpc_backend.operations import linear
@@ -36,6 +35,7 @@ DEAR = 600
 """Rounds of a run, above which one for each protocol has to do."""
 NUMBER = {"variable": "x", "centre": 0, "scale": 1}
 LEVELS = {"variable": "g", "levels": ["u", "v", "w"]}
+SEX = {"variable": "sex", "levels": ["f", "m"]}
 CURVES = {"arm": "drug", "arms": ["s", "t"], "time_unit": "month", "horizon": 9, "tau": 8}
 COX = {"covariates": [{"variable": "x", "scale": 1}], "iterations": 2}
 ROBUST = {
@@ -75,7 +75,7 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
     "logistic": {"levels": {"outcome": "o", "predictors": [NUMBER, LEVELS], "steps": 3}},
     "survival": {
         "strata": {"outcome": "o", **CURVES, "strata": [LEVELS], "rho": 1},
-        "efron": {"outcome": "o", **CURVES, "cox": {**COX, **ROBUST}},
+        "efron": {"outcome": "o", **CURVES, "strata": [SEX], "adjust": False, "cox": {**COX, **ROBUST}},
         "breslow": {"outcome": "o", **CURVES, "cox": {**COX, "ties": "breslow"}},
     },
     "table_one": {
@@ -85,18 +85,49 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "treatment_ranking": {
-        "neighbours": RANKED,
+        "neighbours": {**RANKED, "period": "not available"},
         "cells": ranking.cells(2, "first", harm="h", tau=6),
     },
 }  # fmt: skip
 """Kind -> mode -> parameters."""
 
 
-def test_every_kind_and_every_mode_has_a_case() -> None:
+NEVER_COMPUTED = {"unit", "time_unit", "allow_crude"}
+"""What hospitals count in, and what a study has to say before it may choose something else."""
+
+
+def choices(model: type[BaseModel]) -> set[tuple[str, str, object]]:
+    """Every value of every field that has a few named ones, in a model and in those it is made of."""
+    found = set()
+    for name, field in model.model_fields.items():
+        pending = [field.annotation]
+        while pending:
+            kind = pending.pop()
+            if kind is bool or get_origin(kind) is Literal:
+                values = (False, True) if kind is bool else get_args(kind)
+                found |= {(model.__name__, name, value) for value in values}
+            elif isinstance(kind, type) and issubclass(kind, BaseModel):
+                found |= choices(kind)
+            pending += get_args(kind) if get_origin(kind) is not Literal else ()
+    return {choice for choice in found if choice[1] not in NEVER_COMPUTED}
+
+
+def chosen_in(value: object) -> set[tuple[str, str, object]]:
+    """The values that parameters have."""
+    if isinstance(value, tuple):
+        return set().union(*map(chosen_in, value))
+    if not isinstance(value, BaseModel):
+        return set()
+    fields = {name: getattr(value, name) for name in type(value).model_fields}
+    own = {(type(value).__name__, name, one) for name, one in fields.items() if isinstance(one, str | bool)}
+    return own.union(*map(chosen_in, fields.values()))
+
+
+def test_every_kind_has_a_case_in_every_mode() -> None:
     assert set(CASES) == set(KINDS)
-    assert {step["how"] for step in LINKED} == set(get_args(How))
-    assert set(CASES["comparative_effectiveness"]) == set(get_args(Weights))
-    assert set(get_args(Ties)) < set(CASES["survival"])
+    for kind, modes in CASES.items():
+        made = set().union(*(chosen_in(parse_parameters(kind, parameters)) for parameters in modes.values()))
+        assert choices(analysis(kind).parameters) <= made, kind
 
 
 def words(column: Column, rows: int, rng: np.random.Generator | None) -> Any:
