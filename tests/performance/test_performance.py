@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mpc_backend.bench.cli import bench_app, load_lines
-from mpc_backend.bench.lines import LINES, Measurement
+from mpc_backend.bench.lines import LINES, Measurement, UnequalRuns
 from tests.performance import __main__ as command
 from tests.performance import page, runs
 from tests.performance.page import BLOCKS, PAGE, number, renewed, size
@@ -105,6 +105,23 @@ def test_what_is_measured_replaces_what_was_kept_and_the_rest_stays(
         assert [
             printed[name] for name in ("name", "n", "protocol", "bytes_sent", "rounds", "input_bytes")
         ] == [one[name] for name in ("name", "n", "protocol", "bytes_sent", "rounds", "input_bytes")]
+
+
+def test_a_line_that_cannot_be_measured_keeps_no_other_from_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = Task.measured
+
+    def once(task: Task) -> Iterator[Record]:
+        if task.name == "multiply":
+            raise UnequalRuns("runs of multiply differ")
+        yield from measured(task)
+
+    monkeypatch.setattr(Task, "measured", once)
+    monkeypatch.setattr("sys.argv", ["performance"])
+    assert command.main() == 1
+    assert "multiply was not measured: runs of multiply differ" in capsys.readouterr().err
+    assert [name for _, name, _ in load(here / "lines.jsonl")] == ["compare16"] * 2
 
 
 def test_every_line_that_is_measured_exists() -> None:
