@@ -65,7 +65,8 @@ def _totals(lines: list[Line], whole: int, stride: int) -> str:
     if any(line.report.chosen < line.report.chosen_of for line in lines):
         said += (
             f"\nLines of at most {whole} messages are attacked in full. Of longer ones one case in {stride} is tried, and at "
-            "least one for each kind and sort of message, each kind and node, each sort and node; `--all` tries all of them.\n"
+            "least\none for each kind and sort of message, each kind and node, each sort and node; `make tampering ALL=1` "
+            "tries all.\n"
         )
     return said
 
