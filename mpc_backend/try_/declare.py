@@ -36,10 +36,10 @@ def place_and_spread(frame: pd.DataFrame, name: str) -> tuple[float, float]:
 
 
 def codes_of(
-    frame: pd.DataFrame, name: str, site: str | None, others: Sequence[str] = ()
+    frame: pd.DataFrame, name: str, site: str | None, others: Sequence[str] = (), by: str | None = None
 ) -> list[str] | None:
     """The codes that a study would declare for a number: its values, where some hospital's rows have no more than two, or all
-    rows together have no more; or its rows that know the columns ``others`` too.
+    rows together have no more; or its rows that know the columns ``others`` too, or those of a group ``by``.
 
     Raises:
         LocalDataError: more values than a study can declare.
@@ -53,13 +53,16 @@ def codes_of(
     parts = [
         data.frame[name].dropna() for each in (values, whole) for data in by_site(each, frame, site).values()
     ]
+    if by is not None:
+        groups = column(frame, by).reset_index(drop=True)
+        parts += [group for part in parts for _, group in part.groupby(groups.reindex(part.index))]
     count = known.nunique()
     if count == 0 or (count > FEW_VALUES and not any(is_code(part.to_numpy()) for part in parts)):
         return None
     if count > MOST_CODES:
         raise LocalDataError(
-            f"column {name} has no more than two different numbers at one hospital, so that persons of each number would "
-            f"have to be counted, and {count} in all; at most {MOST_CODES} can be"
+            f"column {name} has no more than two different numbers at one hospital, or in a group there, so that persons of "
+            f"each number would have to be counted, and {count} in all; at most {MOST_CODES} can be"
         )
     return list(levels(values, name, MOST_CODES))
 
