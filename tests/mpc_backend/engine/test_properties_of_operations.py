@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -22,7 +22,6 @@ from tests.mpc_backend.views import surface
 
 PROTOCOLS = ("rep3", "rep4")
 both = st.sampled_from(PROTOCOLS)
-few = settings(max_examples=10, deadline=None)
 COVERED: set[str] = set()
 
 
@@ -45,7 +44,7 @@ def test_every_operation_is_covered() -> None:
 
 @covers("amax", "amin", "argmax", "argmin")
 @given(data=st.data(), protocol=both)
-@few
+@some
 def test_extremes(data: st.DataObject, protocol: str) -> None:
     """Widest values: |x| < 2^61, as a difference of two has to keep its sign."""
     bits = data.draw(st.sampled_from([*WIDTHS[:3], 62]))
@@ -127,7 +126,7 @@ def test_floor_division(protocol: str, data: st.DataObject) -> None:
 
 @covers("divide", "reciprocal")
 @given(data=st.data(), protocol=both)
-@few
+@some
 def test_quotients(data: st.DataObject, protocol: str) -> None:
     """All lengths of the divisor, zero among them, with all quotients that have room."""
     length = data.draw(st.integers(1, 57))
@@ -151,7 +150,7 @@ def test_quotients(data: st.DataObject, protocol: str) -> None:
 
 @covers("sqrt", "log")
 @given(data=st.data(), protocol=both)
-@few
+@some
 def test_roots_and_logarithms(data: st.DataObject, protocol: str) -> None:
     own = data.draw(st.sampled_from([0, 1, 13, 30]))
     raw = np.minimum(np.abs(data.draw(numbers(62))), (1 << 61) - 1) >> data.draw(st.integers(0, 40))
@@ -170,7 +169,7 @@ def test_roots_and_logarithms(data: st.DataObject, protocol: str) -> None:
 
 @covers("exp", "sigmoid", "sigmoid_and_softplus")
 @given(data=st.data(), protocol=both)
-@few
+@some
 def test_exponentials(data: st.DataObject, protocol: str) -> None:
     scale, spread = 24, data.draw(st.sampled_from([1, 8, 24]))
     edges = st.sampled_from(
@@ -256,7 +255,7 @@ def test_sums_by_code(protocol: str, data: st.DataObject) -> None:
 
 @covers("shuffle", "sort")
 @given(data=st.data(), protocol=both)
-@few
+@some
 def test_shuffled_and_sorted_rows(data: st.DataObject, protocol: str) -> None:
     """By one key or two, each up or down; equal keys keep their order."""
     method = data.draw(st.sampled_from(["radix", "quicksort", None]))
@@ -283,7 +282,7 @@ def test_shuffled_and_sorted_rows(data: st.DataObject, protocol: str) -> None:
 
 @covers("group_by", "distinct", "join")
 @given(data=st.data(), protocol=both)
-@few
+@some
 def test_groups_distinct_rows_and_joins(data: st.DataObject, protocol: str) -> None:
     """Keys of two words, 128 bits or fewer in all, of which few differ."""
     bits = data.draw(st.sampled_from([4, 16, 64]))
@@ -325,7 +324,7 @@ SYSTEMS = [f"ScaledInverse.{name}" for name in ("solve", "matrix", "errors", "fo
 
 @covers("positive_inverse", "damped_inverse", *SYSTEMS)
 @given(seed=st.integers(0, 1 << 30), p=st.sampled_from([1, 2, 3]), protocol=both)
-@few
+@some
 def test_positive_definite_systems(seed: int, p: int, protocol: str) -> None:
     """Columns of any size and correlation up to 0.95, with solutions between half and twice their standard error."""
     rng = np.random.default_rng(seed)
