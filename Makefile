@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 HEADLESS ?=
+ALL ?=
 
-.PHONY: demo test check validation tampering setup browser lock clean
+.PHONY: demo test check validation tampering performance setup browser lock clean
 
 demo: setup
 	$(BIN)/tessera demo $(if $(filter-out 0 no false,$(HEADLESS)),--headless)
@@ -22,9 +23,14 @@ check: setup
 validation: setup
 	$(BIN)/python -m tests.validation --write docs/validation.md
 
-# Every message between nodes altered in every way: writes docs/tampering.md. About half an hour on two cores.
+# Every message between nodes altered in every way: writes docs/tampering.md. Minutes on two cores; with ALL=1, which leaves
+# out nothing of the longest operations, about half an hour.
 tampering: setup
-	$(BIN)/python -m tests.mpc_backend.tampering --write docs/tampering.md
+	$(BIN)/python -m tests.mpc_backend.tampering $(if $(ALL),--all) --write docs/tampering.md
+
+# Measures what docs/performance.md states, in about 18 minutes on a machine with nothing else to do; PERFORMANCE="--only multiply".
+performance: setup
+	$(BIN)/python -m tests.performance $(PERFORMANCE)
 
 setup: $(VENV)/.installed
 

@@ -1,8 +1,14 @@
-"""Fixtures every test may use."""
+"""Fixtures every test may use, and how many tests run side by side."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: tests of real processes and browsers spend much of their time waiting."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ values at a hospital is refused unless the study declares its codes; levels coun
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -78,8 +79,8 @@ def measured(
     if codes is None:
         if is_code(values[known]):
             raise LocalDataError(
-                f"column {name} has no more than two different numbers here; the study has to declare its codes, or take it "
-                "by levels, so that persons of each are counted"
+                f"column {name} has no more than two different numbers among the persons who count here; the study has to "
+                "declare its codes, or take it by levels, so that persons of each are counted"
             )
         return values, np.zeros((len(values), 0), dtype=np.int64)
     found = level_codes(pd.DataFrame({name: values}), name, codes)
@@ -88,6 +89,17 @@ def measured(
             f"column {name} holds other values than {', '.join(codes)}, which the study declares"
         )
     return values, one_hot(found, len(codes))
+
+
+def require_codes(frame: pd.DataFrame, named: Iterable[tuple[str, tuple[str, ...] | None]]) -> None:
+    """What `measured` asks of all rows, asked of the rows of a frame that count: a number of many values may have two among
+    those whose other facts are known. ``named``: numbers with their codes.
+
+    Raises:
+        LocalDataError: as `measured`.
+    """
+    for name, codes in named:
+        measured(frame, name, codes)
 
 
 def is_code(known: NDArray[np.float64]) -> bool:

@@ -15,8 +15,9 @@ from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 MEAN_BITS = 4
 """An arm's mean lies within 16 scales of the centre, as every value does."""
-SHORTER = 11
-"""Fractional bits that weights lose here: 2^20 of them below 2^19, times values below 2^20, stay below 2^60."""
+WEIGHT_BITS, VALUE_BITS, SUM_BITS = 30, COVARIATE_SCALE + MEAN_BITS, 60
+"""Of weights, covariates and sums of their products, as integers: weights lose bits here where rows are many, and no more,
+for all rows that weigh nothing are then off by up to the last one."""
 ROOT_SCALE = 20
 LEAST_VARIANCE = 2.0**-10
 """A covariate of less variance, in its scales, counts as constant."""
@@ -57,7 +58,9 @@ def balance(weights: SecretFixed, covariates: SecretFixed, moments: Moments) -> 
 
 def _weighted_means(weights: SecretFixed, covariates: SecretFixed) -> SecretFixed:
     """Weighted means (2, columns) at ROOT_SCALE; shortened weights are summed and divided by alike."""
-    short = weights.rescaled(weights.scale - SHORTER).with_bits(20)
-    top = short @ covariates
-    bottom = short.sum(1).with_bits(40)[:, None].broadcast_to(top.shape)
+    row_bits = (weights.shape[1] - 1).bit_length()
+    bits = min(WEIGHT_BITS, SUM_BITS - VALUE_BITS - row_bits)
+    short = weights.rescaled(weights.scale - (WEIGHT_BITS - bits)).with_bits(bits + 1)
+    top = (short @ covariates).with_bits(SUM_BITS + 1)
+    bottom = short.sum(1).with_bits(bits + row_bits + 1)[:, None].broadcast_to(top.shape)
     return divide(top, bottom, ROOT_SCALE, quotient_bits=MEAN_BITS + 1 + top.scale - short.scale)

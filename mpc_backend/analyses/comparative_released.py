@@ -53,7 +53,8 @@ def exact_result(
     outcomes = [
         _exact(parameters, policy, opened, place, usable) for place in range(len(parameters.endpoints))
     ]
-    flags = np.asarray(opened["varies"], dtype=bool)
+    anybody = bool(np.asarray(opened["persons"], dtype=np.int64).min() > 0)
+    flags = np.asarray(opened["varies"], dtype=bool) & anybody
     return _result(parameters, policy, outcomes, _balance(parameters, opened, flags, flags & usable, 1.0))
 
 
@@ -125,8 +126,9 @@ def _exact(
     parameters: ComparativeParameters, policy: DisclosurePolicy, opened: Opened, place: int, usable: bool
 ) -> Compared:
     names = ("exits", "events", "exit_squares", "event_squares")
-    tables = WeightedTables(*(np.asarray(opened[f"{name}{place}"], dtype=np.float64) for name in names))
-    found = weighted_estimates(tables)
+    # What is zero may open as a hair less, which would make variances negative where nobody failed.
+    sums = [np.asarray(opened[f"{name}{place}"], dtype=np.float64).clip(min=0) for name in names]
+    found = weighted_estimates(WeightedTables(*sums))
     arms = []
     for row, arm in enumerate(parameters.arms):
         at_risk = int(np.asarray(opened["at_risk"])[row, place])

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_backend.analyses.base import SiteData
-from mpc_backend.analyses.coded import measured
+from mpc_backend.analyses.coded import measured, require_codes
 from mpc_backend.analyses.comparative_parameters import ComparativeParameters, Covariate
 from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.grid import Ints, level_codes, one_hot, times_and_events
@@ -73,6 +73,8 @@ def local_tables(parameters: ComparativeParameters, site: SiteData) -> dict[str,
             f"more than {LARGEST_TABLE // parameters.bins} persons by {parameters.bins} times, the most cells from one "
             "hospital: take a coarser unit"
         )
+    counted = [(each.variable, each.codes) for each in parameters.all_covariates if each.levels is None]
+    require_codes(frame[known], counted)
     covariates = np.concatenate([values for values, _, _ in parts], axis=1)[known]
     people: Arrays = {
         "valid": np.ones(int(known.sum()), dtype=np.int64),

@@ -30,6 +30,8 @@ RAW_BITS = 30
 """Weights are below 2^RAW_BITS as integers, so that squares stay below 2^60."""
 KEY_BITS, KEY_SCALE = 22, 18
 """Scores are cut into strata by log odds between -8 and 8, to 2^-18."""
+TIED = 2
+"""Persons of equal covariates have keys no further apart than this: two truncations, each to one of two neighbours."""
 MOST_ROWS = 2**20
 
 
@@ -125,7 +127,7 @@ def _beyond(parameters: ComparativeParameters, odds: SecretFixed) -> SecretInt:
 
 def _by_stratum(people: People, odds: SecretFixed, scale: int) -> tuple[SecretFixed, SecretBits]:
     """Weights (2, n) by quintile of the score, and whether every quintile has both arms ()."""
-    above = _above_cuts(people, odds)
+    above = above_cuts(people, odds)
     levels = concatenate([above[:1] * 0 + 1, above, above[:1] * 0])
     hot = (levels[:-1] - levels[1:]).with_bits(2)
     both = (people.flags[:, None] * hot[None]).with_bits(2)
@@ -139,11 +141,11 @@ def _by_stratum(people: People, odds: SecretFixed, scale: int) -> tuple[SecretFi
     return found, overlap
 
 
-def _above_cuts(people: People, odds: SecretFixed) -> SecretInt:
+def above_cuts(people: People, odds: SecretFixed) -> SecretInt:
     """Whether a row's score reaches each cut between quintiles (4, n), 0 or 1.
 
     Cut j is the greatest key c with at most j fifths of the persons below c, found bit by bit for all cuts at once; rows that
-    are no persons have a key above all others.
+    are no persons have a key above all others. Who has the score of the cut reaches it, whichever way it was truncated.
     """
     key = raw((odds + 8.0).rescaled(KEY_SCALE)).with_bits(KEY_SCALE + 13)
     outside = (stack([key, ((1 << KEY_BITS) - 1) - key]) < 0).to_int()
@@ -159,6 +161,6 @@ def _above_cuts(people: People, odds: SecretFixed) -> SecretInt:
         below = (key[None] - tried[:, None]).with_bits(KEY_BITS + 4) < 0
         fits = ((below.sum(1) * STRATA - limit).with_bits(25) <= 0).to_int()
         cuts = cuts + fits * (1 << bit)
-    reached = (key[None] - cuts[:, None]).with_bits(KEY_BITS + 4) >= 0
+    reached = (key[None] - (cuts - TIED)[:, None]).with_bits(KEY_BITS + 4) >= 0
     found: SecretInt = reached.to_int()
     return found

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
-from mpc_backend.analyses.coded import measured
+from mpc_backend.analyses.coded import measured, require_codes
 from mpc_backend.analyses.correlation_parameters import CorrelationParameters
 from mpc_backend.analyses.correlation_result import CorrelationResult, correlation_result
 from mpc_backend.analyses.correlation_secret import moments
@@ -48,6 +48,7 @@ class Correlation(Analysis[CorrelationParameters]):
         )
         scaled = (np.column_stack([values for values, _ in read]) - centres) / scales
         known = ~np.isnan(scaled).any(axis=1)
+        require_codes(frame[known], [(each.variable, each.codes) for each in parameters.variables])
         rows, coded = scaled[known], [codes[known] for _, codes in read]
         names = [
             each.variable

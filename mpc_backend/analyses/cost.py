@@ -62,8 +62,18 @@ class Counting(Plain):
     def and_(self, x: Words, y: Words) -> Words:
         return self._count(1, self._costs.product, x & y)
 
-    def multiply_halves(self, x: Words, y: Words, plus: Words, rows: Indices, factor: int) -> Words:
-        return self._count(1, self._costs.half_product, super().multiply_halves(x, y, plus, rows, factor))
+    def multiply_halves(
+        self,
+        x: Words,
+        y: Words,
+        plus: Words,
+        rows: Indices,
+        factors: Sequence[int],
+        into: Words | None = None,
+    ) -> Words:
+        results = super().multiply_halves(x, y, plus, rows, factors, into)
+        self._count(1, self._costs.half_product, results[:, : rows.shape[1]])
+        return results
 
     def and_halves(self, x: Words, into: Words) -> None:
         super().and_halves(x, into)

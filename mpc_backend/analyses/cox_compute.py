@@ -13,7 +13,14 @@ from mpc_backend.analyses.cox_opened import released_cox
 from mpc_backend.analyses.cox_parameters import CoxParameters
 from mpc_backend.analyses.cox_released import counts, released_outputs
 from mpc_backend.analyses.cox_residuals import log_likelihood, robust_middle, time_test
-from mpc_backend.analyses.cox_result import EVENTS_PER_TERM, FEW_EVENTS, FEW_EVENTS_SHOWN, CoxResult
+from mpc_backend.analyses.cox_result import (
+    EVENTS_PER_TERM,
+    FEW_EVENTS,
+    FEW_EVENTS_SHOWN,
+    NOT_ESTIMABLE,
+    UNBOUNDED,
+    CoxResult,
+)
 from mpc_backend.analyses.cox_rows import CoxRows, gathered_rows
 from mpc_backend.analyses.cox_tables import PART_SCALE
 from mpc_backend.analyses.secret_curves import fractions, hazards
@@ -87,6 +94,10 @@ def with_cox(
     else:
         found = released_cox(parameters.cox, policy, by, parameters.confidence, opened)
         warning = [FEW_EVENTS_SHOWN] if _few_shown(result, found) else []
+    if any(term.why == NOT_ESTIMABLE for term in found.terms) and any(
+        term.coef is not None for term in found.terms
+    ):
+        warning.append(UNBOUNDED)
     missing = [
         Suppressed(what=f"Cox regression: {term.name}", why=term.why) for term in found.terms if term.why
     ]

@@ -24,6 +24,10 @@ FEW_EVENTS_SHOWN = (
     "its numbers are unreliable."
 )
 NOT_ESTIMABLE = "not estimable: no finite hazard ratio fits best (separation), or the steps were too few"
+UNBOUNDED = (
+    "Cox regression: a coefficient has no finite estimate; the others, robust errors above all, are those where the steps "
+    "ended, close to what they tend to."
+)
 CONSTANT = "not estimable: the covariate is constant within every stratum"
 ALIASED = "not estimable: the covariate is a linear combination of those before it"
 NO_EVENTS = "not estimable: no events"

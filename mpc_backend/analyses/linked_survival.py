@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
+
 from mpc_backend.analyses.base import Inputs
 from mpc_backend.analyses.curve_display import TOTAL_BITS, at_risk_of
 from mpc_backend.analyses.grid import Unit, ratio
@@ -17,6 +19,7 @@ from mpc_backend.analyses.shared_times import log_rank_scores
 from mpc_backend.analyses.survival_parameters import SurvivalParameters, linked_codes
 from mpc_backend.analyses.survival_secret import SurvivalTables
 from mpc_backend.operations import concatenate, floor_divide, minimum, select, stack, sums_by_code
+from mpc_backend.operations.categories import MOST_GROUPS
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 
@@ -29,15 +32,29 @@ def linked_survival(parameters: SurvivalParameters, inputs: Inputs) -> tuple[Sur
     sites = people.known.shape[1]
     code, counted, failed = _ended(parameters, people, sites)
     in_view = concatenate([people.persons.reshape(-1, 1), ~people.known], axis=1)
-    flags = stack([in_view & failed.reshape(-1, 1), in_view & counted.reshape(-1, 1)], axis=1).to_int(32)
-    columns = [flags[:, kind, view].with_bits(2) for kind in range(2) for view in range(1 + sites)]
-    _, sums = sums_by_code(code, linked_codes(parameters, sites), columns)
-    found = stack([cast("SecretInt", each).widened(64) for each in sums])
+    flags = concatenate([in_view & failed.reshape(-1, 1), in_view & counted.reshape(-1, 1)], axis=1)
+    found = _by_code(code, linked_codes(parameters, sites), flags)
     tables = (found * people.sound.to_int(64)).with_bits(TOTAL_BITS)
     tables = tables.reshape(2, 1 + sites, arms, strata, sites, bins)
     score, variance = _tests(parameters, tables[0, 0], tables[1, 0])
     views = tables.sum(4).with_bits(TOTAL_BITS)
     return SurvivalTables(views[0], views[1], score, variance), people.sound
+
+
+def _by_code(code: SecretInt, codes: int, flags: SecretBits) -> SecretInt:
+    """How many rows (n,) of each code have each flag (n, flags): (flags, codes), at most `MOST_GROUPS` codes at once."""
+    size = min(codes, MOST_GROUPS)
+    blocks = -(-codes // size)
+    beyond = ~(code.reshape(-1, 1) < size * np.arange(1, blocks + 1))
+    inside = concatenate([~beyond[:, :1], beyond[:, :-1] ^ beyond[:, 1:]], axis=1)
+    place = code - (beyond.to_int(code.ring) * size).sum(1)
+    chosen = (flags[:, :, None] & inside[:, None]).to_int(32)
+    columns = [
+        chosen[:, flag, block].with_bits(2) for flag in range(flags.shape[1]) for block in range(blocks)
+    ]
+    _, sums = sums_by_code(place.with_bits(size.bit_length() + 1), size, columns)
+    table = stack([cast("SecretInt", each).widened(64) for each in sums])
+    return table.reshape(flags.shape[1], blocks * size)[:, :codes]
 
 
 def _ended(

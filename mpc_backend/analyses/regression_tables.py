@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc_backend.analyses.base import SiteData
-from mpc_backend.analyses.coded import counted_values, measured
+from mpc_backend.analyses.coded import counted_values, measured, require_codes
 from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.grid import one_hot, whole_numbers
 from mpc_backend.analyses.logistic_newton import DESIGN_SCALE
@@ -59,6 +59,7 @@ def linear_tables(parameters: LinearParameters, site: SiteData) -> dict[str, Arr
     outcome, codes = measured(frame, parameters.outcome, parameters.outcome_codes)
     groups = codes if parameters.outcome_codes else np.ones((len(frame), 1), dtype=np.int64)
     known &= ~np.isnan(outcome)
+    require_codes(frame[known], [*_numbers(parameters), (parameters.outcome, parameters.outcome_codes)])
     scaled = (outcome - parameters.outcome_centre) / parameters.outcome_scale
     rows = np.column_stack([design, np.nan_to_num(scaled)])[known]
     _check((*parameters.terms, parameters.outcome), rows)
@@ -75,6 +76,7 @@ def logistic_tables(parameters: LogisticParameters, site: SiteData) -> dict[str,
     design, counts, known = _design(parameters, site)
     outcome, judged = whole_numbers(frame, parameters.outcome, 0, 1)
     known &= judged
+    require_codes(frame[known], _numbers(parameters))
     rows, groups = design[known], one_hot(outcome[known], 2)
     _check(parameters.terms, rows)
     cells = np.column_stack([np.ones(len(frame), dtype=np.int64), counts])[known]
@@ -86,6 +88,10 @@ def logistic_tables(parameters: LogisticParameters, site: SiteData) -> dict[str,
         },
         "cells": {"persons": (cells.T @ groups).reshape(1, -1)},
     }
+
+
+def _numbers(parameters: RegressionParameters) -> list[tuple[str, tuple[str, ...] | None]]:
+    return [(each.variable, each.codes) for each in parameters.predictors if each.levels is None]
 
 
 def _design(

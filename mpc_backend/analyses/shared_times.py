@@ -32,7 +32,7 @@ MOST_TIME = MOST_GROUPS - 1
 def kaplan_meier(session: Session, time: SecretInt, event: SecretInt | SecretBits, horizon: int) -> Outputs:
     """The curve of rows (n,) at times 0 .. horizon: ``at_risk``, ``events``, ``survival``, and ``variance`` (Greenwood).
 
-    Later times are censored at the horizon, which is at most `MOST_TIME`. Events come before censorings of the same time.
+    Later times are censored at the horizon, which is at most 255. Events come before censorings of the same time.
 
     Raises:
         ValueError: a horizon out of range, or other lengths.
@@ -58,7 +58,7 @@ def survival_by_arm(
 
 
 def rmst(session: Session, time: SecretInt, event: SecretInt | SecretBits, tau: int) -> Outputs:
-    """Restricted ``mean`` time up to tau <= `MOST_TIME`, in units of the grid, and its ``variance``, of rows (n,)."""
+    """Restricted ``mean`` time up to tau <= 255, in units of the grid, and its ``variance``, of rows (n,)."""
     found = _curve(*_table(time, event, tau))
     means = restricted_means(_stratum(found), unit(found.survival[:, :1] * 0 + 1.0), tau)
     session.progress("restricted mean computed", 1.0)

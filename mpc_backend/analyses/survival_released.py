@@ -35,6 +35,9 @@ from mpc_backend.analyses.survival_secret import (
 )
 
 FOLLOWED = "Arm and strata are those at the hospital of the entry; events, deaths and observation those of all hospitals."
+UNTESTABLE = (
+    "the arms can be told apart at no failure: nobody fails, all at risk do, or one arm alone is at risk"
+)
 UNADJUSTED = "Crude comparison: not adjusted for anything."
 
 
@@ -42,7 +45,7 @@ def exact_result(parameters: SurvivalParameters, policy: DisclosurePolicy, opene
     """Everything from the full tables."""
     arms = exact.exact_arms(parameters, policy, *exact.opened_tables(parameters, opened))
     tests = exact.exact_tests(parameters, np.asarray(opened["score"]), np.asarray(opened["variance"]))
-    return _result(parameters, policy, arms, tests, [], opened)
+    return _result(parameters, policy, arms, tests, _untested(arms, tests, UNTESTABLE), opened)
 
 
 def released_result(
@@ -51,7 +54,9 @@ def released_result(
     """From rounded and masked outputs."""
     arms = [_arm(parameters, policy, opened, index) for index in range(len(parameters.arms))]
     tests = {name: _test(parameters, opened, index) for index, name in enumerate(parameters.tests)}
-    return _result(parameters, policy, arms, tests, _withheld(parameters, policy, arms, tests), opened)
+    enough = len(arms) > 1 and bool(np.asarray(opened["test_shown"]).all())
+    withheld = _withheld(policy, arms, tests, enough=enough)
+    return _result(parameters, policy, arms, tests, withheld, opened)
 
 
 def _result(
@@ -132,6 +137,8 @@ def _curve(
     why = _why(state, policy)
     if state == SHORT and not frequent:
         why = f"{why}; {_why(RARE, policy)}"
+    if state == RARE and frequent:
+        why = f"{why} before {tau}"
     rmst = None
     if state == SHOWN:
         error = error_of(opened["mean_variance"][row], places)
@@ -180,11 +187,9 @@ def _test(parameters: SurvivalParameters, opened: Opened, index: int) -> Test | 
 
 
 def _withheld(
-    parameters: SurvivalParameters,
-    policy: DisclosurePolicy,
-    arms: list[ArmSurvival],
-    tests: dict[str, Test | None],
+    policy: DisclosurePolicy, arms: list[ArmSurvival], tests: dict[str, Test | None], *, enough: bool
 ) -> list[Suppressed]:
+    """What is not there, and why; ``enough``: every arm has the persons and events that tests need."""
     found = []
     for arm in arms:
         found += [
@@ -204,7 +209,11 @@ def _withheld(
         for arm in arms[1:]
         if arm.curve.rmst is None or arms[0].curve.rmst is None
     ]
-    if len(arms) > 1:
-        why = f"an arm has fewer than {policy.minimum_cell} persons or events"
-        found += [Suppressed(what=name, why=why) for name, test in tests.items() if test is None]
-    return found
+    few = f"an arm has fewer than {policy.minimum_cell} persons or events"
+    return found + _untested(arms, tests, UNTESTABLE if enough else few)
+
+
+def _untested(arms: list[ArmSurvival], tests: dict[str, Test | None], why: str) -> list[Suppressed]:
+    if len(arms) < 2:
+        return []
+    return [Suppressed(what=name, why=why) for name, test in tests.items() if test is None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpc_backend.analyses.base import SiteData
-from mpc_backend.analyses.coded import measured
+from mpc_backend.analyses.coded import measured, require_codes
 from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.grid import level_codes, one_hot
 from mpc_backend.analyses.regression_tables import COUNT_BITS, LARGEST, MOST_ROWS, SUM_BITS, SUM_SCALE
@@ -47,6 +47,8 @@ def local_tables(parameters: TableOneParameters, site: SiteData) -> dict[str, Ar
     for place, each in enumerate(parameters.numbers):
         values, codes = measured(frame, each.variable, each.codes)
         known = ~np.isnan(values)
+        for member in members.T:
+            require_codes(frame[member == 1], [(each.variable, each.codes)])
         tables[f"number{place}"] = _number(each, values[known], members[known])
         counts += [(members.T @ known)[:, None], (members.T @ ~known)[:, None]]
         coded.append(members.T @ codes)

@@ -59,7 +59,7 @@ def weighted_estimates(tables: WeightedTables) -> WeightedEstimates:
     for derivative in (area, end):
         phi = derivative * inverse
         psi = np.cumsum(phi * hazard, axis=-1)
-        censored = tables.exit_squares - tables.event_squares
+        censored = (tables.exit_squares - tables.event_squares).clip(min=0)
         variances.append((tables.event_squares * (psi - phi) ** 2 + censored * psi**2).sum(axis=-1))
     squares = tables.exit_squares.sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -83,6 +83,11 @@ def ranking(world: World, n: int, rng: Rng) -> Prepared:
     return _prepared(world, ranking_case(n, rng))
 
 
+def ranking_capacity(n: int) -> int:
+    """The rows that a study of n patients makes room for."""
+    return max(ROWS_IN_SMALL_RING, 2 * n + 3_072)
+
+
 def ranking_case(n: int, rng: Rng, treatments: int = TREATMENTS) -> Case:
     """The question of the line ``ranking``."""
     names = [f"treatment {number}" for number in range(treatments)]
@@ -102,7 +107,7 @@ def ranking_case(n: int, rng: Rng, treatments: int = TREATMENTS) -> Case:
         "equal": [{"variable": "stage", "levels": ["A", "B", "C"]}],
         "period": {"variable": "year", "cuts": [2017]},
         "strata": [{"variable": "severe", "levels": ["no", "yes"]}],
-        "capacity": max(ROWS_IN_SMALL_RING, 2 * n + 3_072),
+        "capacity": ranking_capacity(n),
     }  # fmt: skip
     facts: dict[str, object] = {**dict.fromkeys(MARKERS, 0), "age": 60, "stage": "B"}
     variables = {

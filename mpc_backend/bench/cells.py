@@ -15,7 +15,7 @@ from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_published import width
 from mpc_backend.analyses.registry import parse_parameters
 from mpc_backend.analyses.treatment_ranking import TreatmentRanking
-from mpc_backend.bench.analyses import SITES, TREATMENTS, Case, Prepared, ranking_case
+from mpc_backend.bench.analyses import SITES, TREATMENTS, Case, Prepared, ranking_capacity, ranking_case
 from mpc_backend.bench.lines import line
 from mpc_backend.session import Session
 from mpc_backend.testing import World
@@ -24,11 +24,15 @@ Rng = np.random.Generator
 AGES = [40, 50, 60, 70]
 PRESENT = [3, 6]
 LARGE = 1_000
+FEW = 600
 
 
-def cells_case(n: int, rng: Rng, treatments: int) -> Case:
-    """The patients of the line ``ranking`` by 45 cells: five age bands, three stages, three bands of markers present."""
-    near = ranking_case(n, rng, treatments)
+def cells_case(n: int, rng: Rng, treatments: int, rows: int | None = None) -> Case:
+    """The patients of the line ``ranking`` by 45 cells: five age bands, three stages, three bands of markers present.
+
+    ``rows``: how many of the n patients are made, for a question to which the others do not matter.
+    """
+    near = ranking_case(n if rows is None else min(n, rows), rng, treatments)
     cuts = {"mutations": PRESENT}
     plan = {
         "age_cuts": AGES,
@@ -39,37 +43,38 @@ def cells_case(n: int, rng: Rng, treatments: int) -> Case:
             {"name": "loose", "age_cuts": [60]},
         ],
     }
-    parameters = {**near.parameters, "mode": "cells", "tiers": [], "cells": plan}
+    of_all = {**near.parameters, "capacity": ranking_capacity(n)}
+    parameters = {**of_all, "mode": "cells", "tiers": [], "cells": plan}
     return Case(near.kind, parameters, near.variables, near.frame, near.facts)
 
 
-def _shared(
-    world: World, n: int, rng: Rng, treatments: int
-) -> tuple[RankingParameters, Released, dict[str, Any]]:
-    case, chosen = cells_case(n, rng, treatments), TreatmentRanking()
+def _question(case: Case) -> tuple[RankingParameters, Released]:
     typed = parse_parameters(case.kind, case.parameters)
     assert isinstance(typed, RankingParameters)
-    tables = {site: chosen.local(typed, case.rows_of(place)) for place, site in enumerate(SITES)}
-    inputs = shared_inputs(world, chosen, typed, tables, chosen.query(typed, case.facts or {}))
-    return typed, Released(DisclosurePolicy(), SITES), inputs
+    return typed, Released(DisclosurePolicy(), SITES)
 
 
 def _published(world: World, n: int, rng: Rng, treatments: int) -> Prepared:
-    typed, released, inputs = _shared(world, n, rng, treatments)
+    case, chosen = cells_case(n, rng, treatments), TreatmentRanking()
+    typed, released = _question(case)
+    tables = {site: chosen.local(typed, case.rows_of(place)) for place, site in enumerate(SITES)}
+    inputs = shared_inputs(world, chosen, typed, tables, chosen.query(typed, case.facts or {}))
 
     def program(session: Session, given: Any) -> Any:
-        return TreatmentRanking().publish(session, typed, released, given)
+        return chosen.publish(session, typed, released, given)
 
     return [inputs], program
 
 
 def _looked_up(world: World, n: int, rng: Rng, treatments: int) -> Prepared:
-    typed, released, inputs = _shared(world, n, rng, treatments)
+    case, chosen = cells_case(n, rng, treatments, FEW), TreatmentRanking()
+    typed, released = _question(case)
+    asked = shared_inputs(world, chosen, typed, {}, chosen.query(typed, case.facts or {}))
     table = np.ones((question_count(typed), width(typed, released)), dtype=np.int64)
-    kept = {"patient": inputs["patient"], PUBLISHED: {"nodes": {"numbers": world.share(table, bits=62)}}}
+    kept = {"patient": asked["patient"], PUBLISHED: {"nodes": {"numbers": world.share(table, bits=62)}}}
 
     def program(session: Session, given: Any) -> Any:
-        return TreatmentRanking().compute(session, typed, released, given)
+        return chosen.compute(session, typed, released, given)
 
     return [kept], program
 

@@ -206,13 +206,13 @@ def _node(task: Task, pipe: Pipe) -> None:
     load_lines()
     chosen = LINES[task.name]
     assert isinstance(chosen, Line)
+    node = _Links(task)
     base = memory_before_inputs()
     held = [Shared(column, rows, shape, _only(words, task)) for column, rows, shape, words in pipe.recv()]
     _, program = chosen.prepare(_ProgramAlone(task.federation.protocol), task.n, np.random.default_rng(SEED))
     workers = Workers(task.workers if task.workers > 1 else 0)
     workers.start()
     try:
-        node = _Links(task)
         pipe.send("listening")
         pipe.recv()
         transport, shards = node.connect(workers)

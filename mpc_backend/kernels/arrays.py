@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,3 +36,8 @@ def operand(array: Words) -> Words:
 def ring_bits(words: Words) -> int:
     """The number of bits of one element."""
     return int(words.dtype.itemsize) * 8
+
+
+def ring_words(integers: Sequence[int], dtype: WordType) -> Words:
+    """Public integers mod 2^ring."""
+    return np.array([integer % (1 << 8 * dtype.itemsize) for integer in integers], dtype)

@@ -16,16 +16,16 @@ _jit = numba.njit(cache=True, nogil=True)
 
 @_jit
 def multiply_cycle(
-    x: Words, y: Words, plus: Words, rows: Indices, factor: Words, out: Words, order: Indices, start: int, stop: int,
+    x: Words, y: Words, plus: Words, rows: Indices, factors: Words, out: Words, order: Indices, start: int, stop: int,
     masks: Words, checked: Words, sent: Words,
 ) -> None:  # fmt: skip
-    """Positions [start, stop) of out (3, R, w), counted flat: row r = plus[rows[2, r]] + factor[0] times the product of the
-    halves of x[rows[0, r]] with the other halves of y[rows[1, r]], or with its own where rows[1, r] is -1.
+    """Positions [start, stop) of out (3, R, w), counted flat: row r = plus[rows[2, r]] + factors[r] times the product of the
+    halves of y[rows[1, r]] with the other halves of x[rows[0, r]], or with its own where rows[0, r] is -1.
 
     order: the components in the order of the cycle from the next share on; masks (3, stop - start): theirs. ``checked``: what
     comes to the next node, ``sent``: what goes to the one after it.
     """
-    width, times = out.shape[2], factor[0]
+    width = out.shape[2]
     position = start
     while position < stop:
         row = position // width
@@ -33,16 +33,16 @@ def multiply_cycle(
         last = min(width, first + stop - position)
         i = position - start
         left, right, third = rows[0, row], rows[1, row], rows[2, row]
-        other = max(right, 0)
+        other, times = max(left, 0), factors[row]
         xa, xb, xc = (
-            x[order[0], left, first:last],
-            x[order[1], left, first:last],
-            x[order[2], left, first:last],
+            x[order[0], other, first:last],
+            x[order[1], other, first:last],
+            x[order[2], other, first:last],
         )
         ya, yb, yc = (
-            y[order[0], other, first:last],
-            y[order[1], other, first:last],
-            y[order[2], other, first:last],
+            y[order[0], right, first:last],
+            y[order[1], right, first:last],
+            y[order[2], right, first:last],
         )
         za, zb, zc = (
             plus[order[0], third, first:last],
@@ -56,10 +56,10 @@ def multiply_cycle(
         )
         ra, rb, rc = masks[0, i:], masks[1, i:], masks[2, i:]
         told, message = checked[i:], sent[i:]
-        if right < 0:
+        if left < 0:
             for w in range(last - first):
-                m1 = times * (xa[w] * xb[w]) - ra[w]
-                m2 = times * (xb[w] * xc[w]) - rb[w]
+                m1 = times * (ya[w] * yb[w]) - ra[w]
+                m2 = times * (yb[w] * yc[w]) - rb[w]
                 told[w] = m1
                 message[w] = m2
                 oa[w] = za[w] + ra[w]
@@ -97,7 +97,7 @@ def and_cycle(
 
 @_jit
 def multiply_third(
-    x: Words, y: Words, plus: Words, rows: Indices, factor: Words, out: Words, top: int, bottom: int, first: int, last: int,
+    x: Words, y: Words, plus: Words, rows: Indices, factors: Words, out: Words, top: int, bottom: int, first: int, last: int,
     kind: int, earlier: Words, later: Words, sent: Words,
 ) -> None:  # fmt: skip
     """Rows [top, bottom) and positions [first, last) of out (2, R, w), as `multiply_cycle`, for three nodes.
@@ -105,16 +105,11 @@ def multiply_third(
     kind: 0 where this node knows a sum of two shares, 2 where the node before does, 1 where the next one does. earlier, later
     (rows, positions): keystreams in common with the node before and the next one.
     """
-    times = factor[0]
     for row in range(top, bottom):
         left, right, third = rows[0, row], rows[1, row], rows[2, row]
-        other, i = max(right, 0), row - top
-        a, b, d, e = (
-            x[0, left, first:last],
-            x[1, left, first:last],
-            y[0, other, first:last],
-            y[1, other, first:last],
-        )
+        other, i, times = max(left, 0), row - top, factors[row]
+        a, b = y[0, right, first:last], y[1, right, first:last]
+        d, e = x[0, other, first:last], x[1, other, first:last]
         c, f = plus[0, third, first:last], plus[1, third, first:last]
         own, ahead = out[0, row, first:last], out[1, row, first:last]
         q, r, message = earlier[i], later[i], sent[i]
@@ -122,7 +117,7 @@ def multiply_third(
             for w in range(last - first):
                 own[w] = c[w] + q[w]
             continue
-        if right < 0:
+        if left < 0:
             for w in range(last - first):
                 own[w] = c[w] + times * (a[w] * b[w])
         else:

@@ -125,12 +125,12 @@ def and_block(
 
 
 @_jit
-def pair_sums(x: Words, start: int, out: Words) -> None:
-    """What a product needs of one operand x (3, r, any): a + b, b + c and c - a into out (3, r, w), from ``start`` on."""
+def pair_sums(a: Words, b: Words, c: Words, start: int, out: Words) -> None:
+    """What a product needs of components (r, any) of an operand: a + b, b + c, c - a into out (3, r, w), from ``start`` on."""
     for r in range(out.shape[1]):
-        a, b, c = x[0, r, start:], x[1, r, start:], x[2, r, start:]
+        first, second, third = a[r, start:], b[r, start:], c[r, start:]
         adjacent, next_one, opposite = out[0, r], out[1, r], out[2, r]
         for i in range(adjacent.size):
-            adjacent[i] = a[i] + b[i]
-            next_one[i] = b[i] + c[i]
-            opposite[i] = c[i] - a[i]
+            adjacent[i] = first[i] + second[i]
+            next_one[i] = second[i] + third[i]
+            opposite[i] = third[i] - first[i]

@@ -46,7 +46,7 @@ def _compile_products(dtype: np.dtype[np.uint64]) -> None:
     x, table = operand(out), operand(rows)
     products.multiply_block(table, table, index, rows, 0, 4, *tail)
     products.mask_block(x, out, 0, 4, *tail)
-    products.pair_sums(table, 0, rows)
+    products.pair_sums(x, x, x, 0, np.zeros((3, 3, 4), dtype))
     one, third = np.ones(1, dtype), np.zeros((3, 1), np.int64)
     halves.multiply_cycle(
         table, table, table, third, one, rows, np.arange(3), 0, 4, masks[:3], out[0], out[1]

@@ -37,7 +37,7 @@ def exp(x: SecretNumber, scale: int) -> SecretFixed:
     """e^x with ``scale`` fractional bits for e^x 2^scale < 2^61: relative error 2^-22, plus 2 * 2^-scale.
 
     x / ln 2 = t + g with t whole: 2^t is a product of factors chosen by the bits of t, and 2^g a polynomial of degree 6 (Aly
-    and Smart, ACNS 2019). An error of x itself comes on top. About 50 rounds; four nodes send some 700 bytes a value.
+    and Smart, ACNS 2019). An error of x itself comes on top. About 50 rounds; four nodes send some 420 bytes a value.
     """
     protocol, lowest = x.protocol, scale + SPARE
     exponent = _binary_exponent(x, lowest)
@@ -89,7 +89,7 @@ def sigmoid(x: SecretNumber, scale: int) -> SecretFixed:
     """1 / (1 + e^-x) with ``scale`` fractional bits: relative error 2^-22, plus 2^-25 and 2 * 2^-scale.
 
     From e = e^-|x|, which is at most 1 (Aly and Smart, ACNS 2019): 1 / (1 + e) by Newton's iteration on [1/2, 1) (Catrina and
-    Saxena, FC 2010), times e for negative x. About 80 rounds; four nodes send some 1,200 bytes a value.
+    Saxena, FC 2010), times e for negative x. About 80 rounds; four nodes send some 720 bytes a value.
     """
     real = x.to_fixed(0) if isinstance(x, SecretInt) else x
     assert isinstance(real, SecretFixed)

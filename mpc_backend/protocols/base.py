@@ -162,20 +162,29 @@ class Protocol(ABC):
         """For every input f, fresh shares of f(h0) + f(h1) (or XOR), which are its halves. All in one round."""
 
     @abstractmethod
-    def multiply_halves(self, x: Words, y: Words, plus: Words, rows: Indices, factor: int) -> Words:
-        """In the ring, for rows x and y (their halves x0 + x1, y0 + y1) and z of ``plus``:
+    def multiply_halves(
+        self,
+        x: Words,
+        y: Words,
+        plus: Words,
+        rows: Indices,
+        factors: Sequence[int],
+        into: Words | None = None,
+    ) -> Words:
+        """In the ring, for rows x, y (their halves x0 + x1, y0 + y1) and z of ``plus``:
 
-            out[r] = z[rows[2, r]] + factor (x0 y1 + x1 y0), x = x[rows[0, r]], y = y[rows[1, r]]
-            out[r] = z[rows[2, r]] + factor x0 x1            where rows[1, r] is -1
+            out[r] = z + factors[r] (x0 y1 + x1 y0), x = x[rows[0, r]], y = y[rows[1, r]], z = plus[rows[2, r]]
+            out[r] = z + factors[r] y0 y1            where rows[0, r] is -1
 
         One round, cheaper than `multiply_rows`. x, y, plus: (c, any, w) of one ring whose last axis is as it came from
-        `halves` or `joint_input`; rows: (3, R) -> (c, R, w).
+        `halves` or `joint_input`; rows: (3, R) -> (c, R, w). ``into``: another array (c, >= R, w) to be returned, whose rows
+        after R are left as they are.
         """
 
     def own_product(self, x: Words, plus: Words, factor: int) -> Words:
         """plus + factor x0 x1 for the halves of x (c, n) in the ring; as `multiply_halves`."""
-        rows = np.array([[0], [-1], [0]], np.int64)
-        return self.multiply_halves(x[:, None], x[:, None], plus[:, None], rows, factor)[:, 0]
+        rows = np.array([[-1], [0], [0]], np.int64)
+        return self.multiply_halves(x[:, None], x[:, None], plus[:, None], rows, [factor])[:, 0]
 
     @abstractmethod
     def and_halves(self, x: Words, into: Words) -> None:

@@ -57,8 +57,19 @@ class Plain(Protocol):
     def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
         return [entry.values.copy()[None] for entry in inputs]
 
-    def multiply_halves(self, x: Words, y: Words, plus: Words, rows: Indices, factor: int) -> Words:
-        return plus[:, rows[2]]
+    def multiply_halves(
+        self,
+        x: Words,
+        y: Words,
+        plus: Words,
+        rows: Indices,
+        factors: Sequence[int],
+        into: Words | None = None,
+    ) -> Words:
+        if into is None:
+            return plus[:, rows[2]]
+        into[:, : rows.shape[1]] = plus[:, rows[2]]
+        return into
 
     def and_halves(self, x: Words, into: Words) -> None:
         into[...] = 0

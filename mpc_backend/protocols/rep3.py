@@ -26,7 +26,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpc_backend.kernels.arrays import Indices, Words, WordType, operand
+from mpc_backend.kernels.arrays import Indices, Words, WordType, operand, ring_words
 from mpc_backend.kernels.halves import and_third, multiply_third
 from mpc_backend.kernels.matrices import dot_rows, matrix_product
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
@@ -166,11 +166,21 @@ class Rep3(Replicated):
             self._receive_into(self._before, slots)
         return results
 
-    def multiply_halves(self, x: Words, y: Words, plus: Words, rows: Indices, factor: int) -> Words:
-        out = np.empty((2, rows.shape[1], x.shape[2]), x.dtype)
-        a, b, c = operand(x), operand(y), operand(plus)
-        times = np.array([factor % (1 << 64)], np.uint64).astype(x.dtype)
-        self._half_product(out, lambda *rest: multiply_third(a, b, c, rows, times, out, *rest), packed=False)
+    def multiply_halves(
+        self,
+        x: Words,
+        y: Words,
+        plus: Words,
+        rows: Indices,
+        factors: Sequence[int],
+        into: Words | None = None,
+    ) -> Words:
+        count, width = rows.shape[1], x.shape[2]
+        out = np.empty((2, count, width), x.dtype) if into is None else into
+        a, b, c, times = operand(x), operand(y), operand(plus), ring_words(factors, x.dtype)
+        self._half_product(
+            out[:, :count], lambda *rest: multiply_third(a, b, c, rows, times, out, *rest), packed=False
+        )
         return out
 
     def and_halves(self, x: Words, into: Words) -> None:

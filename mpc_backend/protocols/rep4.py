@@ -28,7 +28,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpc_backend.errors import ProtocolAbort
-from mpc_backend.kernels.arrays import Indices, Words, WordType, operand
+from mpc_backend.kernels.arrays import Indices, Words, WordType, operand, ring_words
 from mpc_backend.kernels.halves import and_cycle, multiply_cycle
 from mpc_backend.kernels.matrices import dot_rows, matrix_product
 from mpc_backend.kernels.products import and_block, mask_block, multiply_block, pair_sums
@@ -119,12 +119,13 @@ class Rep4(Replicated):
         return out
 
     def matmul(self, x: Words, y: Words) -> Words:
-        a, b = operand(x), operand(y.transpose(0, 2, 1))
+        a, b = x, y.transpose(0, 2, 1)
         terms = np.zeros((3, a.shape[1], b.shape[1]), a.dtype)
+        (a0, a1, a2), (b0, b1, b2) = ([operand(component) for component in part] for part in (a, b))
         for start, stop in inner_blocks(a, b):
             left, right = (np.empty((3, part.shape[1], stop - start), part.dtype) for part in (a, b))
-            pair_sums(a, start, left)
-            pair_sums(b, start, right)
+            pair_sums(a0, a1, a2, start, left)
+            pair_sums(b0, b1, b2, start, right)
             np.negative(right[2], out=right[2])
             for operands in zip(left, right, terms, strict=True):
                 matrix_product(*operands)
@@ -282,15 +283,20 @@ class Rep4(Replicated):
         if any(slot.size for slot in slots):
             self._checks.received(self.index ^ 3, self._receive_into(self.index ^ 2, slots))
 
-    def multiply_halves(self, x: Words, y: Words, plus: Words, rows: Indices, factor: int) -> Words:
-        out = np.empty((3, rows.shape[1], x.shape[2]), x.dtype)
-        a, b, c = operand(x), operand(y), operand(plus)
-        times = np.array([factor % (1 << 64)], np.uint64).astype(x.dtype)
-        self._half_product(
-            out.reshape(3, -1),
-            np.add,
-            lambda *rest: multiply_cycle(a, b, c, rows, times, out, *rest),
-        )
+    def multiply_halves(
+        self,
+        x: Words,
+        y: Words,
+        plus: Words,
+        rows: Indices,
+        factors: Sequence[int],
+        into: Words | None = None,
+    ) -> Words:
+        count, width = rows.shape[1], x.shape[2]
+        out = np.empty((3, count, width), x.dtype) if into is None else into
+        a, b, c, times = operand(x), operand(y), operand(plus), ring_words(factors, x.dtype)
+        flat = [component[:count].reshape(-1) for component in out]
+        self._half_product(flat, np.add, lambda *rest: multiply_cycle(a, b, c, rows, times, out, *rest))
         return out
 
     def and_halves(self, x: Words, into: Words) -> None:
@@ -300,7 +306,7 @@ class Rep4(Replicated):
             out, np.bitwise_xor, lambda *rest: and_cycle(a, *(out[c] for c in self._cycle), *rest)
         )
 
-    def _half_product(self, out: Words | list[Words], merge: np.ufunc, kernel: HalfKernel) -> None:
+    def _half_product(self, out: list[Words], merge: np.ufunc, kernel: HalfKernel) -> None:
         """Run a kernel over all positions of ``out`` (three flat components), send, receive and merge.
 
         In the order of the cycle this node draws the masks of the next three shares, verifies what comes to the next node

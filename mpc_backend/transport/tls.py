@@ -116,9 +116,7 @@ class TlsTransport(Transport):
         self._incoming = dict(incoming)
         self._writers = {peer: _Writer(self, peer, connection) for peer, connection in outgoing.items()}
         self._readers = [threading.Thread(target=self._read, args=(peer,), daemon=True) for peer in incoming]
-        for connection in outgoing.values():
-            connection.settimeout(deadline)  # of one whole message: sending goes on within it
-        for connection in incoming.values():
+        for connection in (*outgoing.values(), *incoming.values()):
             connection.settimeout(None)
         for thread in (*self._writers.values(), *self._readers):
             thread.start()
@@ -249,14 +247,15 @@ class TlsTransport(Transport):
     def lost_while_sending(self, peer: int, error: OSError) -> None:
         """A write failed. The peer may have said why on its own link, which is then the better reason."""
         name = self._names[peer]
-        if isinstance(error, TimeoutError):
-            self._record(PeerLost(f"{name} did not take a message within {self._deadline:g} s"), name)
-            return
         with self._changed:
             self._changed.wait_for(lambda: self._failure is not None or self._closing, timeout=1.0)
         self._record(PeerLost(f"the connection to {name} was lost ({type(error).__name__})"), name)
 
     def _raise_failure(self) -> None:
+        for peer, writer in self._writers.items():
+            if writer.writing_for() > self._deadline:
+                name = self._names[peer]
+                self._record(PeerLost(f"{name} did not take a message within {self._deadline:g} s"), name)
         if self._failure is not None:
             raise self._failure
 
@@ -321,6 +320,12 @@ class _Writer(threading.Thread):
         self._queue: deque[tuple[FrameKind, memoryview, float]] = deque()
         self._ready = threading.Condition()
         self._sequence = 0
+        self._began: float | None = None
+
+    def writing_for(self) -> float:
+        """Seconds since the message that is being written was begun."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
 
     def put(self, kind: FrameKind, payload: memoryview, arrival: float = 0.0) -> None:
         with self._ready:
@@ -349,6 +354,8 @@ class _Writer(threading.Thread):
         wait_until(arrival)
         transport = self._transport
         header = FrameHeader(kind, transport.index, self._peer, transport.epoch, self._sequence, len(payload))
+        self._began = time.monotonic()
         write_frame(self.connection, header, payload)
+        self._began = None
         self._sequence += 1
         return kind

@@ -128,7 +128,9 @@ def _parameters(
     made = {old: _covariate(known, old, new) for old, new in names.items()}
     for old, covariate in made.items():
         if "scale" in covariate:
-            covariate["codes"] = codes_of(frame, old, choice.site)
+            covariate["codes"] = codes_of(
+                frame, old, choice.site, (choice.time, choice.event, choice.arm, *names)
+            )
     return {
         "outcome": "outcome",
         "arm": "arm",

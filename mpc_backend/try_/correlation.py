@@ -64,7 +64,7 @@ def correlation(frame: pd.DataFrame, choice: CorrelationChoice, setting: Setting
     declared = []
     for name, source in names.items():
         centre, scale = place_and_spread(frame, source)
-        codes = codes_of(frame, source, choice.site)
+        codes = codes_of(frame, source, choice.site, choice.columns)
         declared.append({"variable": name, "centre": centre, "scale": scale, "codes": codes})
     ready = pd.DataFrame({name: column(frame, source) for name, source in names.items()})
     typed = parse_parameters("correlation", {"variables": declared})

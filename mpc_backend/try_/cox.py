@@ -30,21 +30,26 @@ def prepared(
             )
         return {}, None
     columns = {f"{PREFIX}{place}": column(frame, name) for place, name in enumerate(covariates)}
-    declared = [_declared(frame, name, f"{PREFIX}{place}", site) for place, name in enumerate(covariates)]
+    used = (*covariates, *(() if cluster is None else (cluster,)))
+    declared = [
+        _declared(frame, name, f"{PREFIX}{place}", site, used) for place, name in enumerate(covariates)
+    ]
     parameters: dict[str, Any] = {"covariates": declared, "ties": ties, "shared_ids": True}
     if cluster is not None:
         columns[CLUSTER], parameters["cluster"] = column(frame, cluster), CLUSTER
     return columns, parameters
 
 
-def _declared(frame: pd.DataFrame, source: str, name: str, site: str | None) -> dict[str, Any]:
+def _declared(
+    frame: pd.DataFrame, source: str, name: str, site: str | None, used: Sequence[str]
+) -> dict[str, Any]:
     """A numeric column with its standard deviation, to one digit, as its scale; any other with its levels."""
     given = column(frame, source)
     if pd.api.types.is_numeric_dtype(given.dtype):
         values = numbers(frame, source)
         known = values[~np.isnan(values)]
         scale = one_digit(float(known.std()) if known.size else 0.0)
-        return {"variable": name, "scale": scale, "codes": codes_of(frame, source, site)}
+        return {"variable": name, "scale": scale, "codes": codes_of(frame, source, site, used)}
     found = levels(frame, source, MOST_TERMS + 1)
     if len(found) == 1:
         raise LocalDataError(f"column {source} has one level only; a covariate needs two")

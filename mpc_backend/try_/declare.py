@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from mpc_backend.analyses.coded import MOST_CODES, is_code
 from mpc_backend.analyses.errors import LocalDataError
-from mpc_backend.analyses.grid import numbers
+from mpc_backend.analyses.grid import column, numbers
 from mpc_backend.try_.data import by_site, levels
 
 FEW_VALUES = 2
@@ -29,28 +30,39 @@ def place_and_spread(frame: pd.DataFrame, name: str) -> tuple[float, float]:
     if known.size == 0:
         raise LocalDataError(f"column {name} holds no number")
     spread, centre = float(known.std()), float(known.mean())
-    if spread <= 1e-9 * abs(centre):
+    if spread <= 1e-12 * abs(centre):
         return centre, max(1.0, abs(centre))
     return _multiple(centre, _power(spread)), one_digit(spread)
 
 
-def codes_of(frame: pd.DataFrame, name: str, site: str | None) -> list[str] | None:
+def codes_of(
+    frame: pd.DataFrame, name: str, site: str | None, others: Sequence[str] = (), by: str | None = None
+) -> list[str] | None:
     """The codes that a study would declare for a number: its values, where some hospital's rows have no more than two, or all
-    rows together have no more.
+    rows together have no more; or its rows that know the columns ``others`` too, or those of a group ``by``.
 
     Raises:
         LocalDataError: more values than a study can declare.
     """
     values = pd.DataFrame({name: numbers(frame, name)})
     known = values[name].dropna()
-    parts = [data.frame[name].dropna() for data in by_site(values, frame, site).values()]
+    complete = np.ones(len(frame), dtype=bool)
+    for other in others:
+        complete &= column(frame, other).notna().to_numpy()
+    whole = values.where(complete[:, None])
+    parts = [
+        data.frame[name].dropna() for each in (values, whole) for data in by_site(each, frame, site).values()
+    ]
+    if by is not None:
+        groups = column(frame, by).reset_index(drop=True)
+        parts += [group for part in parts for _, group in part.groupby(groups.reindex(part.index))]
     count = known.nunique()
     if count == 0 or (count > FEW_VALUES and not any(is_code(part.to_numpy()) for part in parts)):
         return None
     if count > MOST_CODES:
         raise LocalDataError(
-            f"column {name} has no more than two different numbers at one hospital, so that persons of each number would "
-            f"have to be counted, and {count} in all; at most {MOST_CODES} can be"
+            f"column {name} has no more than two different numbers at one hospital, or in a group there, so that persons of "
+            f"each number would have to be counted, and {count} in all; at most {MOST_CODES} can be"
         )
     return list(levels(values, name, MOST_CODES))
 

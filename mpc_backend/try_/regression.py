@@ -101,12 +101,12 @@ def regression(frame: pd.DataFrame, choice: RegressionChoice, setting: Setting) 
     ready, declared = pd.DataFrame({OUTCOME: column(frame, choice.outcome)}), []
     for place, source in enumerate(choice.covariates):
         ready[f"covariate{place}"] = column(frame, source)
-        declared.append(declaration(frame, source, f"covariate{place}", choice.site))
+        declared.append(declaration(frame, source, f"covariate{place}", choice))
     parameters: dict[str, Any] = {"outcome": OUTCOME, "predictors": declared}
     if choice.kind == "linear":
         centre, scale = place_and_spread(frame, choice.outcome)
         parameters |= {"outcome_centre": centre, "outcome_scale": scale}
-        parameters["outcome_codes"] = codes_of(frame, choice.outcome, choice.site)
+        parameters["outcome_codes"] = codes_of(frame, choice.outcome, choice.site, choice.covariates)
     typed = parse_parameters(choice.kind, parameters)
     done = answer(analysis(choice.kind), typed, setting, by_site(ready, frame, choice.site))
     assert isinstance(done.result, RegressionResult)
@@ -114,11 +114,11 @@ def regression(frame: pd.DataFrame, choice: RegressionChoice, setting: Setting) 
     return Answer(_named(done.result, names, choice.outcome), done.protocol, done.seconds)
 
 
-def declaration(frame: pd.DataFrame, source: str, name: str, site: str | None) -> dict[str, Any]:
+def declaration(frame: pd.DataFrame, source: str, name: str, choice: RegressionChoice) -> dict[str, Any]:
     """A numeric column with centre, scale and codes, any other with its levels, as a study would declare it."""
     if pd.api.types.is_numeric_dtype(column(frame, source).dtype):
         centre, scale = place_and_spread(frame, source)
-        codes = codes_of(frame, source, site)
+        codes = codes_of(frame, source, choice.site, (choice.outcome, *choice.covariates))
         return {"variable": name, "centre": centre, "scale": scale, "codes": codes}
     found = levels(frame, source, MOST_TERMS + 1)
     if len(found) == 1:

@@ -101,7 +101,10 @@ def table_one(frame: pd.DataFrame, choice: TableOneChoice, setting: Setting) -> 
         ready[name], names[name] = column(frame, source), source
         if pd.api.types.is_numeric_dtype(ready[name].dtype) and ready[name].nunique() > FEW_VALUES:
             described["numbers"].append(
-                {**_quantity(frame, source, name), "codes": codes_of(grouped, source, choice.site)}
+                {
+                    **_quantity(frame, source, name),
+                    "codes": codes_of(grouped, source, choice.site, by=choice.by),
+                }
             )
         else:
             described["categories"].append(

@@ -10,6 +10,7 @@ receives one share, random without the others.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 from collections import defaultdict
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mpc_backend import operations as op
 from mpc_backend.operations.sort import _Beside, _Compared
 from mpc_backend.protocols.base import JointInput, Protocol
 from mpc_backend.protocols.rep3 import Rep3
@@ -173,3 +175,18 @@ def _standardised(counts: Any, expected: float, variance: float) -> float:
     """Chi-square of counts, less its mean, in standard deviations."""
     square = float((((counts - expected) ** 2) / variance).sum())
     return (square - counts.size) / float(np.sqrt(2 * counts.size))
+
+
+def surface() -> set[str]:
+    """What an analysis may call: functions, and public methods of the classes they return."""
+    names = set()
+    for name in op.__all__:
+        found = getattr(op, name)
+        if inspect.isclass(found):
+            methods = inspect.getmembers_static(found, inspect.isfunction)
+            names |= {
+                f"{name}.{method}" for method, _ in methods if method in vars(found) and method[0] != "_"
+            }
+        else:
+            names.add(name)
+    return names

@@ -38,9 +38,7 @@ MEAN = 3e-5
 """Of the standard error."""
 ERROR = 1e-5
 """Relative, of a robust standard error."""
-SMD = 5e-5
-FIFTHS = 6e-4
-"""Fifths of the score: a person at a boundary may fall on either side of it."""
+SMD = 2e-5
 
 
 def rotterdam() -> pd.DataFrame:
@@ -73,14 +71,14 @@ def compared(result: ComparativeResult, name: str) -> Iterator[Line]:
         else:
             yield from _arm(arm, of, numbers)
     if not extreme:
-        yield from _balance(result, _smd(r, "none"), _smd(r, method), FIFTHS if method == "strata" else SMD)
+        yield from _balance(result, _smd(r, "none"), _smd(r, method))
 
 
-def _balance(result: ComparativeResult, before: pd.Series, after: pd.Series, rough: float) -> Iterator[Line]:
+def _balance(result: ComparativeResult, before: pd.Series, after: pd.Series) -> Iterator[Line]:
     for each, (name, unweighted), weighted in zip(result.balance, before.items(), after, strict=True):
         what = f"{str(name).removeprefix('smd:')}: standardised difference"
         yield Line(f"{what}, before", each.before, unweighted, SMD)
-        yield Line(f"{what}, after", each.after, weighted, rough)
+        yield Line(f"{what}, after", each.after, weighted, SMD)
 
 
 def _smd(r: pd.DataFrame, method: str) -> pd.Series:

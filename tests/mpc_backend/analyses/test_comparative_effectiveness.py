@@ -16,8 +16,9 @@ from mpc_backend.analyses.comparative_result import (
     e_value,
     ratio,
 )
+from mpc_backend.analyses.comparative_weights import ODDS_BITS, People, above_cuts
 from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
-from mpc_backend.analyses.plain import opened_outputs
+from mpc_backend.analyses.plain import opened_outputs, run_here
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.secret_curves import real
 from mpc_backend.analyses.weighted_curves import WeightedTables, weighted_estimates
@@ -130,6 +131,40 @@ def test_e_values_are_those_of_the_paper():
     found = ratio(one, one, 0.95)
     assert found.estimate == 1 and found.se == pytest.approx(0.1 * 2**0.5)
     assert found.upper == pytest.approx(np.exp(1.959964 * found.se))
+
+
+def test_an_arm_without_failures_has_no_spread():
+    """Squares of weights open a hair off; where nobody fails, the variance must not go below nothing."""
+    frame = people(60, 0, others=120)
+    sites = {"a": SiteData(frame)}
+    parameters = parse_parameters(KIND, {**SMALL, "weights": "none"})
+    result = run_here(analysis(KIND), parameters, Released(EXACT, ("a",)), sites, protocol="rep3")
+    arm, found = result.primary.arms[1], result.primary.contrast
+    assert arm.rmst == Estimate(estimate=60, se=0, lower=60, upper=60)
+    assert arm.risk == Estimate(estimate=0, se=0, lower=0, upper=0)
+    assert found.rmst_difference.se == result.primary.arms[0].rmst.se > 0
+
+
+def test_nothing_is_balanced_against_an_arm_of_nobody(run):
+    frame = people(60, 0)
+    result = run(KIND, {**SMALL, "weights": "overlap"}, {"a": frame[frame.hormon == 0]}, policy=EXACT)
+    assert [(each.before, each.after) for each in result.balance] == [(None, None)]
+
+
+def test_persons_of_one_score_share_a_fifth():
+    """Truncation takes equal scores to neighbouring keys, at random; cuts must not run between them."""
+    odds = np.repeat([-0.7310931, 0.2183017, 1.3333333, 2.1], 100)
+    with World("rep3") as world:
+        shared = world.share(odds, fixed=True)
+        flags = world.share(np.stack([np.arange(400) % 2, 1 - np.arange(400) % 2]), bits=2)
+        none = world.share(np.zeros((400, 1)), fixed=True)
+
+        def reached(session, score, arms, covariates):
+            people = People(arms, covariates, {"a": slice(0, 400)})
+            return above_cuts(people, (score * 1.0003).with_bits(ODDS_BITS)).reshape(4, 4, 100).sum(2)
+
+        found = world.run(reached, shared, flags, none)
+    assert found.tolist() == [[100] * 4, [0, *[100] * 3], [0, 0, 100, 100], [0, 0, 0, 100]]
 
 
 def test_without_a_standard_error_there_is_no_p():

@@ -126,7 +126,7 @@ def test_rare_codes_open_to_constants_and_a_study_has_to_declare_them(run):
     found = [everything_opened(flagged(50, both), coded("y", "z")) for both in (0, 9)]
     assert found[0] == found[1]
     for parameters, words in (
-        (study({"y": (0.5, 0.5)}), "y has no more than two different numbers here"),
+        (study({"y": (0.5, 0.5)}), "y has no more than two different numbers among the persons"),
         ({"variables": [{**coded("y")["variables"][1], "codes": ["1"]}]}, "y holds other values than 1"),
     ):
         with pytest.raises(LocalDataError, match=words):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.cox_clear import likelihood, ordered, own_fit
-from mpc_backend.analyses.cox_result import ALIASED, CONSTANT, NO_EVENTS, NOT_ESTIMABLE, CoxResult
+from mpc_backend.analyses.cox_result import ALIASED, CONSTANT, NO_EVENTS, NOT_ESTIMABLE, UNBOUNDED, CoxResult
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.try_ import cox as try_cox
 from mpc_backend.try_cli import try_app
@@ -45,9 +45,10 @@ def test_what_cannot_be_estimated_says_why_and_leaves_the_rest(run):
     assert beside.tests.df == 1 and beside.tests.lr == pytest.approx(alone.tests.lr, rel=1e-3)
     # Whoever is marked dies before everybody else: the likelihood rises for ever.
     marked = small(x=x, mark=(np.arange(60) < 10).astype(float)).assign(o_event=1)
-    apart = fitted(run, marked, {"x": 1, "mark": 0.4})
-    assert [term.why for term in apart.terms] == [None, NOT_ESTIMABLE]
-    assert apart.tests.wald is None and apart.tests.score > 10 and apart.ph is None
+    result = run("survival", parameters({"x": 1, "mark": 0.4}, marked), {"here": marked}, policy=EXACT)
+    apart = result.cox
+    assert [term.why for term in apart.terms] == [None, NOT_ESTIMABLE] and UNBOUNDED in result.notes
+    assert apart.tests.wald is apart.tests.lr is apart.ph is None and apart.tests.score > 10
 
 
 def test_without_events_or_with_a_single_row(run):

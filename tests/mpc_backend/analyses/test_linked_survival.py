@@ -383,7 +383,7 @@ def answer(file: Path, frame: pd.DataFrame, *arguments: str) -> dict[str, Any]:
         "1",
     ]
     done = CliRunner().invoke(
-        try_app, [*call, "--protocol", "rep3", "--release", "exact", "--grid", "month", "--json", *arguments]
+        try_app, [*call, "--protocol", "rep3", "--release", "exact", "--grid", "week", "--json", *arguments]
     )
     assert done.exit_code == 0, done.output
     return json.loads(done.output)  # type: ignore[no-any-return]

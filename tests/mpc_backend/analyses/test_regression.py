@@ -143,7 +143,7 @@ def test_codes_of_a_number_are_counted_like_levels(run, rare, shown):
     with pytest.raises(LocalDataError, match="g holds other values than 0, 1"):
         run("logistic", parameters, {"a": frame.assign(g=frame.g * 2)})
     plain = {**parameters, "predictors": [{**coded, "codes": None}, BOTH[1]]}
-    with pytest.raises(LocalDataError, match="g has no more than two different numbers here"):
+    with pytest.raises(LocalDataError, match="g has no more than two different numbers among the persons"):
         run("logistic", plain, {"a": frame})
 
 
@@ -219,7 +219,7 @@ def test_rare_codes_of_the_outcome_open_to_constants_and_a_study_has_to_declare_
     found = [everything_opened("linear", parameters, frame) for frame in frames]
     assert found[0] == found[1] and set(np.ravel(found[0]["coefficient"])) == {0}
     assert run("linear", parameters, {"a": frames[1]}, policy=EXACT).terms[1].coef == pytest.approx(-0.22)
-    with pytest.raises(LocalDataError, match="o has no more than two different numbers here"):
+    with pytest.raises(LocalDataError, match="o has no more than two different numbers among the persons"):
         run("linear", {**parameters, "outcome_codes": None}, {"a": frames[1]})
 
 

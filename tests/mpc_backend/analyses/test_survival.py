@@ -13,6 +13,7 @@ from mpc_backend.analyses.cells import HiddenCount
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.analyses.survival_released import UNTESTABLE
 from mpc_backend.analyses.survival_secret import median_step
 from mpc_backend.testing import World
 
@@ -188,6 +189,21 @@ def test_means_medians_and_tests_need_k_events_in_every_view(run, events, own, r
         told = {each.what: each.why for each in result.suppressed}
         assert told["1: restricted mean"] == told["1: median"] == "fewer than 10 events"
         assert "2 against 1: restricted means" in told
+
+
+@pytest.mark.parametrize(("event", "time"), [(0, None), (1, 20), (1, 360)])
+def test_a_test_that_cannot_be_made_says_why(run, lung, event, time):
+    """Nobody fails, or all fail at one time: the arms cannot be told apart, whatever their numbers."""
+    frame = lung.assign(o_event=event, **({} if time is None else {"o_time": time}))
+    for policy in (EXACT, HIDING):
+        result = run("survival", MONTHS, {"a": frame}, policy=policy)
+        told = {each.what: each.why for each in result.suppressed}
+        assert result.log_rank is None
+        assert told["log_rank"] == (
+            "an arm has fewer than 10 persons or events" if policy is HIDING and event == 0 else UNTESTABLE
+        )
+        if policy is HIDING and time == 360:
+            assert told["1: restricted mean"] == "fewer than 10 events before 12" and "1: median" not in told
 
 
 def test_events_after_tau_do_not_open_a_mean_made_of_fewer(run):

@@ -15,6 +15,7 @@ from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.suppression import shown_cells
 from mpc_backend.testing import World
+from mpc_backend.try_.declare import codes_of
 from mpc_backend.try_cli import try_app
 from tests.validation.description import lines
 from tests.validation.holding import agreed
@@ -220,7 +221,7 @@ def test_rare_codes_open_to_constants_and_a_study_has_to_declare_them(run):
     exact = run("table_one", study, {"s": flagged(3)}, policy=EXACT).numbers[0].groups[0]
     assert exact.mean == pytest.approx(3 / 60, abs=1e-6)
     plain = {**SMALL, "numbers": [{**CODED, "codes": None}]}
-    with pytest.raises(LocalDataError, match="x has no more than two different numbers here"):
+    with pytest.raises(LocalDataError, match="x has no more than two different numbers among the persons"):
         run("table_one", plain, {"s": flagged(3)})
     with pytest.raises(LocalDataError, match="x holds other values than 0, 1"):
         run("table_one", study, {"s": flagged(3).assign(x=0.5)})
@@ -278,3 +279,19 @@ def test_a_file_is_described_as_a_study_would(tmp_path):
     assert {found[name]["kind"] for name in ("code", "flag", "one")} == {"category"}
     assert found["one"]["groups"][0]["levels"] == [{"level": "k", "count": 30, "share": 1.0}]
     assert found["one"]["smd"][0]["smd"] == 0
+
+
+def test_a_number_of_two_values_in_a_group_needs_its_codes():
+    """59 persons of one value and one of another: mean and deviation would give back the other."""
+    frame = pd.DataFrame({"arm": ["a", "b"] * 60, "x": np.arange(120) % 40})
+    number = {"variable": "x", "centre": 20, "scale": 10, "low": 0, "high": 40, "step": 1}
+    given = {"by": "arm", "groups": ["a", "b"], "numbers": [number], "categories": []}
+    typed = parse_parameters("table_one", given)
+    analysis("table_one").local(typed, SiteData(frame))
+    frame.loc[frame.arm == "a", "x"] = [3] * 59 + [7]
+    with pytest.raises(LocalDataError, match="x has no more than two different numbers among the persons"):
+        analysis("table_one").local(typed, SiteData(frame))
+    assert codes_of(frame.assign(x=frame.x % 20), "x", None) is None
+    assert codes_of(frame.assign(x=frame.x % 20), "x", None, by="arm") == [
+        str(odd) for odd in range(1, 20, 2)
+    ]

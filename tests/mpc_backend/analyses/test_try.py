@@ -2,13 +2,16 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import ranking_data as data
 from typer.testing import CliRunner
 
+from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.errors import AnalysisError, LocalDataError
 from mpc_backend.analyses.ranking_result import WARNING, HiddenArm, RankingResult
+from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.survival_result import Contrast
 from mpc_backend.try_.declare import codes_of, one_digit, place_and_spread
 from mpc_backend.try_.ranking import in_words
@@ -304,3 +307,49 @@ def test_an_outcome_and_a_covariate_of_two_values_have_their_codes_declared(tmp_
     pd.DataFrame({"mark": [0, 1] * 30, "ill": [0, 0, 1, 1, 1] * 12}).to_csv(path, index=False)
     found = answered("linear", str(path), "--outcome", "ill", "--covariates", "mark", "--protocol", "rep3")
     assert found["why_not"] is None and found["terms"][0]["coef"] == pytest.approx(0.6, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("linear", {"outcome": "y", "outcome_centre": 0, "outcome_scale": 1}),
+        ("logistic", {"outcome": "o"}),
+        ("correlation", None),
+        ("comparative_effectiveness", {"outcome": "c", "arm": "o", "arms": ["0", "1"], "tau": 5, "hospital": False}),
+    ],
+)  # fmt: skip
+def test_a_number_that_has_two_values_among_those_who_count_needs_its_codes(kind, given):
+    """Whoever has another number of children lacks the other fact: the mean of the rest is a count."""
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame(
+        {"y": rng.normal(size=60), "o": [0, 1] * 30, "n": [0, 0, 1] * 20, "x": rng.normal(size=60),
+         "c_time": [3, 4, 5] * 20, "c_event": [1, 0] * 30}
+    )  # fmt: skip
+    frame.loc[:2, "n"], frame.loc[:2, "x"] = [2, 3, 4], np.nan
+    numbers = [{"variable": name, "centre": 0, "scale": 1} for name in ("n", "x")]
+    if kind == "comparative_effectiveness":
+        parameters = {**given, "score": numbers, "period": "not available", "weights": "overlap"}
+    else:
+        parameters = {"variables": numbers} if given is None else {**given, "predictors": numbers}
+    typed = parse_parameters(kind, parameters)
+    analysis(kind).local(typed, SiteData(frame.assign(x=frame.index % 7)))
+    with pytest.raises(
+        LocalDataError, match="column n has no more than two different numbers among the persons"
+    ):
+        analysis(kind).local(typed, SiteData(frame))
+
+
+def test_codes_are_declared_for_a_number_of_two_values_among_complete_rows():
+    frame = pd.DataFrame({"n": [0, 1] * 10 + [2], "x": [*range(20), None]})
+    assert codes_of(frame, "n", None) is None
+    assert codes_of(frame, "n", None, ("x",)) == ["0", "1", "2"]
+
+
+def test_a_number_far_from_zero_varies_all_the_same(tmp_path):
+    path = tmp_path / "far.csv"
+    rng = np.random.default_rng(5)
+    near = pd.DataFrame({"x": rng.normal(size=50), "y": rng.normal(size=50)})
+    near.assign(x=1e9 + near.x).to_csv(path, index=False)
+    found = answered("correlation", str(path), "--columns", "x,y", "--release", "exact")
+    assert found["variables"][0]["sd"] == pytest.approx(near.x.std(), rel=1e-5)
+    assert found["pairs"][0]["pearson"] == pytest.approx(near.corr().iloc[0, 1], abs=1e-5)

@@ -15,7 +15,7 @@ import pytest
 
 from mpc_backend import prg
 from mpc_backend import session as sessions
-from mpc_backend.errors import EngineError, ProtocolAbort, ShareMismatch
+from mpc_backend.errors import EngineError, ProtocolAbort, ShareFormatError, ShareMismatch
 from mpc_backend.operations import shuffle
 from mpc_backend.prg import KEY_BYTES, Keystream
 from mpc_backend.protocols import sharing
@@ -28,14 +28,14 @@ from mpc_backend.session import Session
 from mpc_backend.shards import running, threads
 from mpc_backend.tables import Column
 from mpc_backend.testing import World
-from mpc_backend.transport.frames import FrameHeader
-from mpc_backend.transport.memory import MemoryNetwork
+from mpc_backend.transport.frames import FrameHeader, FrameKind
+from mpc_backend.transport.memory import Frame, MemoryNetwork
 from mpc_backend.values import SecretInt
 from tests.mpc_backend.removal import remove
 
 Tamper = Callable[[int, int, int, bytes], bytes | None]
 PRODUCT = (0, 3, 0)
-"""The first message of a product: sender, receiver, index."""
+"""The first message of a product for opposite shares: sender, receiver, index."""
 
 
 class Check(NamedTuple):
@@ -86,12 +86,30 @@ def spoilt_everywhere(program: Callable[..., object] = lambda _, a, b: a * b) ->
     return all(aborts(lambda target=target: product(flip(target), program)) for target in seen)
 
 
+def spoilt_in_the_highest_bit() -> bool:
+    """Whether a product aborts every time that the highest bit of a message before it is spoilt.
+
+    Else it is not noticed where the spoilt share meets only even sums of shares: whether it is tells of these.
+    """
+
+    def spoil(sender: int, receiver: int, index: int, payload: bytes) -> bytes:
+        changed = payload[:7] + bytes([payload[7] ^ 0x80]) + payload[8:]
+        return changed if (sender, receiver, index) == PRODUCT else payload
+
+    return all(aborts(lambda: product(spoil, lambda _, a, b: (a * b) * b)) for _ in range(60))
+
+
 def brought_in_anew(session: Session, a: SecretInt, _: SecretInt) -> SecretInt:
     """A value as the sum of its halves, each of which two nodes know and the two others are sent a share of."""
     protocol = session.protocol
     known = protocol.halves(a.shares, xor=False).known
     [whole] = protocol.joint_input([JointInput(known, xor=False)])
     return SecretInt(protocol, whole, a.bits)
+
+
+def widened(_: Session, a: SecretInt, __: SecretInt) -> SecretInt:
+    """By a product of halves."""
+    return a.with_bits(8).narrow(16).widen(32)
 
 
 def shuffled(_: Session, a: SecretInt, b: SecretInt) -> SecretInt:
@@ -211,6 +229,53 @@ def one_too_few(shares: dict[int, bytes]) -> None:
     del shares[0]
 
 
+def misshapen(change: Callable[[bytes], bytes]) -> bool:
+    """Whether words of a share in another form are refused."""
+    column = Column(name="count", kind="int", bits=64)
+    encoded = sharing.split("rep4", column, np.arange(3))
+    held = {share: encoded[share] for share in sharing.layout("rep4").held[0]}
+    try:
+        sharing.node_shares("rep4", 0, column, 3, held | {3: change(encoded[3])})
+    except ShareFormatError:
+        return True
+    return False
+
+
+def a_share_of_another_node() -> bool:
+    """Whether a node refuses to have all shares of an upload."""
+    column = Column(name="count", kind="int", bits=64)
+    encoded = sharing.split("rep4", column, np.arange(3))
+    try:
+        sharing.node_shares("rep4", 0, column, 3, encoded)
+    except ShareFormatError:
+        return True
+    return False
+
+
+def other_keys_for_shards() -> bool:
+    session = Session.for_node(0, "rep4", MemoryNetwork(4).transport(0), random_keys(4)[0])
+    (first,), (second,) = session.keys_for_shards(1), session.keys_for_shards(1)
+    assert first is not None and second is not None
+    return first.everyone != second.everyone
+
+
+def drawn_before_a_step() -> bool:
+    """Whether a keystream that was given no step draws nothing: every start would draw the same."""
+    try:
+        Keystream(bytes(KEY_BYTES)).words(16, np.dtype(np.uint8))
+    except ValueError:
+        return True
+    return False
+
+
+def announced_otherwise() -> bool:
+    """Whether a frame is refused whose header says another length than it has."""
+    network = MemoryNetwork(2)
+    header = FrameHeader(FrameKind.DATA, 0, 1, network.epoch, 0, 4)
+    network.queue((0, 1), Frame(header, b"hello", 0.0))
+    return aborts(lambda: network.transport(1).receive(0))
+
+
 def step_again() -> bool:
     """Whether no step of a keystream can be drawn twice."""
     stream, byte = Keystream(bytes(KEY_BYTES)), np.dtype(np.uint8)
@@ -297,6 +362,31 @@ CHECKS = (
         everybody_stops,
     ),
     Check(
+        "products are authenticated: of neighbouring shares",
+        Rep4, "_merge",
+        "piece = adjacent[place]\n        self._checks.received(self._node(3), piece)", "piece = adjacent[place]",
+        spoilt_everywhere,
+        with_it=("_local_block", "self._checks.expected(self._node(1), checked)", "pass"),
+    ),
+    Check(
+        "and of opposite ones",
+        Rep4, "_merge",
+        "block.stop - block.start]\n            self._checks.received(self._node(3), piece)", "block.stop - block.start]",
+        spoilt_in_the_highest_bit,
+        with_it=("_local_block", "self._checks.expected(self._node(1), third)", "pass"),
+    ),
+    Check(
+        "and of halves",
+        Rep4, "_half_product", "self._checks.received(third, piece)", "pass",
+        lambda: spoilt_everywhere(widened),
+        with_it=("_half_product", "self._checks.expected(first, checked)", "pass"),
+    ),
+    Check(
+        "what is sent is to be checked",
+        Rep4, "_begin", "self._unchecked = True", "pass",
+        spoilt_everywhere,
+    ),
+    Check(
         "joint inputs are authenticated",
         Rep4, "_take_parts",
         "self._checks.received(self.index ^ 3, self._receive_into(self.index ^ 2, slots))",
@@ -354,6 +444,11 @@ CHECKS = (
         message_left_out,
     ),
     Check(
+        "the length that a frame announces",
+        MemoryNetwork, "take", "header.length != len(payload)", "False",
+        announced_otherwise,
+    ),
+    Check(
         "copies of one share are equal",
         sharing, "combine",
         "if any(copy.shape != copies[0].shape or not np.array_equal(copy, copies[0]) for copy in copies[1:]):",
@@ -383,6 +478,31 @@ CHECKS = (
         lambda: assembled(4, lambda shares: None),
     ),
     Check(
+        "a share has its length",
+        sharing, "decode_share", "if len(payload) != 1 + expected:", "if False:",
+        lambda: misshapen(lambda share: share + b"\0"),
+    ),
+    Check(
+        "and says what it is",
+        sharing, "decode_share", "payload[0] not in (SEED, WORDS)", "False",
+        lambda: misshapen(lambda share: b"\2" + share[1:]),
+    ),
+    Check(
+        "a node takes the shares that it holds and no others",
+        sharing, "node_shares", "if set(encoded) != set(held):", "if not set(encoded) >= set(held):",
+        a_share_of_another_node,
+    ),
+    Check(
+        "shards get keys that were never given",
+        Session, "keys_for_shards", "self._sharings += 1", "pass",
+        other_keys_for_shards,
+    ),
+    Check(
+        "nothing is drawn outside a step",
+        Keystream, "fill", "if self._step == 0:", "if False:",
+        drawn_before_a_step,
+    ),
+    Check(
         "no step of a keystream comes again",
         Keystream, "begin", "if step <= self._step:", "if False:",
         step_again,
@@ -400,6 +520,11 @@ def test_the_attack_is_stopped_by_this_check_and_by_no_other(
     one: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert one.attack()
-    for removed in filter(None, ((one.function, one.check, one.instead), one.with_it)):
-        remove(monkeypatch, one.owner, *removed)
+    if one.with_it is None:
+        remove(monkeypatch, one.owner, one.function, one.check, one.instead)
+    elif one.with_it[0] == one.function:
+        remove(monkeypatch, one.owner, one.function, one.check, one.instead, one.with_it[1:])
+    else:
+        remove(monkeypatch, one.owner, one.function, one.check, one.instead)
+        remove(monkeypatch, one.owner, *one.with_it)
     assert not one.attack()

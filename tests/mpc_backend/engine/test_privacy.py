@@ -1,6 +1,5 @@
 """What one node sees: uniform words, and the same sequence of messages whatever the data. Analyses: `test_views.py`."""
 
-import inspect
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,16 @@ from mpc_backend.protocols.keys import random_keys
 from mpc_backend.protocols.sharing import layout
 from mpc_backend.testing import World
 from tests.mpc_backend.removal import remove
-from tests.mpc_backend.views import LIMIT, OPERATIONS, PROTOCOLS, observed, opened_inside, uniform, words_in
+from tests.mpc_backend.views import (
+    LIMIT,
+    OPERATIONS,
+    PROTOCOLS,
+    observed,
+    opened_inside,
+    surface,
+    uniform,
+    words_in,
+)
 
 N = 2000
 SMALL = 300
@@ -84,21 +92,6 @@ OPERATORS: dict[str, Callable[..., object]] = {
 FREE = {"concatenate", "stack"}
 
 
-def surface() -> set[str]:
-    """What an analysis may call: functions, and public methods of the classes they return."""
-    names = set()
-    for name in op.__all__:
-        found = getattr(op, name)
-        if inspect.isclass(found):
-            methods = inspect.getmembers_static(found, inspect.isfunction)
-            names |= {
-                f"{name}.{method}" for method, _ in methods if method in vars(found) and method[0] != "_"
-            }
-        else:
-            names.add(name)
-    return names
-
-
 def test_every_operation_is_looked_at() -> None:
     assert set(PROGRAMS) == surface()
 
@@ -138,7 +131,7 @@ def primitives(protocol: Protocol, secret: Callable[..., Words]) -> None:
     for dtype in (np.uint16, np.uint32, np.uint64):
         protocol.multiply_rows(secret((1, n), dtype), secret((1, n), dtype), FIRST_ROWS)
         x, y = secret((2, n), dtype), secret((2, n), dtype)
-        protocol.multiply_halves(x, y, x, np.array([[0, 1], [1, -1], [0, 1]]), 3)
+        protocol.multiply_halves(x, y, x, np.array([[1, -1], [0, 1], [0, 1]]), [3, -2])
     protocol.matmul(secret((64, 9), np.uint64), secret((9, 64), np.uint64))
     protocol.dot(secret((n, 2), np.uint64), secret((n, 2), np.uint64))
     protocol.and_(secret((n,), np.uint64), secret((n,), np.uint64))
@@ -195,6 +188,24 @@ def test_a_view_is_uniform_given_all_that_the_node_knows(
     view = view_of(protocol, node, monkeypatch)
     assert set(view) == set(OPERATIONS) - {"halves", "zeros", "verify", "reveal"}
     assert all(distance < LIMIT for distance in uniform(view).values()), uniform(view)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_a_protocol_sends_for_an_operation_depends_on_shapes_alone(protocol: str) -> None:
+    held = layout(protocol).held
+
+    def program(session: Any, most: int) -> None:
+        streams = [np.random.default_rng(share) for share in held[session.index]]
+
+        def secret(shape: tuple[int, ...], dtype: Any) -> Words:
+            return np.stack([stream.integers(0, most, shape).astype(dtype) for stream in streams])
+
+        primitives(session.protocol, secret)
+        session.protocol.verify()
+
+    runs = [observed(protocol, lambda s, m=most: program(s, m), lambda _: []) for most in (1, 1 << 15)]
+    assert runs[0].trace == runs[1].trace and all(runs[0].trace)
+    assert runs[0].asked == runs[1].asked
 
 
 MASKS: list[tuple[str, Any, str, str, str]] = [

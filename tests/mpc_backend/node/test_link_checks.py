@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -176,6 +176,38 @@ def presented(scene: Scene, der: bytes | None, index: int) -> str:
     return ""
 
 
+def stranger(scene: Scene) -> bytes:
+    """A certificate that the federation does not list."""
+    return _der(scene, 2)[:-1] + b"\0"
+
+
+def listed(scene: Scene) -> str:
+    """What is said of a federation file that lists each other's certificates for two nodes."""
+    first, second, *others = scene.party.federation.nodes
+    swapped = [
+        first.model_copy(update={"tls_certificate": second.tls_certificate}),
+        second.model_copy(update={"tls_certificate": first.tls_certificate}),
+        *others,
+    ]
+    try:
+        TrustedNodes(scene.party.federation.model_copy(update={"nodes": swapped}))
+    except CertificateRefused as error:
+        return str(error)
+    return ""
+
+
+def greeted(payload: bytes, kind: FrameKind = FrameKind.CONTROL, sender: int = 1) -> str:
+    """What node 0 says of a greeting on the link from node 1."""
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(encode_header(FrameHeader(kind, sender, 0, 0, 0, len(payload))) + payload)
+        try:
+            Connection(0, 1, cast("ssl.SSLSocket", here)).hear(5)
+        except FrameError as error:
+            return str(error)
+    return ""
+
+
 def _der(scene: Scene, index: int) -> bytes:
     return ssl.PEM_cert_to_DER_cert(scene.party.federation.nodes[index].tls_certificate)
 
@@ -241,6 +273,37 @@ CHECKS = (
         "no frame longer than the cap",
         frames, "decode_header", "if length > cap:", "if False:",
         lambda scene: header(scene, lambda good: good[:-8] + (101).to_bytes(8, "little")), "more than the cap",
+    ),
+    Check(
+        "a greeting before the job begins",
+        Connection, "hear", "if header.kind is not FrameKind.CONTROL:", "if False:",
+        lambda _: greeted(b"{}", FrameKind.DATA), "expected a greeting",
+    ),
+    Check(
+        "from the node at the other end",
+        Connection, "hear", "if (header.sender, header.receiver) != (self.peer, self.index):", "if False:",
+        lambda _: greeted(b"{}", sender=2), "a greeting from 2 to 0",
+    ),
+    Check(
+        "which has the form of one",
+        Connection, "hear", "if not isinstance(message, dict):", "if False:",
+        lambda _: greeted(b"[]"), "no JSON object",
+    ),
+    Check(
+        "certificates are listed for the nodes that they name",
+        TrustedNodes, "__init__", "if uris(node.tls_certificate) != [node_uri(node.id)]:", "if False:",
+        listed, "the certificate listed for",
+    ),
+    Check(
+        "a certificate that is listed",
+        TrustedNodes, "index_of",
+        'raise CertificateRefused(f"certificate {found.hex()[:16]} is not listed in the federation file")', "return 0",
+        lambda scene: presented(scene, stranger(scene), 0), "is not listed",
+    ),
+    Check(
+        "or any",
+        TrustedNodes, "index_of", 'raise CertificateRefused("the peer presented no certificate")', "return 0",
+        lambda scene: presented(scene, None, 0), "presented no certificate",
     ),
     Check(
         "the certificate of the node that was called",

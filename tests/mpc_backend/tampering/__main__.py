@@ -1,6 +1,6 @@
 """Tamper with every message of every operation, and write what came of it.
 
-    python -m tests.mpc_backend.tampering [--only NAME ...] [--whole 400] [--stride 5] [--all] [--write docs/tampering.md]
+    python -m tests.mpc_backend.tampering [--only NAME ...] [--whole 100] [--stride 10] [--all] [--write docs/tampering.md]
 
 prints a line for each operation; exit status 1 if a case did not abort, and then nothing is written.
 """
@@ -43,9 +43,9 @@ def main() -> int:
         "--only", nargs="+", choices=names, metavar="NAME", help="These; then nothing can be written."
     )
     reader.add_argument(
-        "--whole", type=int, default=400, help="Operations of so many messages are attacked in full."
+        "--whole", type=int, default=100, help="Operations of so many messages are attacked in full."
     )
-    reader.add_argument("--stride", type=int, default=5, help="Of longer ones one case in so many.")
+    reader.add_argument("--stride", type=int, default=10, help="Of longer ones one case in so many.")
     reader.add_argument("--all", action="store_true", help="Every case of every operation.")
     reader.add_argument("--write", type=Path, help="The page to write.")
     given = reader.parse_args()

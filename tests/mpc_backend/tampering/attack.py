@@ -24,7 +24,7 @@ import numpy as np
 from mpc_backend.errors import ProtocolAbort
 from tests.mpc_backend.tampering.kinds import Case, cases
 from tests.mpc_backend.tampering.nodes import Key
-from tests.mpc_backend.tampering.recorded import Draw, Job, Observer, Recorded, Run, recorded
+from tests.mpc_backend.tampering.recorded import Attackable, Draw, Observer, Recorded, Run, recorded
 
 COPY_SECONDS = 0.035
 """Processor time from which on a run is begun where the case begins: a copy costs half of it."""
@@ -147,7 +147,7 @@ def fault_of(run: Run, case: Case, first: int, record: Recorded) -> str | None:
     return None
 
 
-def attacked(job: Job, choose: Choice | None = None) -> Report:
+def attacked(job: Attackable, choose: Choice | None = None) -> Report:
     """Try every case of a job, or those that ``choose`` takes of them."""
     record = recorded(job)
     found, nothing = cases(record)
@@ -164,7 +164,7 @@ def attacked(job: Job, choose: Choice | None = None) -> Report:
     return report
 
 
-def _in_copies(job: Job, copied: Copied) -> None:
+def _in_copies(job: Attackable, copied: Copied) -> None:
     gc.collect()
     gc.freeze()  # or every copy would write to all that is counted
     try:

@@ -65,7 +65,8 @@ def _totals(lines: list[Line], whole: int, stride: int) -> str:
     if any(line.report.chosen < line.report.chosen_of for line in lines):
         said += (
             f"\nLines of at most {whole} messages are attacked in full. Of longer ones one case in {stride} is tried, and at "
-            "least one for each kind and sort of message, each kind and node, each sort and node; `--all` tries all of them.\n"
+            "least\none for each kind and sort of message, each kind and node, each sort and node; `make tampering ALL=1` "
+            "tries all.\n"
         )
     return said
 
@@ -78,18 +79,18 @@ def _kinds(lines: list[Line]) -> str:
     counted: Counter[tuple[str, str]] = Counter()
     for line in lines:
         counted += line.report.tried
-    sorts = sorted({sort for _, sort in counted})
-    rows = [f"| kind | what arrives | {' | '.join(sorts)} |", f"|---|---|{'---:|' * len(sorts)}"]
-    for kind, meaning in kinds.KINDS.items():
-        cells = [f"{counted[kind, sort]:,}" if counted[kind, sort] else "" for sort in sorts]
-        rows.append(f"| {kind} | {meaning} | {' | '.join(cells)} |")
+    rows = [f"- **{kind}**: {meaning}" for kind, meaning in kinds.KINDS.items()]
+    rows += ["", f"| altered | {' | '.join(kinds.KINDS)} |", f"|---|{'---:|' * len(kinds.KINDS)}"]
+    for sort in dict.fromkeys(sort for _, sort in sorted(counted, key=lambda one: one[1])):
+        cells = [f"{counted[kind, sort]:,}" if counted[kind, sort] else "" for kind in kinds.KINDS]
+        rows.append(f"| {sort} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
 def _operations(lines: list[Line]) -> str:
     rows = [
-        "| operation | messages | kinds | cases tried | of all cases | aborted | altered nothing |",
-        "|---|---:|---:|---:|---|---:|---:|",
+        "| operation | messages | kinds | attacked | cases | aborted | altered nothing |",
+        "|---|---:|---:|---|---:|---:|---:|",
     ]
     for line in lines:
         report = line.report

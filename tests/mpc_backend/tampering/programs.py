@@ -17,7 +17,8 @@ from mpc_backend.protocols.base import JointInput
 from mpc_backend.session import Session, open_values
 from mpc_backend.testing import Shared
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
-from tests.mpc_backend.tampering.recorded import Job, shared
+from tests.mpc_backend.tampering.agreement import Agreement
+from tests.mpc_backend.tampering.recorded import Attackable, Job, shared
 
 N = 6
 X, Y = np.arange(1, N + 1), np.arange(3, 3 + N)[::-1].copy()
@@ -293,10 +294,11 @@ SESSIONS: dict[str, Callable[[Session, Inputs], Any]] = {
 }
 
 
-def jobs() -> dict[str, Callable[[], Job]]:
+def jobs() -> dict[str, Callable[[], Attackable]]:
     """Everything that is attacked, by name."""
     inputs = given()
-    found = {name: _job(case, inputs) for name, case in SESSIONS.items()}
+    found: dict[str, Callable[[], Attackable]] = {"key agreement": Agreement}
+    found |= {name: _job(case, inputs) for name, case in SESSIONS.items()}
     for name, variants in [*METHODS.items(), *OPERATIONS.items()]:
         for variant, case in (variants if isinstance(variants, dict) else {"": variants}).items():
             found[f"{name}, {variant}" if variant else name] = _job(_without_session(case), inputs)

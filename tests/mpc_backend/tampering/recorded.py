@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import FrameType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from unittest.mock import patch
 
 import numpy as np
@@ -34,8 +34,12 @@ SORTS = {
     "_compare_tags": "tag",
     "_agree": "verdict",
     "_exchange_missing": "opening",
+    "offer": "key offer",
+    "give": "parts of keys",
+    "confirm": "proof of keys",
 }
 """What is sent from within which function of the protocol; a message from anywhere else is an error."""
+SENDING = ("mpc_backend.protocols.", "mpc_backend.keys")
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,14 @@ class Recorded(Observer):
         return {message.round for message in self.messages.values() if message.sort == "verdict"}
 
 
-def recorded(job: Job) -> Recorded:
+class Attackable(Protocol):
+    """What all nodes do together, the same in every run."""
+
+    def run(self, observer: Observer) -> Run:
+        """From start to end."""
+
+
+def recorded(job: Attackable) -> Recorded:
     """The messages of a job whose nodes all keep to the protocol."""
     record = Recorded()
     with _lies_noted(record.lies), _tags_noted(record):
@@ -214,7 +225,7 @@ def _sort_of(frame: FrameType | None) -> str:
     """Of a message that is being sent: by the function of the protocol that sends it."""
     while frame is not None:
         name = frame.f_code.co_name
-        if name in SORTS and "self" in frame.f_locals:
+        if name in SORTS and frame.f_globals["__name__"].startswith(SENDING):
             if name == "_exchange_missing":
                 return "opened share" if frame.f_locals["component"] == 2 else "opening's tag"
             return SORTS[name]
