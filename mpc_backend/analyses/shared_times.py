@@ -103,9 +103,10 @@ def log_rank_scores(events: SecretInt, at_risk: SecretInt, rho: int = 0) -> tupl
         score = events.reshape(rows).sum(1).to_fixed(SCORE_SCALE) - _weighted(share, failed).sum(1)
     else:
         power = _powers(hazard[0], rho)
-        weight = (weight * (power * power)).with_bits(weight.bits)
-        beyond = events.to_fixed(SCORE_SCALE) - share.rescaled(SCORE_SCALE) * failed[None]
-        score = (beyond * power[None]).reshape(rows).sum(1)
+        weight = (weight * unit(power * power).rescaled(SCORE_SCALE)).with_bits(weight.bits)
+        expected = unit(share * power[None]) * failed[None]
+        beyond = (power[None] * events - expected).with_bits(SHARE_SCALE + COUNT_BITS)
+        score = beyond.reshape(rows).sum(1).rescaled(SCORE_SCALE)
     shared = (share * weight[None]).rescaled(SCORE_SCALE).reshape(rows)
     flat = share.rescaled(SCORE_SCALE).reshape(rows)
     both = SecretFixed(share.protocol, dotted(shared[:, None], flat[None]), 2 * SCORE_SCALE)
@@ -120,7 +121,7 @@ def _powers(hazard: SecretFixed, power: int) -> SecretFixed:
     found = before
     for _ in range(power - 1):
         found = unit(found * before)
-    return found.rescaled(SCORE_SCALE)
+    return found
 
 
 def _weighted(share: SecretFixed, failed: SecretInt) -> SecretFixed:
