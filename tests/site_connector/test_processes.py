@@ -28,7 +28,7 @@ from site_connector.directory import SiteDirectory
 from site_connector.loading import Extract, load
 from site_connector.mailbox import Mailbox
 from site_connector.setup import init_site, pin_federation
-from tests.site_connector.consortium import COHORT, PASSPHRASE, SITES
+from tests.site_connector.consortium import COHORT, PASSPHRASE, SITES, VARIABLES
 from tests.site_connector.extract import ADULTS_ON_METFORMIN, PERSONS
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -145,10 +145,20 @@ def test_three_connectors_four_nodes(tmp_path: Path, extract: Path) -> None:
         answer = run(client, study, "once", signing_key=researcher, sealing_key=reading)
         assert answer.result.count.model_dump()["value"] == ADULTS_ON_METFORMIN
         assert answer.result.population.model_dump()["value"] == PERSONS
+        answer = run(client, study, "curve", signing_key=researcher, sealing_key=reading)
+        treated, _ = answer.result.arms
+        died = sum(number % 8 == 0 for number in range(1, ADULTS_ON_METFORMIN + 1))
+        assert (treated.n.value, treated.events.value) == (ADULTS_ON_METFORMIN, died)
     again = command("upload", directories["west"].path, "metformin")
     assert again.returncode == 2
     assert "a study uploads once" in again.stderr
     assert again.stderr.count("\n") == 1
+
+
+CURVE = {
+    "outcome": "death", "arm": "drug", "arms": ["metformin", "glipizide"], "time_unit": "month", "horizon": 12,
+    "linkage": True,
+}  # fmt: skip
 
 
 def has_dry_run(mailbox: Mailbox) -> bool:
@@ -185,7 +195,9 @@ def study_of(
             "analyses": [
                 {"id": "count", "kind": "cohort_count", "cohort": "treated"},
                 {"id": "once", "kind": "cohort_count", "cohort": "treated", "parameters": {"linkage": True}},
+                {"id": "curve", "kind": "survival", "cohort": "treated", "parameters": CURVE},
             ],
+            "variables": {name: VARIABLES[name] for name in ("drug", "death")},
             "linkage": {"key": linkage_key, "identifiers": ["national_id"]},
             "disclosure": {"release": "exact"},
             "synthetic_data": True,
