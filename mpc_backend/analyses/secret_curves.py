@@ -135,9 +135,11 @@ def error_of(variance: NDArray[np.generic], places: int) -> NDArray[np.float64]:
 
 
 def rounded_numbers(numbers: Sequence[tuple[SecretFixed, int]]) -> list[SecretInt]:
-    """Each array times its public factor, rounded to a whole number, exactly and all in the same rounds.
+    """Each array times its public factor, rounded to a whole number, all in the same rounds.
 
-    Needs |x| factor 2^SCALE < 2^61. The form in which reals may be released.
+    Numbers of more than SCALE fractional bits are cut to SCALE first, down by less than two units of the last of these, which
+    depends on masks; from there on rounding is exact. Needs |x| factor 2^SCALE < 2^61. The form in which reals may be
+    released.
     """
     scaled = concatenate([(x.rescaled(SCALE) * factor).ravel() for x, factor in numbers])
     rounded = scaled.exact_round(0)
