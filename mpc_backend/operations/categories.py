@@ -31,11 +31,12 @@ def sums_by_code(
     One matrix product and no sort: indicator of a code = indicator of its upper bits times that of its lower bits (Launchbury,
     Diatchki, DuBuisson, Adams-Moran, ICFP 2012), each a fixed linear function of the products of bits. Those of up to three
     bits are taken before they enter the ring, and a bit is multiplied by a column as it enters. Reveals nothing. Rounds: 9
-    for 16 groups. Four nodes send 12 bytes for each such product and row, 9 products for 16 groups and one column; half of
-    that, and results in a ring of 32 bits, where the declared widths let no sum of whole numbers outgrow it.
+    for 16 groups, 11 for 64. Four nodes send 12 bytes for each such product and row, 9 products for 16 groups and one
+    column; half of that, and results in a ring of 32 bits, where the declared widths let no sum of whole numbers outgrow it.
 
-    More than `BLOCK_ROWS` rows are taken in blocks, one after the other, each in three rounds: what is made of a row takes
-    some sixty times its own memory. Codes are below 2^ceil(log2 groups); rows with a code from ``groups`` on are left out.
+    More than `BLOCK_ROWS` rows are taken in blocks, one after the other, each in three rounds, or four above 32 groups: what
+    is made of a row takes some sixty times its own memory. Codes are below 2^ceil(log2 groups); rows with a code from
+    ``groups`` on are left out.
 
     Raises:
         ValueError: no group or more than 256, or other lengths.

@@ -98,7 +98,7 @@ def sigmoid(x: SecretNumber, scale: int) -> SecretFixed:
 
 
 def sigmoid_and_softplus(x: SecretNumber, scale: int) -> tuple[SecretFixed, SecretFixed]:
-    """`sigmoid` and log(1 + e^x), absolute error 2^-22 + 3 * 2^-scale for the latter; a third dearer than the first alone.
+    """`sigmoid` and log(1 + e^x), absolute error 2^-22 + 3 * 2^-scale for the latter; two fifths dearer than the first.
 
     log(1 + e^x) = max(x, 0) + log(1 + e), by the polynomial of the logarithm on [1/2, 1] (Aly and Smart, ACNS 2019).
     """

@@ -19,7 +19,7 @@ def popcount(x: SecretBits | SecretInt) -> SecretInt:
 
     Negative integers count in two's complement; a declared width of 64 is one of 63, as everywhere (|x| < 2^62), so that -1
     has 63 set bits then. By carry-save adders (Boyar and Peralta, Theor. Comput. Sci. 396, 2008). For 10^6 truth values about
-    0.3 bytes each and 30 rounds with four nodes, where their ``sum`` takes 6 bytes and 5.
+    0.2 bytes each and 20 rounds with four nodes, where their ``sum`` takes 6 bytes and 4.
     """
     if isinstance(x, SecretBits):
         return _all_bits(x)

@@ -31,8 +31,8 @@ DIGIT = 2
 def radix_sorted(rows: KeyRows, columns: Sequence[SecretValue]) -> tuple[KeyRows, list[SecretValue]]:
     """Rows in the ascending order of their keys, stable.
 
-    Rounds: 11 to 13 for every two bits, whatever n. Bytes a row and node for every two bits, four nodes, n <= 2^31: 62,
-    and 24 a word of the columns.
+    Rounds for every two bits, whatever n: 8 to 10 with three nodes, 11 to 13 with four. Bytes a row and node for every two
+    bits, four nodes, 2^15 < n <= 2^31: 54 for keys of 16 bits, 51 of 8, and 24 a word of the columns.
     """
     moved = list(columns)
     for first in range(0, rows.planes, DIGIT):

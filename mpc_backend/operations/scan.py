@@ -19,7 +19,7 @@ def segmented_cumsum(values: N, continues: SecretBits | SecretInt) -> N:
     """Running sums of values (n,) or (n, k) that start anew at every row which does not continue the one before.
 
     Brent and Kung, IEEE Trans. Computers C-31, 1982, on pairs (Blelloch, CMU-CS-90-190): 2 log2 n rounds and about 2 n
-    products a column, 1 n for the flags. Four nodes send 24 bytes a value and 28 a row at 64 bits. Flags that are needed
+    products a column, 1 n for the flags. Four nodes send 24 bytes a value and 24 a row at 64 bits. Flags that are needed
     again may be given as 0 and 1 in the values' ring, which saves bringing them there.
 
     Raises:
