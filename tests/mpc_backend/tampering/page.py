@@ -10,8 +10,9 @@ from tests.mpc_backend.tampering.attack import Report
 
 HEAD = """# Tampering with messages
 
-Written by `make tampering`. What it shows of `rep4`: whatever one node changes in any message that it sends, the job aborts,
-and nothing that depends on it is opened or leaves a node.
+Written by `make tampering`. What it shows of `rep4`: in whichever of the cases below one node changed a message that it sends,
+the job aborted, and nothing that depends on it was opened or left a node. Of long operations a sample of the cases is tried;
+the column *attacked* says for each operation how many there are.
 
 For each line all four nodes run the operation honestly, and every message between them is noted: its bytes, its round, what
 it is, and in which message the tag of it travels. Every kind of deviation below that a message allows is then tried on it in

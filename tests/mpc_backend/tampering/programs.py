@@ -147,6 +147,7 @@ OPERATIONS: dict[str, Variants] = {
         "integers": lambda d: op.sums_by_code(d.a, 8, [d.b]),
         "reals": lambda d: op.sums_by_code(d.a, 8, [d.f]),
         "two columns": lambda d: op.sums_by_code(d.a, 8, [d.b, d.f]),
+        "chunks joined": lambda d: op.sums_by_code(d.a, 64, [d.b]),
     },
 }  # fmt: skip
 
