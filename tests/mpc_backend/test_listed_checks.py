@@ -1,4 +1,8 @@
-"""Every place where the protocols, links and keys refuse something is in a list of checks that are taken out one by one."""
+"""Every function of the protocols, links and keys that raises a refusal is in a list of checks that are taken out one by one.
+
+By function and exception: a second refusal in a function that is listed is not found, nor are deadlines (`PeerLost`) and calls
+of functions that check.
+"""
 
 from __future__ import annotations
 
