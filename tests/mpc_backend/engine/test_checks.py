@@ -6,20 +6,22 @@ A check of which this cannot be shown is either of no use or not tested.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import algorithms, modes
 
 from mpc_backend import prg
 from mpc_backend import session as sessions
 from mpc_backend.errors import EngineError, ProtocolAbort, ShareFormatError, ShareMismatch
 from mpc_backend.operations import shuffle
 from mpc_backend.prg import KEY_BYTES, Keystream
-from mpc_backend.protocols import sharing
-from mpc_backend.protocols.authenticate import Authenticator
+from mpc_backend.protocols import authenticate, sharing
+from mpc_backend.protocols.authenticate import Authenticator, Mac
 from mpc_backend.protocols.base import JointInput
 from mpc_backend.protocols.keys import random_keys
 from mpc_backend.protocols.rep4 import Rep4
@@ -303,6 +305,31 @@ def step_without_end() -> bool:
     return False
 
 
+def every_stream_has_its_nonce() -> bool:
+    """Whether no key and nonce serve two tags: each pair once at the two nodes that hold the key.
+
+    In a job of two barriers, an opening, and shards that have a barrier each; the shuffle and the opening are checked
+    under the same keys. Two tags under one pair would tell whoever sees them how to make others.
+    """
+    used: Counter[tuple[bytes, bytes]] = Counter()
+    encrypting = authenticate.Cipher
+
+    def noted(algorithm: algorithms.AES, mode: modes.GCM) -> Any:
+        used[algorithm.key, mode.initialization_vector] += 1
+        return encrypting(algorithm, mode)
+
+    def program(session: Session, a: Any) -> Any:
+        once = a * a
+        session.protocol.verify()
+        return [shuffle([once * a]), running.over_shards(session, squared, [once])]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(authenticate, "Cipher", noted)
+        world = World("rep4", workers=2)
+        world.run(program, world.share(np.arange(ROWS_OF_TWO_SHARDS)))
+    return set(used.values()) == {2}
+
+
 def another_copy(by_node: dict[int, list[Any]]) -> None:
     by_node[2][0] = by_node[2][0] + np.uint64(1)
 
@@ -406,6 +433,16 @@ CHECKS = (
         "the length of a verdict",
         Authenticator, "_agree", "if len(share) != TAG_BYTES:", "if False:",
         longer_verdict,
+    ),
+    Check(
+        "no nonce authenticates two streams",
+        Mac, "update", "self._counter += 1", "self._counter = 1",
+        every_stream_has_its_nonce,
+    ),
+    Check(
+        "one of an opening is none of a barrier",
+        Mac, "update", "bytes([self._domain, 0, 0, 0])", "bytes(4)",
+        every_stream_has_its_nonce,
     ),
     Check(
         "nothing is opened before the barrier",
