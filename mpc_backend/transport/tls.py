@@ -134,7 +134,7 @@ class TlsTransport(Transport):
         self._writers[peer].put(FrameKind.DATA, data, self._uplink.arrival(len(data)))
 
     def receive(self, peer: int) -> memoryview:
-        """The next message of a peer.
+        """The next message of a peer: also one that came before a link broke, but none once a node gave the job up.
 
         Raises:
             PeerLost: nothing came within the deadline, or the connection ended.
@@ -152,6 +152,8 @@ class TlsTransport(Transport):
                 if left <= 0:
                     raise self._fail(PeerLost(f"{name} sent nothing for {self._deadline:g} s"), name)
                 self._changed.wait(left)
+            if isinstance(self._failure, PeerAborted):
+                raise self._failure
             message = inbox.messages.popleft()
             inbox.queued -= len(message)
             self._changed.notify_all()

@@ -205,7 +205,11 @@ def test_end_in_order_is_no_failure(links: Links) -> None:
 
 
 def test_abort_reaches_all_nodes_while_they_wait(links: Links) -> None:
+    """What others sent before that is not handed out any more."""
     ends = links(deadline=30.0)
+    behind = {1: 3, 2: 1, 3: 2}
+    for receiver, sender in behind.items():
+        ends[sender].send(receiver, b"queued")
     waits = [lambda end=end: end.receive(0) for end in ends[1:]]
     abort = lambda: ends[0].abort("shares disagree", kind=AbortKind.CHECK)  # noqa: E731
     results = in_parallel([lambda: (time.sleep(0.2), abort()), *waits], 10)
@@ -214,7 +218,8 @@ def test_abort_reaches_all_nodes_while_they_wait(links: Links) -> None:
         assert result.peer in ("node-a", "node 0")
         assert result.kind is AbortKind.CHECK
         assert str(result) == f"{result.peer} gave the job up: shares disagree"
-        for step in (end.check, lambda end=end: end.send(0, b"on"), lambda end=end: end.receive(0)):
+        receives = [lambda end=end, peer=peer: end.receive(peer) for peer in (0, behind[end.index])]
+        for step in (end.check, lambda end=end: end.send(0, b"on"), *receives):
             with pytest.raises(PeerAborted, match="shares disagree"):
                 step()
 
