@@ -36,17 +36,22 @@ ABORT_SECONDS = 2.0
 
 
 def read_exactly(connection: socket.socket, size: int, until: float | None = None) -> memoryview:
-    """Read ``size`` bytes into one new buffer, without joining parts; ``until``: the moment they must be here.
+    """Read ``size`` bytes into one new buffer, without joining parts; ``until``: the moment they must be here. After it
+    one read takes what has arrived, and no other follows.
 
     Raises:
         EOFError: the stream ended before.
         OSError: the connection broke, or the moment passed.
     """
     buffer = np.empty(size, dtype=np.uint8).data  # not zeroed: pages are touched as bytes arrive
-    done = 0
+    done, late = 0, False
     while done < size:
+        if late:
+            raise TimeoutError(f"{done} of {size} bytes came in time")
         if until is not None:
-            connection.settimeout(max(until - time.monotonic(), SHORTEST_SECONDS))
+            left = until - time.monotonic()
+            connection.settimeout(max(left, SHORTEST_SECONDS))
+            late = left <= 0
         count = connection.recv_into(buffer[done:])
         if count == 0:
             raise EOFError(f"the stream ended after {done} of {size} bytes")

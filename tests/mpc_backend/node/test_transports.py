@@ -20,7 +20,7 @@ from mpc_backend.transport.errors import FrameError
 from mpc_backend.transport.frames import MAX_PAYLOAD, FrameHeader, FrameKind, encode_header
 from mpc_backend.transport.memory import Frame, MemoryNetwork
 from mpc_backend.transport.shape import LinkShape
-from mpc_backend.transport.tls import TlsTransport
+from mpc_backend.transport.tls import TlsTransport, read_exactly
 
 from .conftest import Mesh, in_parallel
 
@@ -346,6 +346,20 @@ def test_an_abort_nobody_can_read_names_the_peer_all_the_same(mesh: Callable[...
         victim.receive(2)
     assert (aborted.value.peer, aborted.value.kind) == ("node-a", AbortKind.UNSTATED)
     assert victim.blamed == "node-a"
+
+
+@pytest.mark.parametrize(("pieces", "read"), [((b"ab",), True), ((b"a", b"b"), False)])
+def test_after_the_moment_one_read_takes_what_arrived(pieces: tuple[bytes, ...], read: bool) -> None:
+    """Else a peer that trickles would be read for as long as it goes on."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # a read takes one piece
+    with here, there:
+        for piece in pieces:
+            there.sendall(piece)
+        if read:
+            assert read_exactly(here, 2, time.monotonic() - 1) == b"ab"
+        else:
+            with pytest.raises(TimeoutError, match="1 of 2 bytes came in time"):
+                read_exactly(here, 2, time.monotonic() - 1)
 
 
 def test_blame_travels_with_the_abort(mesh: Callable[..., Mesh]) -> None:
