@@ -222,35 +222,28 @@ def test_what_a_protocol_sends_for_an_operation_depends_on_shapes_alone(protocol
 MASKS: list[tuple[str, Any, str, str, str]] = [
     ("rep3", rep3.Rep3, "_product", "stream.fill(mask[: stop - start])", "mask[: stop - start] = 0"),
     (
-        "rep3",
-        rep3.Rep3,
-        "joint_input",
-        "values[..., own] ^ mask if entry.xor else values[..., own] - mask",
-        "values[..., own].copy()",
+        "rep3", rep3.Rep3, "joint_input",
+        "values[..., own] ^ mask if entry.xor else values[..., own] - mask", "values[..., own].copy()",
     ),
     ("rep3", rep3.Rep3, "_local_piece", "after.fill(later)", "later[...] = 0"),
     ("rep3", rep3, "_masked", "stream.fill(drawn)", "drawn[...] = 0"),
     ("rep4", rep4.Rep4, "_local_block", "self._but[self._node(row + 1)].fill(masks[row])", "masks[row] = 0"),
     (
-        "rep4",
-        rep4.Rep4,
-        "_local_block",
-        "self._but[self._node(1 if role.forward else 3)].fill(masks[3])",
-        "masks[3] = 0",
+        "rep4", rep4.Rep4, "_local_block",
+        "self._but[self._node(1 if role.forward else 3)].fill(masks[3])", "masks[3] = 0",
     ),
     ("rep4", rep4.Rep4, "_local_block", "self._but[self._node(2)].fill(masks[4])", "masks[4] = 0"),
     (
-        "rep4",
-        rep4.Rep4,
-        "_enter",
-        "(np.bitwise_xor if entry.xor else np.subtract)(values[place], mask, out=message)",
-        "message[...] = values[place]",
+        "rep4", rep4.Rep4, "_enter",
+        "(np.bitwise_xor if entry.xor else np.subtract)(values[place], mask, out=message)", "message[...] = values[place]",
     ),
     ("rep4", rep4.Rep4, "_half_product", "self._but[share].fill(row)", "row[...] = 0"),
     ("rep4", rep4.Rep4, "_zero_rows", "self._but[outsider].fill(mask)", "mask[...] = 0"),
-]
+]  # fmt: skip
 AGAIN: list[tuple[str, Any, str, str, str]] = [
     ("rep3", rep3.Rep3, "_product", "stream.fill(mask[: stop - start])", "start or stream.fill(mask[:stop])"),
+    ("rep3", rep3.Rep3, "_local_piece", "after.fill(later)", "rows.start or after.fill(later)"),
+    ("rep3", rep3, "_masked", "stream.fill(drawn)", "start or stream.fill(drawn)"),
     (
         "rep4", rep4.Rep4, "_local_block",
         "self._but[self._node(2)].fill(masks[4])", "block.start or self._but[self._node(2)].fill(masks[4])",
