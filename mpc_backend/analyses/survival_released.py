@@ -32,6 +32,7 @@ from mpc_backend.analyses.survival_secret import (
     RARE,
     SHORT,
     SHOWN,
+    UNEVEN,
 )
 
 FOLLOWED = "Arm and strata are those at the hospital of the entry; events, deaths and observation those of all hospitals."
@@ -123,6 +124,7 @@ def _why(state: int, policy: DisclosurePolicy) -> str | None:
         NO_OVERLAP: "no overlap: no person in some stratum",
         SHORT: "follow-up too short",
         RARE: f"fewer than {policy.minimum_cell} events",
+        UNEVEN: f"one person or event would weigh more than 1/{policy.minimum_cell} of all in the adjusted curve",
     }[state]
 
 
@@ -145,7 +147,7 @@ def _curve(
         rmst = RestrictedMean(tau=tau, estimate=float(opened["mean"][row]) / 10.0**places, se=float(error))
     return Curve(
         label=f"{label}; {DISPLAY.format(k=policy.minimum_cell)}",
-        steps=_steps(parameters, opened, arm, row) if countable else [],
+        steps=_steps(parameters, opened, arm, row) if countable and followed else [],
         cut_at=parameters.display_times[followed - 1] if followed else None,
         median=_median(parameters, opened, row) if countable and frequent else None,
         rmst=rmst,

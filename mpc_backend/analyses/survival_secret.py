@@ -13,6 +13,7 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Outputs
 from mpc_backend.analyses.curve_display import CURVE_DECIMALS, TOTAL_BITS, at_risk_of, table_outputs
 from mpc_backend.analyses.curve_display import steps as curve_steps
+from mpc_backend.analyses.curve_weights import Even, judge, weights
 from mpc_backend.analyses.disclosure import at_least, masked
 from mpc_backend.analyses.distributions import normal_reach
 from mpc_backend.analyses.secret_curves import (
@@ -37,7 +38,7 @@ from mpc_backend.operations import concatenate, floor_divide, minimum, stack
 from mpc_backend.session import Session
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
-SHOWN, FEW, NO_OVERLAP, SHORT, RARE = 0, 1, 2, 3, 4
+SHOWN, FEW, NO_OVERLAP, SHORT, RARE, UNEVEN = 0, 1, 2, 3, 4, 5
 FLAT = 2.0**-16
 """Curves closer than this to one half count as flat on it."""
 MEAN_DIGITS = 3
@@ -78,6 +79,7 @@ class Curves:
     survival: SecretFixed
     variance: SecretFixed
     means: Means
+    even: Even
 
 
 def released_outputs(
@@ -86,17 +88,22 @@ def released_outputs(
     """Every output under thresholds; numbers of hidden arms, steps and tests open to zero."""
     exits = tables.exits.with_bits(TOTAL_BITS)
     counts = Counts(tables.events.with_bits(TOTAL_BITS), exits, at_risk_of(exits))
-    curves, overlap, ended = _curves(parameters, counts)
+    curves, overlap, ended = _curves(parameters, policy, counts)
+    even = curves.even
     session.progress("curves computed", 0.5)
     persons = counts.exits.sum(3).sum(2)
     enough = (persons >= policy.minimum_cell).all(axis=0)
     outputs = _tables(parameters, policy, counts)
     numbers = _rounded(parameters, curves)
-    outputs |= _display(parameters, policy, counts, numbers, enough & overlap)
+    able = enough & overlap & even.events
+    outputs |= _display(parameters, policy, counts, numbers, able, even.persons)
     frequent = _frequent(parameters, policy, counts)
-    outputs |= _means(parameters, policy, counts, numbers, Conditions(enough, overlap, ended, frequent[0]))
-    outputs["frequent"] = frequent[1]
-    outputs["median"] = _medians(parameters, curves, enough & overlap & frequent[1])
+    lasting = even.events & even.persons[:, parameters.restricted_at]
+    conditions = Conditions(enough, overlap, lasting, ended, frequent[0])
+    outputs |= _means(parameters, policy, counts, numbers, conditions)
+    outputs["frequent"] = frequent[1] & even.events
+    followed = (counts.at_risk.sum(2) >= policy.minimum_cell).all(axis=0) & even.persons
+    outputs["median"] = _medians(parameters, curves, able & frequent[1], followed)
     session.progress("display, tables and means", 0.8)
     testable = (enough & frequent[1]).all(axis=0)
     return outputs | released_tests(tables.score, tables.variance, len(parameters.arms), testable)
@@ -108,7 +115,9 @@ def _pooled(counts: SecretInt) -> SecretInt:
     return total.reshape(total.shape[0], 1, total.shape[1])
 
 
-def _curves(parameters: SurvivalParameters, counts: Counts) -> tuple[Curves, SecretBits, SecretBits]:
+def _curves(
+    parameters: SurvivalParameters, policy: DisclosurePolicy, counts: Counts
+) -> tuple[Curves, SecretBits, SecretBits]:
     """Main then crude curves; which arms (arms,) overlap with all strata; which are followed to tau in all of them.
 
     The crude curve is one more stratum, which has all the weight in the second set of curves and none in the first.
@@ -118,20 +127,23 @@ def _curves(parameters: SurvivalParameters, counts: Counts) -> tuple[Curves, Sec
         events, at_risk = _pooled(events), _pooled(at_risk)
         found = hazards(*fractions([(events, at_risk), (None, (at_risk - events).with_bits(TOTAL_BITS))]))
         share = found.hazard[0, :, 0] * 0 + 1.0
-        return _mixes(parameters, found, share[None, None]), *_complete(parameters, at_risk, found)
+        ended = _complete(parameters, at_risk, found)
+        always = at_risk[:, 0] >= 0
+        return _mixes(parameters, found, share[None, None], Even(always, always[:, 0])), *ended
     both = concatenate([events, _pooled(events)], axis=1), concatenate([at_risk, _pooled(at_risk)], axis=1)
     persons = at_risk[:, :, 0].sum(0).with_bits(TOTAL_BITS)
-    hazard, rest, share = fractions(
-        [both, (None, (both[1] - both[0]).with_bits(TOTAL_BITS)), (persons, whole(persons))]
-    )
+    left = (both[1] - both[0]).with_bits(TOTAL_BITS)
+    hazard, rest, share, each = fractions([both, (None, left), (persons, whole(persons)), (None, at_risk)])
     found = hazards(hazard, rest)
     none, one = share[:1] * 0, share[:1] * 0 + 1.0
     sets = stack([concatenate([share, none]), concatenate([share * 0, one])])
     strata = Hazards(found.survival[:, :-1], found.hazard[:, :-1], found.rest[:, :-1])
-    return _mixes(parameters, found, unit(sets)[:, None]), *_complete(parameters, at_risk, strata)
+    weight = weights(strata, share, each)
+    even = judge(policy, parameters.restricted_at, counts.at_risk, counts.events, weight)
+    return _mixes(parameters, found, unit(sets)[:, None], even), *_complete(parameters, at_risk, strata)
 
 
-def _mixes(parameters: SurvivalParameters, found: Hazards, share: SecretFixed) -> Curves:
+def _mixes(parameters: SurvivalParameters, found: Hazards, share: SecretFixed, even: Even) -> Curves:
     """Curves (sets * arms, bins) from hazards (arms, strata, bins) and weights (sets, 1, strata)."""
     share = unit(share)
     last = found.survival.rearranged(lambda words: np.moveaxis(words, 1, 2))
@@ -140,6 +152,7 @@ def _mixes(parameters: SurvivalParameters, found: Hazards, share: SecretFixed) -
         mixed(last, share[:, None]).reshape(-1, parameters.bins),
         curve_variance(found, share).reshape(-1, parameters.bins),
         Means(means.mean.ravel(), means.variance.ravel()),
+        even,
     )
 
 
@@ -196,15 +209,21 @@ def _display(
     counts: Counts,
     numbers: Rounded,
     shown: SecretBits,
+    even: SecretBits,
 ) -> Outputs:
-    """The curves where they may step, and how far each is followed."""
+    """The curves where they may step, and how far each is followed; ``even`` (arms, bins): where nobody weighs too much."""
     places = np.array(parameters.display_times)
     steps, followed = curve_steps(policy, counts.events.sum(2), counts.at_risk.sum(2), places, shown)
-    flags = stack([steps, followed]).to_int()
+    flags = (stack([steps, followed]) & stack([even[:, places]] * 2)).to_int()
     sets = numbers.height.shape[0] // len(shown)
     mask = concatenate([flags[0]] * sets, axis=0)
     heights = stack([numbers.height, numbers.height_variance]) * mask
-    return {"step": steps, "followed": flags[1].sum(1), "height": heights[0], "height_variance": heights[1]}
+    return {
+        "step": flags[0],
+        "followed": flags[1].sum(1),
+        "height": heights[0],
+        "height_variance": heights[1],
+    }
 
 
 def _frequent(parameters: SurvivalParameters, policy: DisclosurePolicy, counts: Counts) -> SecretBits:
@@ -220,11 +239,12 @@ def _frequent(parameters: SurvivalParameters, policy: DisclosurePolicy, counts: 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a restricted mean needs, by arm (arms,): persons, overlap with the strata, strata that are followed to tau or
-    finished, events before tau."""
+    """What a restricted mean needs, by arm (arms,): persons, overlap with the strata, nobody who weighs too much up to tau,
+    strata that are followed to tau or finished, events before tau."""
 
     enough: SecretBits
     overlap: SecretBits
+    even: SecretBits
     finished: SecretBits
     frequent: SecretBits
 
@@ -236,16 +256,22 @@ def _means(
     numbers: Rounded,
     arms: Conditions,
 ) -> Outputs:
-    """Restricted means and their variances; states SHOWN, FEW, NO_OVERLAP, SHORT or RARE by arm."""
+    """Restricted means and their variances; states by arm, SHOWN or why not."""
     tau = parameters.restricted_at
     followed = (counts.at_risk.sum(2)[:, :, tau] >= policy.minimum_cell).all(axis=0) & arms.finished
     able = arms.enough & arms.overlap
-    ends = stack([able & followed, able & followed]) & stack([~arms.frequent, arms.frequent])
-    flags = stack([~arms.enough, arms.enough & ~arms.overlap, able & ~followed, ends[0], ends[1]]).to_int()
+    reached = able & followed
+    frequent = reached & arms.frequent
+    flags = stack(
+        [
+            ~arms.enough, arms.enough & ~arms.overlap, able & ~followed, reached & ~arms.frequent,
+            frequent & arms.even, frequent & ~arms.even,
+        ]
+    ).to_int()  # fmt: skip
     sets = numbers.mean.shape[0] // len(arms.enough)
     mask = concatenate([flags[4]] * sets, axis=0)
     means = stack([numbers.mean, numbers.mean_variance]) * mask
-    state = flags[0] * FEW + flags[1] * NO_OVERLAP + flags[2] * SHORT + flags[3] * RARE
+    state = flags[0] * FEW + flags[1] * NO_OVERLAP + flags[2] * SHORT + flags[3] * RARE + flags[5] * UNEVEN
     return {"state": state, "mean": means[0], "mean_variance": means[1]}
 
 
@@ -256,20 +282,25 @@ def median_step(horizon: int) -> int:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= min(least, 10 * power))
 
 
-def _medians(parameters: SurvivalParameters, curves: Curves, shown: SecretBits) -> SecretInt:
+def _medians(
+    parameters: SurvivalParameters, curves: Curves, shown: SecretBits, followed: SecretBits
+) -> SecretInt:
     """Twice the median, then twice its lower and its upper limit, each (curves,): twice the bins if not reached, 0 for
-    arms (arms,) that are not shown.
+    arms (arms,) that are not shown. A time that is not ``followed`` (arms, bins), for which fewer than k are at risk, is not
+    reached: who is left would be the median.
 
     The estimate is the midpoint of the first time at or below one half and the first time below it (R's rule).
     """
     survival, bins = curves.survival, parameters.bins
     above = concatenate([(survival > 0.5 + FLAT)[None], (survival > 0.5 - FLAT)[None]], axis=0)
     lower, upper = _limits(parameters, curves, survival)
-    reached = concatenate([above, (~lower)[None], (~upper)[None]], axis=0)
-    firsts = _first_false(reached)
+    followed = concatenate([followed] * (survival.shape[0] // len(shown)))
+    reached = concatenate([above, (~lower)[None], (~upper)[None]], axis=0) | stack([~followed] * 4)
+    firsts = _first_false(concatenate([reached, followed[None]], axis=0))
+    firsts, last = firsts[:4], firsts[4]
     reaches = firsts < bins
     step = median_step(parameters.horizon)
-    end = minimum(firsts[1], parameters.horizon)
+    end = minimum(minimum(firsts[1], last), parameters.horizon)
     twice = concatenate([(firsts[0] + end)[None], firsts[2:] * 2], axis=0)
     if step > 1:
         twice = floor_divide(twice + step, 2 * step) * (2 * step)

@@ -206,6 +206,70 @@ def test_a_test_that_cannot_be_made_says_why(run, lung, event, time):
             assert told["1: restricted mean"] == "fewer than 10 events before 12" and "1: median" not in told
 
 
+def left_alone(fails: int) -> pd.DataFrame:
+    """Sixty of an arm, of whom two are left at risk after month six, one of them to fail then; beside another arm."""
+    few = pd.DataFrame(
+        {"sex": 1, "o_time": [60] * 15 + [150] * 43 + [fails, 1000], "o_event": [1] * 15 + [0] * 43 + [1, 0]}
+    )
+    other = pd.DataFrame({"sex": 2, "o_time": [200, 700] * 30, "o_event": [1, 0] * 30})
+    return pd.concat([few, other], ignore_index=True)
+
+
+@pytest.mark.parametrize("fails", [300, 600])
+def test_a_median_is_not_the_time_of_who_is_left(run, fails):
+    sites = thirds(left_alone(fails))
+    assert run("survival", MONTHS, sites, policy=EXACT).arms[0].curve.median.estimate == np.ceil(
+        fails * 16 / 487
+    )
+    shown = run("survival", MONTHS, sites, policy=HIDING).arms[0].curve.median
+    assert (shown.estimate, shown.lower, shown.upper) == (None, None, None)
+
+
+def one_in_a_stratum(fails: int, alone: int = 1) -> pd.DataFrame:
+    """An arm with so many persons in a stratum that is large in the other arm, one of whom fails then."""
+    usual = pd.DataFrame(
+        {"sex": [1, 2] * 60, "ecog": 0, "o_time": [200, 200, 700, 700] * 30, "o_event": [1, 1, 0, 0] * 30}
+    )
+    large = pd.DataFrame({"sex": 2, "ecog": 1, "o_time": [200, 700] * 150, "o_event": [1, 0] * 150})
+    own = pd.DataFrame(
+        {"sex": 1, "ecog": 1, "o_time": [fails] + [1000] * (alone - 1), "o_event": [1] + [0] * (alone - 1)}
+    )
+    return pd.concat([usual, large, own], ignore_index=True)
+
+
+@pytest.mark.parametrize("alone", [1, 12])
+def test_nobody_makes_a_standardised_curve_alone(run, alone):
+    parameters = {**MONTHS, "strata": [{"variable": "ecog", "levels": ["0", "1"]}]}
+    means = []
+    for fails in (100, 300):
+        frame = one_in_a_stratum(fails, alone)
+        means.append(run("survival", parameters, thirds(frame), policy=EXACT).arms[0].curve.rmst.estimate)
+        result = run("survival", parameters, thirds(frame), policy=HIDING)
+        assert result.arms[0].curve.rmst is None and result.arms[0].curve.median is None
+        assert (
+            result.arms[0].curve.why_not
+            == "one person or event would weigh more than 1/10 of all in the adjusted curve"
+        )
+        assert result.arms[1].curve.rmst is not None
+        found = opened(frame, parameters, HIDING)
+        assert (
+            not any(found[name][..., 0].any() for name in ("median", "mean")) and not found["height"][0].any()
+        )
+    assert abs(means[1] - means[0]) > 0.2
+    crude = run("survival", {**parameters, "adjust": False}, thirds(frame), policy=HIDING)
+    assert crude.arms[0].curve.rmst is not None
+
+
+def test_a_standardised_curve_ends_where_one_of_a_stratum_is_left(run):
+    parameters = {**MONTHS, "strata": [{"variable": "ecog", "levels": ["0", "1"]}]}
+    frame = one_in_a_stratum(200, 60)
+    frame.loc[frame.index[-59:-29], ["o_time", "o_event"]] = [200, 1]
+    assert run("survival", parameters, thirds(frame), policy=HIDING).arms[0].curve.cut_at == 33
+    frame.loc[frame.index[-29:-1], "o_time"] = 400
+    short = run("survival", parameters, thirds(frame), policy=HIDING).arms[0].curve
+    assert short.cut_at == 14 and short.rmst is not None
+
+
 def test_events_after_tau_do_not_open_a_mean_made_of_fewer(run):
     sites = rare(12)
     late = sites["south"].o_event.eq(1) & sites["south"].sex.eq(1)
