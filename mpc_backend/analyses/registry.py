@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from cohort_lang import CohortRefused, parse
 from cohort_lang.linking import linked
+from cohort_lang.tree import Cohort
 from cohort_lang.variables import TimeToEvent, Variable
 from governance.document import explain_validation
 from governance.study import StudyAnalysis, StudyProtocol
@@ -142,8 +144,8 @@ def _linkage(study: StudyProtocol, entry: StudyAnalysis, text: str, follow: set[
             f"analysis {entry.id!r} counts persons of several hospitals once, and the study does not say by what they are "
             f"recognised; declare `linkage` with key and identifiers"
         )
-    _check_alone(study, entry, text)
     try:
+        _check_alone(study, entry, text)
         meaning = linked(parse(text))
     except CohortRefused as error:
         raise ParametersRefused(f"analysis {entry.id!r}: {error}") from error
@@ -162,15 +164,25 @@ def _check_alone(study: StudyProtocol, entry: StudyAnalysis, text: str) -> None:
         other.id
         for other in study.analyses
         if other.id != entry.id
-        and (
-            other.cohort == entry.cohort or study.cohorts.get(other.cohort or "", "").strip() == text.strip()
-        )
+        and (other.cohort == entry.cohort or _same_cohort(study.cohorts.get(other.cohort or ""), text))
     ]
     if others:
         raise ParametersRefused(
             f"analysis {entry.id!r} counts persons of several hospitals once, and {', '.join(others)} uses the same cohort: "
             "the difference would tell how many persons hospitals have in common; put them into studies of their own"
         )
+
+
+def _same_cohort(one: str | None, other: str) -> bool:
+    """Whether two texts define the same cohort, whatever they and their rules are called."""
+    return one is not None and (one == other or _meaning(one) == _meaning(other))
+
+
+def _meaning(text: str) -> Cohort:
+    cohort = parse(text)
+    return replace(
+        cohort, name="", description=None, rules=tuple(replace(rule, label="") for rule in cohort.rules)
+    )
 
 
 def check_variables(study: StudyProtocol, entry: StudyAnalysis, parameters: Parameters) -> None:

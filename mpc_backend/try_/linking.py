@@ -70,7 +70,9 @@ def _rows(rows: pd.DataFrame, tokens: Ints, index: Ints) -> LinkedRows:
     known = rows["outcome_time"].notna().to_numpy()
     whose, times = tokens[places[known]], rows["outcome_time"][known].to_numpy(np.int64)
     last, failed = index[places[known]] + times, rows["outcome_event"][known].to_numpy(np.int64) == 1
-    day = np.minimum(np.concatenate([last[failed], last]), LATEST)
+    if (last > LATEST).any():
+        raise LocalDataError("a time ends after the year 2149; days are told apart up to then")
+    day = np.concatenate([last[failed], last])
     ends = LinkedEnds(
         np.concatenate([whose[failed], whose]),
         np.full(len(day), EARLIEST),

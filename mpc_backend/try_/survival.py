@@ -142,6 +142,10 @@ def _linked(
     assert choice.site is not None and choice.index_day is not None
     tokens, index = tokens_of(frame, choice.link), index_days(frame, choice.index_day)
     persons = put_together(ready, tokens, index)
+    if persons.empty:
+        raise LocalDataError(
+            f"{choice.arm}: nobody has it in the row of their first {choice.index_day}, whose arm is a person's"
+        )
     parameters = {
         "linkage": True,
         "steps": [f"first {choice.index_day}"],

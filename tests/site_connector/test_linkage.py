@@ -498,11 +498,14 @@ def test_what_would_tell_who_is_known_at_several_hospitals_is_refused(consortium
     ):
         asking(consortium, "0" * 32, disclosure={"rounding": 5, "minimum_sites": 2})
     count = {"id": "count", "kind": "cohort_count", "cohort": "treated", "parameters": {"linkage": True}}
-    cohorts = {"treated": COHORT, "again": f"{COHORT}\n"}
+    renamed = COHORT.replace('cohort "', 'cohort "other ', 1).replace("\n", "\n# in other words\n\n", 1)
+    assert renamed.count("other") == 2
+    cohorts = {"treated": COHORT, "again": f"{COHORT}\n", "renamed": renamed}
     for other in (
         {**count, "id": "other"},
         {**count, "id": "other", "parameters": {}},
         {**count, "id": "other", "parameters": {}, "cohort": "again"},
+        {**count, "id": "other", "parameters": {}, "cohort": "renamed"},
     ):
         study = asking(consortium, "0" * 32, cohorts=cohorts, analyses=[count, other])
         with pytest.raises(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from governance.disclosure import DisclosurePolicy
@@ -366,7 +367,7 @@ def by_hand(frame: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
-def answer(file: Path, frame: pd.DataFrame, *arguments: str) -> dict[str, Any]:
+def asked(file: Path, frame: pd.DataFrame, *arguments: str) -> Result:
     frame.to_csv(file, index=False)
     call = [
         "survival",
@@ -382,11 +383,26 @@ def answer(file: Path, frame: pd.DataFrame, *arguments: str) -> dict[str, Any]:
         "--rho",
         "1",
     ]
-    done = CliRunner().invoke(
+    return CliRunner().invoke(
         try_app, [*call, "--protocol", "rep3", "--release", "exact", "--grid", "week", "--json", *arguments]
     )
+
+
+def answer(file: Path, frame: pd.DataFrame, *arguments: str) -> dict[str, Any]:
+    done = asked(file, frame, *arguments)
     assert done.exit_code == 0, done.output
     return json.loads(done.output)  # type: ignore[no-any-return]
+
+
+def test_try_survival_refuses_rows_it_cannot_follow(tmp_path: Path) -> None:
+    frame, link = regional(5), ("--link", "id", "--index-day", "day")
+    who = frame["id"].str.lower().str.replace("-", " ")
+    first = frame["day"] == frame["day"].groupby(who).transform("min")
+    several = who.groupby(who).transform("size") > 1
+    armless = asked(tmp_path / "f.csv", frame.assign(drug=frame["drug"].mask(first))[several], *link)
+    late = asked(tmp_path / "f.csv", frame.assign(day=frame["day"].mask(first, "2149-01-01")), *link)
+    for refused, why in ((armless, "drug: nobody has it in the row"), (late, "after the year 2149")):
+        assert isinstance(refused.exception, LocalDataError) and why in str(refused.exception)
 
 
 def test_try_survival_follows_persons_over_hospitals_as_one_file_of_persons_does(tmp_path: Path) -> None:
