@@ -194,7 +194,7 @@ def test_a_worker_that_fails_does_not_tell_what_it_worked_on_and_the_next_job_ha
     os.kill(max(nodes.pids), signal.SIGTERM)  # as a service manager stops a node and all that it started
     between = nodes.pids
     os.kill(min(between), signal.SIGKILL)
-    time.sleep(0.2)
+    os.waitid(os.P_PID, min(between), os.WEXITED | os.WNOWAIT)  # a killed process may take its time to end
     ((_, again, _),) = nodes.run(judging, shared)
     assert again == total, "one that is lost between jobs is started anew"
     assert len(nodes.pids & between) == 1
