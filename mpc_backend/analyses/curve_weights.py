@@ -8,13 +8,10 @@ weights are equal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from governance.disclosure import DisclosurePolicy
-from mpc_backend.analyses.secret_curves import SCALE, VARIANCE_SCALE, Hazards, raw, real, unit
+from mpc_backend.analyses.secret_curves import SCALE, VARIANCE_SCALE, Hazards, parts, raw, real, unit
 from mpc_backend.operations import concatenate, stack
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
@@ -50,20 +47,12 @@ def judge(
     happened = (events[0] > 0).to_int()
     most = stack([weight, weight * happened]).with_bits(WEIGHED_BITS) * policy.minimum_cell
     views, arms, bins = persons.shape
-    fine = _not_negative(
-        [
-            persons.reshape(views, arms, 1, bins).broadcast_to(at_risk.shape) - most[:1],
-            whole.reshape(views, arms, 1, 1).broadcast_to(at_risk.shape) - most[1:],
-            early.reshape(views, arms, 1, 1).broadcast_to((*at_risk.shape[:3], tau)) - most[1:, ..., :tau],
-        ]
-    )
+    spare = [
+        persons.reshape(views, arms, 1, bins).broadcast_to(at_risk.shape) - most[:1],
+        whole.reshape(views, arms, 1, 1).broadcast_to(at_risk.shape) - most[1:],
+        early.reshape(views, arms, 1, 1).broadcast_to((*at_risk.shape[:3], tau)) - most[1:, ..., :tau],
+    ]
+    fine = parts(concatenate([each.ravel() for each in spare]) >= 0, spare)
     held = [each.all(axis=2).all(axis=0) for each in fine]
     broken = (~held[0]).to_int(32).cumsum(1)
     return Even(broken == 0, held[1].all(axis=1) & held[2].all(axis=1))
-
-
-def _not_negative(numbers: Sequence[SecretFixed]) -> list[SecretBits]:
-    """Of arrays of different shapes, all compared in the same rounds."""
-    flags = concatenate([each.ravel() for each in numbers]) >= 0
-    ends = np.cumsum([each.size for each in numbers])
-    return [flags[end - each.size : end].reshape(each.shape) for each, end in zip(numbers, ends, strict=True)]

@@ -23,12 +23,7 @@ from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.linear_regression import LinearRegression
 from mpc_backend.analyses.logistic_regression import LogisticRegression
 from mpc_backend.analyses.survival import Survival
-from mpc_backend.analyses.survival_parameters import (
-    LARGEST_LINKED,
-    SurvivalParameters,
-    linked_codes,
-    too_many,
-)
+from mpc_backend.analyses.survival_parameters import SurvivalParameters, too_many
 from mpc_backend.analyses.table_one import TableOne
 from mpc_backend.analyses.treatment_ranking import TreatmentRanking
 
@@ -123,8 +118,8 @@ def _check_times(study: StudyProtocol, entry: StudyAnalysis, parameters: Surviva
             f"analysis {entry.id!r}: outcome {parameters.outcome} ends with the cohort entry, whose end no hospital can "
             "tell by itself for linked persons; declare it with censor: observation"
         )
-    if linked_codes(parameters, len(study.sites)) > LARGEST_LINKED:
-        raise ParametersRefused(f"analysis {entry.id!r}: {too_many(parameters, len(study.sites))}")
+    if refusal := too_many(parameters, len(study.sites)):
+        raise ParametersRefused(f"analysis {entry.id!r}: {refusal}")
 
 
 def _linkage(study: StudyProtocol, entry: StudyAnalysis, text: str, follow: set[str]) -> dict[str, Any]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpc_backend.operations import concatenate, divide, prefix_product, stack
-from mpc_backend.values import SecretFixed, SecretInt
+from mpc_backend.values import SecretFixed, SecretInt, SecretValue
 from mpc_backend.values.products import dotted
 
+Secret = TypeVar("Secret", bound=SecretValue)
 SCALE = 30
 WEIGHT_SCALE = 20
 VARIANCE_SCALE = 40
@@ -65,8 +67,13 @@ def fractions(pairs: Sequence[tuple[SecretInt | None, SecretInt]]) -> list[Secre
     above = concatenate([_numerator(a, b).with_bits(bits).ravel() for a, b in pairs])
     below = concatenate([b.with_bits(bits).ravel() for _, b in pairs])
     quotients = unit(divide(above, below, SCALE, quotient_bits=1))
-    ends = np.cumsum([b.size for _, b in pairs])
-    return [quotients[end - b.size : end].reshape(b.shape) for end, (_, b) in zip(ends, pairs, strict=True)]
+    return parts(quotients, [b for _, b in pairs])
+
+
+def parts(flat: Secret, like: Sequence[SecretValue]) -> list[Secret]:
+    """What arrays of these shapes became that were put one behind the other, to be worked on in the same rounds."""
+    ends = np.cumsum([each.size for each in like])
+    return [flat[end - each.size : end].reshape(each.shape) for end, each in zip(ends, like, strict=True)]
 
 
 def _numerator(above: SecretInt | None, below: SecretInt) -> SecretInt:
@@ -143,8 +150,7 @@ def rounded_numbers(numbers: Sequence[tuple[SecretFixed, int]]) -> list[SecretIn
     """
     scaled = concatenate([(x.rescaled(SCALE) * factor).ravel() for x, factor in numbers])
     rounded = scaled.exact_round(0)
-    ends = np.cumsum([x.size for x, _ in numbers])
-    return [rounded[end - x.size : end].reshape(x.shape) for end, (x, _) in zip(ends, numbers, strict=True)]
+    return parts(rounded, [x for x, _ in numbers])
 
 
 def curve_variance(found: Hazards, share: SecretFixed) -> SecretFixed:

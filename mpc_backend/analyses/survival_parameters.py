@@ -69,8 +69,8 @@ class SurvivalParameters(CurveParameters):
             raise ValueError(
                 f"rho: {self.rho:g} with linkage; weights are whole powers then, take 0, 1, 2, ..."
             )
-        if linked_codes(self, 1) > LARGEST_LINKED:
-            raise ValueError(f"horizon: {too_many(self, 1)}")
+        if refusal := too_many(self, 1):
+            raise ValueError(f"horizon: {refusal}")
 
     @property
     def outcomes(self) -> Mapping[str, str]:
@@ -106,9 +106,12 @@ def linked_codes(parameters: SurvivalParameters, hospitals: int) -> int:
     return hospitals * len(parameters.arms) * parameters.strata_count * parameters.bins
 
 
-def too_many(parameters: SurvivalParameters, hospitals: int) -> str:
-    """That linked persons cannot be counted in so many cells."""
+def too_many(parameters: SurvivalParameters, hospitals: int) -> str | None:
+    """That linked persons cannot be counted in so many cells; None: they can."""
+    cells = linked_codes(parameters, hospitals)
+    if cells <= LARGEST_LINKED:
+        return None
     return (
-        f"{linked_codes(parameters, hospitals)} cells of hospital x arm x stratum x time with linkage, at most "
+        f"{cells} cells of hospital x arm x stratum x time with linkage, at most "
         f"{LARGEST_LINKED}; take a coarser unit, a nearer horizon or fewer strata"
     )

@@ -135,10 +135,10 @@ def _curve(
     followed = int(opened["followed"][arm])
     tau, places = parameters.restricted_at, mean_decimals(parameters.restricted_at)
     countable = state not in (FEW, NO_OVERLAP)
-    frequent = bool(opened["frequent"][arm])
+    frequent, even = bool(opened["frequent"][arm]), bool(opened["even"][arm])
     why = _why(state, policy)
-    if state == SHORT and not frequent:
-        why = f"{why}; {_why(RARE, policy)}"
+    if state == SHORT and not (frequent and even):
+        why = f"{why}; {_why(UNEVEN if frequent else RARE, policy)}"
     if state == RARE and frequent:
         why = f"{why} before {tau}"
     rmst = None
@@ -149,7 +149,7 @@ def _curve(
         label=f"{label}; {DISPLAY.format(k=policy.minimum_cell)}",
         steps=_steps(parameters, opened, arm, row) if countable and followed else [],
         cut_at=parameters.display_times[followed - 1] if followed else None,
-        median=_median(parameters, opened, row) if countable and frequent else None,
+        median=_median(parameters, opened, row) if countable and frequent and even else None,
         rmst=rmst,
         why_not=why,
     )

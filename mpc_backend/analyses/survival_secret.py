@@ -101,7 +101,7 @@ def released_outputs(
     lasting = even.events & even.persons[:, parameters.restricted_at]
     conditions = Conditions(enough, overlap, lasting, ended, frequent[0])
     outputs |= _means(parameters, policy, counts, numbers, conditions)
-    outputs["frequent"] = frequent[1] & even.events
+    outputs["frequent"], outputs["even"] = frequent[1], able
     followed = (counts.at_risk.sum(2) >= policy.minimum_cell).all(axis=0) & even.persons
     outputs["median"] = _medians(parameters, curves, able & frequent[1], followed)
     session.progress("display, tables and means", 0.8)
@@ -128,8 +128,9 @@ def _curves(
         found = hazards(*fractions([(events, at_risk), (None, (at_risk - events).with_bits(TOTAL_BITS))]))
         share = found.hazard[0, :, 0] * 0 + 1.0
         ended = _complete(parameters, at_risk, found)
-        always = at_risk[:, 0] >= 0
-        return _mixes(parameters, found, share[None, None], Even(always, always[:, 0])), *ended
+        always = ended[0] | np.ones(ended[0].shape, dtype=bool)
+        even = Even(always.reshape(-1, 1).broadcast_to((len(parameters.arms), parameters.bins)), always)
+        return _mixes(parameters, found, share[None, None], even), *ended
     both = concatenate([events, _pooled(events)], axis=1), concatenate([at_risk, _pooled(at_risk)], axis=1)
     persons = at_risk[:, :, 0].sum(0).with_bits(TOTAL_BITS)
     left = (both[1] - both[0]).with_bits(TOTAL_BITS)

@@ -13,12 +13,7 @@ from mpc_backend.analyses.cox_parameters import Ties
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, coarsen, column
 from mpc_backend.analyses.registry import analysis, parse_parameters
-from mpc_backend.analyses.survival_parameters import (
-    LARGEST_LINKED,
-    SurvivalParameters,
-    linked_codes,
-    too_many,
-)
+from mpc_backend.analyses.survival_parameters import SurvivalParameters, too_many
 from mpc_backend.analyses.survival_result import ArmSurvival, SurvivalResult
 from mpc_backend.try_ import cox
 from mpc_backend.try_.data import by_site, complete, ends, levels, outcome_columns
@@ -114,8 +109,8 @@ def _run(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answe
         },
     )  # fmt: skip
     assert isinstance(parameters, SurvivalParameters)
-    if choice.link and linked_codes(parameters, len(sites)) > LARGEST_LINKED:
-        raise ParametersRefused(too_many(parameters, len(sites)))
+    if choice.link and (refusal := too_many(parameters, len(sites))):
+        raise ParametersRefused(refusal)
     done = answer(analysis("survival"), parameters, setting, sites)
     return done if regression is None else _named(done, choice, regression)
 

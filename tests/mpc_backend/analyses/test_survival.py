@@ -23,6 +23,8 @@ DAYS = {"outcome": "o", "arm": "sex", "arms": ["1", "2"], "unit": "day", "horizo
 MONTHS = {**DAYS, "unit": "month", "horizon": 34, "tau": 12, "times": [6, 12, 24]}
 ECOG = [{"variable": "ecog", "levels": ["0", "1", "2"]}]
 
+TOO_MUCH = "one person or event would weigh more than 1/10 of all in the adjusted curve"
+
 
 def thirds(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: frame.iloc[start::3] for start, name in enumerate(("north", "south", "west"))}
@@ -137,6 +139,7 @@ def test_everything_about_a_hidden_arm_opens_to_the_same_constants(lung):
     for name in (
         "table_value",
         "step",
+        "even",
         "followed",
         "height",
         "height_variance",
@@ -246,10 +249,7 @@ def test_nobody_makes_a_standardised_curve_alone(run, alone):
         means.append(run("survival", parameters, thirds(frame), policy=EXACT).arms[0].curve.rmst.estimate)
         result = run("survival", parameters, thirds(frame), policy=HIDING)
         assert result.arms[0].curve.rmst is None and result.arms[0].curve.median is None
-        assert (
-            result.arms[0].curve.why_not
-            == "one person or event would weigh more than 1/10 of all in the adjusted curve"
-        )
+        assert result.arms[0].curve.why_not == TOO_MUCH
         assert result.arms[1].curve.rmst is not None
         found = opened(frame, parameters, HIDING)
         assert (
@@ -258,6 +258,9 @@ def test_nobody_makes_a_standardised_curve_alone(run, alone):
     assert abs(means[1] - means[0]) > 0.2
     crude = run("survival", {**parameters, "adjust": False}, thirds(frame), policy=HIDING)
     assert crude.arms[0].curve.rmst is not None
+    short = run("survival", {**parameters, "tau": 30}, thirds(frame), policy=HIDING).arms[0].curve
+    assert short.median is None
+    assert short.why_not == f"follow-up too short; {TOO_MUCH}"
 
 
 def test_a_standardised_curve_ends_where_one_of_a_stratum_is_left(run):
