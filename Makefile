@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 HEADLESS ?=
 ALL ?=
 
-.PHONY: demo test check validation tampering performance setup browser lock clean
+.PHONY: demo test check validation tampering performance setup kernels browser lock clean
 
 demo: setup
 	$(BIN)/tessera demo $(if $(filter-out 0 no false,$(HEADLESS)),--headless)
 
-test: setup browser
+test: setup kernels browser
 	$(BIN)/pytest -n auto --dist loadfile
 
 check: setup
@@ -42,6 +42,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+# Before tests run beside one another: each would otherwise compile the same kernels, and nodes that tests start would too.
+kernels: setup
+	$(BIN)/python -m mpc_backend.kernels
 
 browser:
 	@command -v chromium >/dev/null || if test "$$(id -u)" = 0; then apt-get update -q && apt-get install -y -q --no-install-recommends chromium; \

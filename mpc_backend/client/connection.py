@@ -43,8 +43,8 @@ from mpc_backend.transport.certificates import control_client_context
 
 T = TypeVar("T")
 PIECE_BYTES = 1 << 20
-TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-"""For single steps of a request."""
+TIMEOUT = httpx.Timeout(60.0, connect=15.0)
+"""For single steps of a request. Connecting includes the TLS handshake, which a node that computes may be slow with."""
 IDLE_SECONDS = 10.0
 """A connection that was idle for so long is not used again: sooner than a node closes it (`mpc_backend.node.serve`), for a
 request that meets the close would look like a node that is down.
