@@ -6,7 +6,7 @@ The table holds released numbers after disclosure control; nobody sees it, and a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -58,11 +58,11 @@ def published(
             "an exact release keeps all counts of every question; that is too much here: ask with k=10, or for fewer cells"
         )
     found = unions(parameters)
-    by_site = {site: _united(parameters, columns, found) for site, columns in counts.items()}
     # Each hospital counts at most ``capacity`` persons: their sum needs so many bits more.
-    bits = parameters.capacity.bit_length() + 1 + len(by_site).bit_length()
-    everywhere = _added(list(by_site.values())).with_bits(bits)
-    own = _own(parameters, [by_site[site] for site in released.receiving_sites], everywhere)
+    bits = parameters.capacity.bit_length() + 1 + len(counts).bit_length()
+    everywhere = _united(found, _by_cell(parameters, list(counts.values()), bits))
+    receiving = [counts[site] for site in released.receiving_sites]
+    own = _own(parameters, found, receiving, everywhere)
     places = concatenate([_sizes(parameters, everywhere)[None], own], axis=0)
     supported = enough(parameters, released, _supports(places))
     session.progress("cells counted", 0.1)
@@ -73,39 +73,48 @@ def published(
     return _chosen(parameters, released, found, supported, answers)
 
 
-def _united(parameters: RankingParameters, columns: Columns, found: Unions) -> SecretInt:
-    """One hospital's counts by union: (unions, outcomes, treatments, strata, 2 tau + 1). Sums; free."""
+def _by_cell(parameters: RankingParameters, hospitals: Sequence[Columns], bits: int) -> SecretInt:
+    """All counts of these hospitals together: (cells, outcomes, treatments, strata, 2 tau + 1)."""
     numbers = []
     for name in (*times_of(parameters), "everyone"):
-        column = columns[name]
-        assert isinstance(column, SecretInt)
+        column = _added([columns[name] for columns in hospitals])
         numbers.append(column.reshape(len(column), -1))
-    rows = concatenate(numbers, axis=1)
-    cells = rows.reshape(cell_count(parameters), -1)
-    together = (cells.T @ found.members.T).T
-    shape = (len(found.members), len(parameters.treatments), parameters.strata_count, rows.shape[1])
-    return by_outcome(together.reshape(shape), len(parameters.outcomes), axis=1)
+    rows = concatenate(numbers, axis=1).with_bits(bits)
+    cells = rows.reshape(cell_count(parameters), len(parameters.treatments), parameters.strata_count, -1)
+    return by_outcome(cells, len(parameters.outcomes), axis=1)
 
 
-def _added(parts: list[SecretInt]) -> SecretInt:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+def _united(found: Unions, cells: SecretInt) -> SecretInt:
+    """Counts (cells, ...) by union (unions, ...). Sums; free."""
+    united = (cells.reshape(len(cells), -1).T @ found.members.T).T
+    return united.reshape(len(found.members), *cells.shape[1:]).with_bits(cells.bits)
+
+
+def _added(columns: Sequence[SecretValue]) -> SecretInt:
+    total = columns[0]
+    assert isinstance(total, SecretInt)
+    for column in columns[1:]:
+        total = total + column
     return total
 
 
 def _sizes(parameters: RankingParameters, counts: SecretInt) -> SecretInt:
-    """Events before tau, events and censorings before tau, all: (unions, outcomes, treatments, 3)."""
+    """Events before tau, events and censorings before tau, all: (groups, outcomes, treatments, 3)."""
     tau, arms = parameters.tau, counts.sum(3)
     spans = [arms[..., :tau].sum(3), arms[..., tau : 2 * tau].sum(3), arms[..., 2 * tau]]
     return stack(spans, axis=3).with_bits(counts.bits)
 
 
-def _own(parameters: RankingParameters, receiving: list[SecretInt], everywhere: SecretInt) -> SecretInt:
+def _own(
+    parameters: RankingParameters, found: Unions, receiving: list[Columns], everywhere: SecretInt
+) -> SecretInt:
     """`_sizes` of each hospital that receives the answer: (receiving, unions, outcomes, treatments, 3)."""
     if not receiving:
         return _sizes(parameters, everywhere)[None][:0]
-    return stack([_sizes(parameters, counts.with_bits(everywhere.bits)) for counts in receiving])
+    bits = everywhere.bits
+    return stack(
+        [_united(found, _sizes(parameters, _by_cell(parameters, [columns], bits))) for columns in receiving]
+    )
 
 
 def _supports(places: SecretInt) -> SecretInt:
