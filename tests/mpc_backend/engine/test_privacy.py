@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,24 @@ def view_of(protocol: str, node: int, patch: pytest.MonkeyPatch) -> dict[str, li
     """
     held = layout(protocol).held
     (lacking,) = set(range(len(held))) - set(held[node])
-    keys = random_keys(len(held))
+
+    def program(session: Any) -> None:
+        def secret(shape: tuple[int, ...], dtype: Any) -> Words:
+            shares = np.zeros((len(held[session.index]), *shape), dtype)
+            for component, share in enumerate(held[session.index]):
+                shares[component] = 5 * (share == lacking)
+            return shares
+
+        primitives(session.protocol, secret)
+
+    with knowing(protocol, node, patch):
+        return observed(protocol, program, lambda _: []).views[node]
+
+
+@contextmanager
+def knowing(protocol: str, node: int, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every keystream that ``node`` knows is zero, under keys drawn anew."""
+    keys = random_keys(layout(protocol).nodes)
     own = keys[node].derived(b"whole")
     known = {own.everyone, *own.everyone_but.values(), *own.pair.values()}
     make, fill = Keystream.__init__, Keystream.fill
@@ -167,20 +185,11 @@ def view_of(protocol: str, node: int, patch: pytest.MonkeyPatch) -> dict[str, li
         if self.is_known:
             out[...] = 0
 
-    def program(session: Any) -> None:
-        def secret(shape: tuple[int, ...], dtype: Any) -> Words:
-            shares = np.zeros((len(held[session.index]), *shape), dtype)
-            for component, share in enumerate(held[session.index]):
-                shares[component] = 5 * (share == lacking)
-            return shares
-
-        primitives(session.protocol, secret)
-
     with patch.context() as inner:
         inner.setattr(Keystream, "__init__", made)
         inner.setattr(Keystream, "fill", filled)
         inner.setattr(testing, "random_keys", lambda _: keys)
-        return observed(protocol, program, lambda _: []).views[node]
+        yield
 
 
 def distances(view: dict[str, list[bytes]]) -> Iterator[float]:
@@ -199,6 +208,25 @@ def test_a_view_is_uniform_given_all_that_the_node_knows(
     view = view_of(protocol, node, monkeypatch)
     assert set(view) == set(OPERATIONS) - {"halves", "zeros", "verify", "reveal"}
     assert all(distance < LIMIT for distance in distances(view)), uniform(view)
+
+
+@pytest.mark.parametrize(("protocol", "node"), [(p, n) for p in PROTOCOLS for n in range(layout(p).nodes)])
+def test_no_node_knows_the_order_of_shuffled_rows(
+    protocol: str, node: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all that a node draws the same, each of three shuffles (three nodes take turns) has another order every time."""
+
+    def program(session: Any) -> list[Any]:
+        rows = session.public(np.arange(40))
+        return [op.shuffle([rows])[0] for _ in range(3)]
+
+    def orders() -> list[list[int]]:
+        with knowing(protocol, node, monkeypatch), World(protocol) as world:
+            return [order.tolist() for order in world.run(program)]
+
+    first, second = orders(), orders()
+    assert all(sorted(order) == list(range(40)) for order in first)
+    assert all(one != other for one, other in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -1,6 +1,8 @@
 """Sorting against numpy; what is opened on the way does not depend on the keys."""
 
 import importlib
+from collections import Counter, defaultdict
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc_backend import operations as op
+from mpc_backend.operations import radix
 from mpc_backend.protocols.plain import Plain
 from mpc_backend.testing import World
 
@@ -147,6 +150,46 @@ def test_what_is_opened_is_uniform_whatever_the_keys(monkeypatch: pytest.MonkeyP
     assert (
         (counts - times / 6) ** 2 / (times / 6)
     ).sum() < 25.7  # 5 degrees of freedom: exceeded once in 10,000
+
+
+ORDERED: dict[str, tuple[Callable[..., object], int]] = {
+    "radix": (lambda k: op.sort([k], [k], method="radix"), 2),
+    "group_by": (lambda k: op.group_by([k], [k]), 3),
+    "distinct": (lambda k: op.distinct([k]), 3),
+    "join": (lambda k: op.join([k[2:]], [k[:2]], [k[:2]]), 3),
+}
+"""What opens where shuffled rows belong, and how often for keys of three bits."""
+
+
+@pytest.mark.parametrize("name", ORDERED)
+@pytest.mark.parametrize("key", [[3, 3, 3], [2, -4, 2]], ids=str)
+def test_orders_that_are_opened_are_uniform_whatever_the_keys(
+    monkeypatch: pytest.MonkeyPatch, name: str, key: list[int]
+) -> None:
+    """Each of the six orders of three rows as often as the others. Rows that were not shuffled always have the same."""
+    (operate, openings), times = ORDERED[name], 120
+    opened: dict[int, Counter[tuple[int, ...]]] = defaultdict(Counter)
+    original, now = radix.open_values, [0]
+
+    def watch(holder, values, purpose, *, simulatable=False):  # type: ignore[no-untyped-def]
+        found = original(holder, values, purpose, simulatable=simulatable)
+        opened[now[0]][tuple(found[0].tolist())] += 1
+        now[0] += 1
+        return found
+
+    def program(_, k):  # type: ignore[no-untyped-def]
+        for _ in range(times):
+            now[0] = 0
+            operate(k)
+
+    monkeypatch.setattr(radix, "open_values", watch)
+    with World("plain") as world:
+        world.run(program, world.share(np.array(key), bits=3))
+    assert len(opened) == openings
+    for answers in opened.values():
+        counts = np.array(list(answers.values()))
+        assert counts.size == 6, answers
+        assert ((counts - times / 6) ** 2 / (times / 6)).sum() < 40  # exceeded once in 10^7
 
 
 @pytest.mark.parametrize("protocol", ("rep3", "rep4"))
