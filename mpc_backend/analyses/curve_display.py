@@ -1,6 +1,6 @@
 """What a curve and its at-risk table may show under thresholds: which steps, how far, and which counts.
 
-For every analysis with curves over a public grid. A step falls where floor(cumulative events / k) rises; the curve ends
+For every analysis with curves over a public grid. A step falls where k events have come since the last one; the curve ends
 where fewer than k are at risk; the at-risk table is made of chains of nested counts (`disclosure`).
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Opened, Outputs
 from mpc_backend.analyses.cells import SUPPRESSED, Cell, cells
-from mpc_backend.analyses.disclosure import masked, release_chain
+from mpc_backend.analyses.disclosure import far_apart, masked, release_chain
 from mpc_backend.analyses.grid import Ints
-from mpc_backend.operations import concatenate, floor_divide, minimum, select, stack
+from mpc_backend.operations import concatenate, minimum, select, stack
 from mpc_backend.values import SecretBits, SecretInt
 
 DISPLAY_POINTS = 60
@@ -109,17 +109,13 @@ def steps(
 ) -> tuple[SecretBits, SecretBits]:
     """Where a curve may be seen to step, and where it is followed, both (curves, places).
 
-    ``failed``: events (views, curves, bins), ``at_risk`` likewise, ``shown`` (curves,). With hospitals that receive the
-    result, the events and persons are those without their own.
+    ``failed``: events (views, curves, bins), ``at_risk`` likewise, ``shown`` (curves,). A step holds k events in every view;
+    one at each rise of floor(cumulative events / k) might hold a single event, and show when it was.
     """
-    k = policy.minimum_cell
-    gone = smallest(failed.cumsum(2)[:, :, places])
+    gone = failed.cumsum(2)[:, :, places].with_bits(TOTAL_BITS)
     risk = smallest(at_risk[:, :, places])
-    groups = floor_divide(gone.with_bits(TOTAL_BITS), k)
-    before = concatenate([groups[:, :1] * 0, groups[:, :-1]], axis=1)
-    both = stack([before - groups, k - 1 - risk]).with_bits(TOTAL_BITS + 1) < 0
-    followed = both[1] & shown[:, None]
-    return both[0] & followed, followed
+    followed = (risk >= policy.minimum_cell) & shown[:, None]
+    return far_apart(gone, policy) & followed, followed
 
 
 def smallest(counts: SecretInt) -> SecretInt:

@@ -60,10 +60,23 @@ def chain(counts: SecretInt, policy: DisclosurePolicy) -> SecretInt:
 
     One comparison of all pairs at once, then two rounds a step to follow the last released number.
     """
-    chains, steps = counts.shape[1:]
     large = at_least(counts, policy)
+    withheld = ~_apart(counts, policy, large)
+    return withheld.to_int() * SUPPRESSED + (withheld & large).to_int() * (MERGED - SUPPRESSED)
+
+
+def far_apart(counts: SecretInt, policy: DisclosurePolicy) -> SecretBits:
+    """Which of rising counts (views, chains, steps) hold k more than the last one before of which this is true, in every
+    view; the first that does holds k. A zero is none of them, whatever the policy. (chains, steps)."""
+    strict = policy.model_copy(update={"allow_true_zero": False})
+    return _apart(counts, strict, at_least(counts, strict))
+
+
+def _apart(counts: SecretInt, policy: DisclosurePolicy, large: SecretBits) -> SecretBits:
+    """Counts that are ``large`` and not too close to the last one of which this is true: (chains, steps)."""
+    chains, steps = counts.shape[1:]
     if steps == 1:
-        return (~large).to_int() * SUPPRESSED
+        return large
     near = _near(counts, policy)
     shown = [large[:, :1]]
     blocked = large[:, :1] & near[:, 0, :]
@@ -72,9 +85,7 @@ def chain(counts: SecretInt, policy: DisclosurePolicy) -> SecretInt:
         shown.append(here)
         if step + 1 < steps:
             blocked = blocked ^ (here & (blocked ^ near[:, step, :]))
-    released = concatenate(shown, axis=1).reshape(chains, steps)
-    withheld = ~released
-    return withheld.to_int() * SUPPRESSED + (withheld & large).to_int() * (MERGED - SUPPRESSED)
+    return concatenate(shown, axis=1).reshape(chains, steps)
 
 
 def _near(counts: SecretInt, policy: DisclosurePolicy) -> SecretBits:

@@ -11,7 +11,7 @@ from mpc_backend.analyses import life_table as km
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.cells import HiddenCount
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
-from mpc_backend.analyses.plain import opened_outputs
+from mpc_backend.analyses.plain import opened_outputs, run_here
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.survival_released import UNTESTABLE
 from mpc_backend.analyses.survival_secret import median_step
@@ -98,7 +98,7 @@ def test_displayed_steps_hold_k_events_each_and_stop_where_fewer_than_k_are_at_r
         rows = lung[lung.sex == int(arm.arm)]
         months = np.ceil(rows.o_time * 16 / 487).astype(int)
         events = [int(((months <= step.time) & (rows.o_event == 1)).sum()) for step in arm.curve.steps]
-        assert all(later // 10 > earlier // 10 for earlier, later in itertools.pairwise(events))
+        assert all(later - earlier >= 10 for earlier, later in itertools.pairwise(events))
         at_risk = [int((months >= time).sum()) for time in range(35)]
         assert at_risk[arm.curve.cut_at] >= 10 > at_risk[arm.curve.cut_at + 1]
         for step in arm.curve.steps[1:]:
@@ -109,6 +109,27 @@ def test_displayed_steps_hold_k_events_each_and_stop_where_fewer_than_k_are_at_r
             assert step.estimate == pytest.approx(found.survival[step.time], abs=5.1e-4)
             assert step.se == pytest.approx(found.standard_error[step.time], abs=1.2e-4)
             assert step.lower < step.estimate < step.upper
+
+
+@pytest.mark.parametrize(("protocol", "receiving"), [("rep3", ()), ("plain", ("a",))])
+def test_no_step_of_a_displayed_curve_holds_fewer_than_k_events(protocol, receiving):
+    """19 fail in the first month and one in the tenth: the twentieth is no step of its own, though floor(20 / 10) rises.
+
+    Where hospital a receives the result, seven of the eleven who fail in the twentieth month are its own.
+    """
+    gone = [(1, 19), (10, 1), (20, 11), (28, 1), (30, 13)]
+    times = [month for month, count in gone for _ in range(count)] + [60] * 55
+    frame = pd.DataFrame({"o_time": times, "o_event": [int(time < 60) for time in times], "arm": "x"})
+    frame["site"] = "b"
+    frame.loc[frame.index[frame.o_time == 20][:7], "site"] = "a"
+    sites = {name: SiteData(rows) for name, rows in frame.groupby("site")}
+    parameters = parse_parameters(
+        "survival", {"outcome": "o", "arm": "arm", "arms": ["x"], "time_unit": "month", "horizon": 60}
+    )
+    released = Released(DisclosurePolicy(minimum_sites=1), tuple(sites), receiving)
+    result = run_here(analysis("survival"), parameters, released, sites, protocol=protocol)
+    (arm,) = result.arms
+    assert [step.time for step in arm.curve.steps] == ([0, 1, 30] if receiving else [0, 1, 20, 30])
 
 
 def small_arm(lung: pd.DataFrame, persons: int) -> pd.DataFrame:
