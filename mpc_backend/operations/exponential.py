@@ -13,6 +13,7 @@ from mpc_backend.kernels.arrays import Words, ring_type
 from mpc_backend.kernels.planes import word_count
 from mpc_backend.operations.arrange import select
 from mpc_backend.operations.divide import FIRST_GUESS, ITERATIONS
+from mpc_backend.operations.normalise import check_result
 from mpc_backend.operations.reduce import maximum
 from mpc_backend.operations.roots import LOG_FRACTION, LOGARITHM, coefficients, polynomial
 from mpc_backend.protocols.base import Protocol
@@ -89,8 +90,10 @@ def sigmoid(x: SecretNumber, scale: int) -> SecretFixed:
     """1 / (1 + e^-x) with ``scale`` fractional bits: relative error 2^-22, plus 2^-25 and 2 * 2^-scale.
 
     From e = e^-|x|, which is at most 1 (Aly and Smart, ACNS 2019): 1 / (1 + e) by Newton's iteration on [1/2, 1) (Catrina and
-    Saxena, FC 2010), times e for negative x. About 80 rounds; four nodes send some 720 bytes a value.
+    Saxena, FC 2010), times e for negative x. About 80 rounds; four nodes send some 720 bytes a value. Raises ValueError for a
+    ``scale`` above 60.
     """
+    check_result("a share", 1, scale)
     real = x.to_fixed(0) if isinstance(x, SecretInt) else x
     assert isinstance(real, SecretFixed)
     negative = real < 0
@@ -100,8 +103,10 @@ def sigmoid(x: SecretNumber, scale: int) -> SecretFixed:
 def sigmoid_and_softplus(x: SecretNumber, scale: int) -> tuple[SecretFixed, SecretFixed]:
     """`sigmoid` and log(1 + e^x), absolute error 2^-22 + 3 * 2^-scale for the latter; two fifths dearer than the first.
 
-    log(1 + e^x) = max(x, 0) + log(1 + e), by the polynomial of the logarithm on [1/2, 1] (Aly and Smart, ACNS 2019).
+    log(1 + e^x) = max(x, 0) + log(1 + e), by the polynomial of the logarithm on [1/2, 1] (Aly and Smart, ACNS 2019); times
+    2^scale, and times 2^(x's own scale), it stays below 2^61. Raises ValueError for a ``scale`` above 60.
     """
+    check_result("a share", 1, scale)
     real = x.to_fixed(0) if isinstance(x, SecretInt) else x
     assert isinstance(real, SecretFixed)
     negative = real < 0

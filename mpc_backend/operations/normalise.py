@@ -29,12 +29,12 @@ def magnitude_bits(x: SecretNumber) -> int:
     return max(bits, 1)
 
 
-def check_result(name: str, whole: int, scale: int, remedy: str) -> None:
+def check_result(name: str, whole: int, scale: int, remedy: str = "") -> None:
     """Refuse a result below 2^whole whose ``scale`` fractional bits would not fit: more than 61 bits in all may wrap."""
     if whole + scale > MOST:
         raise ValueError(
             f"{name} below 2^{whole} by the declared widths, with {scale} fractional bits, takes {whole + scale} bits of the "
-            f"{MOST} that a result may have: ask for at most {MOST - whole} fractional bits, {remedy}"
+            f"{MOST} that a result may have: ask for at most {MOST - whole} fractional bits{', ' * bool(remedy)}{remedy}"
         )
 
 

@@ -78,8 +78,13 @@ def log(x: SecretNumber, scale: int) -> SecretFixed:
 
     x = c 2^e with c in [1/2, 1) (Catrina and Saxena, FC 2010): a polynomial of degree 9 in c, and e log 2 from the places of
     e in binary (Aly and Smart, ACNS 2019).
+
+    Raises:
+        ValueError: the declared width of x is above 62 bits, or leaves no room for ``scale`` bits after the point.
     """
     length, own_scale = magnitude_bits(x), x.scale if isinstance(x, SecretFixed) else 0
+    largest = math.ceil(max(length - own_scale, own_scale) * math.log(2))
+    check_result("a logarithm", largest.bit_length(), scale)
     protocol, words = x.protocol, x.widened(64).flat
     found = normaliser(protocol, words, length)
     normal = protocol.multiply(words, found.power)

@@ -8,7 +8,7 @@ import pytest
 from mpc_backend import operations as op
 from mpc_backend.operations import linear
 from mpc_backend.testing import World
-from mpc_backend.values import SecretFixed
+from mpc_backend.values import SecretFixed, SecretInt
 from mpc_backend.values.numbers import SecretNumber
 
 PROTOCOLS = ("plain", "rep3", "rep4")
@@ -120,6 +120,34 @@ def test_comparing_pivots_and_residuals_adds_no_cut(protocol: str) -> None:
         low, loose = world.run(program, *(world.share(v) for v in (pivots, diagonal, residuals)))
     assert low[:, 0].tolist() == [False] * 40 + [True] * 20
     assert loose.tolist() == [False] * 20 + [True] * 40
+
+
+@pytest.mark.parametrize("protocol", ["rep3", "rep4"])
+def test_the_residual_that_is_compared_is_cut_exactly(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last unit does not depend on masks: a released flag would tell of them."""
+    whole: dict[int, Any] = {}
+    residual, loose = linear._residual, linear._loose
+    seen: dict[int, list[Any]] = {}
+
+    def noted(matrix: Any, inverse: Any) -> Any:
+        found = whole[matrix.protocol.index] = residual(matrix, inverse)
+        return found
+
+    def compared(cut: Any) -> Any:
+        last = whole[cut.protocol.index]
+        seen[cut.protocol.index] = [SecretInt(one.protocol, one.shares, 62) for one in (last, cut)]
+        return loose(cut)
+
+    def program(session: Any, a: Any) -> list[Any]:
+        op.positive_inverse(a)
+        return seen[session.index]
+
+    monkeypatch.setattr(linear, "_residual", noted)
+    monkeypatch.setattr(linear, "_loose", compared)
+    with World(protocol) as world:
+        exact, cut = world.run(program, world.share(systems(20, 3, 0.3, 5), scale=SCALE, bits=38))
+    places = linear.MATRIX_SCALE + linear.INVERSE_SCALE - linear.RESIDUAL_SCALES[-1]
+    assert np.array_equal(cut, exact >> places)
 
 
 def test_a_tolerance_broken_by_three_columns_together_is_found() -> None:

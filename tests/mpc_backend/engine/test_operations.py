@@ -107,6 +107,24 @@ def test_reals_keep_relative_accuracy_over_their_range(protocol: str, scale: int
     assert np.all(np.abs(logarithm - np.log(x)) <= 2.0**-25 + 2 * 2.0**-24)
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_logarithms_and_logistic_functions_of_as_many_places_as_fit(protocol: str) -> None:
+    """One place more is refused."""
+    x = np.array([1, 2, (1 << 61) - 1])
+    with World(protocol) as world:
+        given = world.share(x, bits=62)
+        found, near = world.run(lambda _, a: [op.log(a, 55), op.sigmoid(a.with_bits(3)[:2], 60)], given)
+        assert np.all(np.abs(found - np.log(x)) <= 2.0**-25)
+        assert np.all(np.abs(near - 1 / (1 + np.exp(-x[:2]))) <= 2.0**-22)
+        for beyond in (
+            lambda _, a: op.log(a, 56), lambda _, a: op.sigmoid(a, 61), lambda _, a: op.sigmoid_and_softplus(a, 61)[1]
+        ):  # fmt: skip
+            with pytest.raises(
+                ValueError, match=r"62 bits of the 61 that a result may have.* fractional bits$"
+            ):
+                world.run(beyond, given)
+
+
 def test_a_division_without_room_is_refused() -> None:
     with World("plain") as world, pytest.raises(ValueError, match="quotient_bits"):
         world.run(lambda _, a: op.divide(a, a, 20), world.share([3], bits=40))

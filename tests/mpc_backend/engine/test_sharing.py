@@ -1,5 +1,7 @@
 """Splitting columns into shares, their bytes, and putting them together again."""
 
+import logging
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -182,6 +184,26 @@ def test_an_export_costs_the_barrier_and_nothing_else() -> None:
 
     with World("rep4") as world:
         world.run(program, world.share(np.arange(100)))
+
+
+def test_what_is_opened_or_exported_is_logged_by_purpose_and_form(caplog: pytest.LogCaptureFixture) -> None:
+    """At every node, never with a value; what is said to be random is told apart."""
+
+    def program(session, a):  # type: ignore[no-untyped-def]
+        open_values(session, [a, a > 5], "age of somebody")
+        open_values(session, [a], "order of rows", simulatable=True)
+        session.export_shares({"ages": a})
+
+    with caplog.at_level(logging.INFO, "mpc_backend.session"), World("rep3") as world:
+        world.run(program, world.share([4711, 4712], bits=16))
+    said = [
+        "open age of somebody: int (2,)",
+        "open age of somebody: bit (2,)",
+        "open random order of rows: int (2,)",
+    ]
+    assert sorted(record.getMessage() for record in caplog.records) == sorted(
+        [*said, "export ages: int (2,)"] * 3
+    )
 
 
 def test_nothing_is_exported_or_opened_past_a_failed_check() -> None:

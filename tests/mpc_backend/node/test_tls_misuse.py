@@ -27,7 +27,7 @@ from mpc_backend.transport.certificates import (
     server_context,
 )
 from mpc_backend.transport.errors import CertificateRefused, FrameError
-from mpc_backend.transport.frames import FrameHeader, FrameKind, encode_header
+from mpc_backend.transport.frames import HEADER_BYTES, FrameHeader, FrameKind, encode_header
 from mpc_backend.transport.greeting import Connection, DataListener, Dialer
 
 from .conftest import Party
@@ -309,17 +309,19 @@ def test_a_greeting_is_in_form_and_in_time(party: Party, door: Door, frame: byte
     assert isinstance(found, expected) if isinstance(expected, type) else found == expected
 
 
-def test_a_greeting_that_trickles_in_is_not_waited_for(party: Party, door: Door) -> None:
+@pytest.mark.parametrize("at_once", [0, HEADER_BYTES], ids=["header", "payload"])
+def test_a_greeting_that_trickles_in_is_not_waited_for(party: Party, door: Door, at_once: int) -> None:
     """Each byte comes in time, the whole does not."""
     caller = dialer(party, 1).dial(0, door.address, 5)
     until = time.monotonic() + 5
     while not door.accepted and time.monotonic() < until:
         time.sleep(0.01)
-    frame = encode_header(FrameHeader(FrameKind.CONTROL, 1, 0, 0, 0, 2)) + b"{}"
+    frame = encode_header(FrameHeader(FrameKind.CONTROL, 1, 0, 0, 0, 32)) + b"{" + b" " * 30 + b"}"
 
     def slowly() -> None:
         with contextlib.suppress(OSError):  # the other side has had enough
-            for place in range(len(frame)):
+            caller.socket.sendall(frame[:at_once])
+            for place in range(at_once, len(frame)):
                 caller.socket.sendall(frame[place : place + 1])
                 time.sleep(0.1)
 
