@@ -41,5 +41,5 @@ def failing(_: Session, a: SecretInt) -> SecretInt:
 
 
 def slow(_: Session, a: SecretInt) -> SecretInt:
-    time.sleep(30)
+    time.sleep(180)
     return a * a
