@@ -23,10 +23,10 @@ from mpc_backend import keys
 from mpc_backend.errors import ProtocolAbort
 from mpc_backend.keys import GIVEN_BYTES
 from mpc_backend.transport import frames, greeting
-from mpc_backend.transport.certificates import TrustedNodes, server_context
+from mpc_backend.transport.certificates import TrustedNodes, client_context, server_context
 from mpc_backend.transport.errors import CertificateRefused, FrameError
 from mpc_backend.transport.frames import FrameHeader, FrameKind, decode_header, encode_header
-from mpc_backend.transport.greeting import Connection, DataListener
+from mpc_backend.transport.greeting import Connection, DataListener, Dialer
 from tests.mpc_backend.removal import remove
 
 from .conftest import Mesh, Party
@@ -178,7 +178,8 @@ def presented(scene: Scene, der: bytes | None, index: int) -> str:
 
 def stranger(scene: Scene) -> bytes:
     """A certificate that the federation does not list."""
-    return _der(scene, 2)[:-1] + b"\0"
+    *listed, last = _der(scene, 2)
+    return bytes([*listed, last ^ 1])
 
 
 def listed(scene: Scene) -> str:
@@ -205,6 +206,25 @@ def greeted(payload: bytes, kind: FrameKind = FrameKind.CONTROL, sender: int = 1
             Connection(0, 1, cast("ssl.SSLSocket", here)).hear(5)
         except FrameError as error:
             return str(error)
+    return ""
+
+
+def dialled(scene: Scene) -> str:
+    """What is said of node 2 that answers where node 1 should, as if the context of the caller trusted every node."""
+    answering, home, trusted = (
+        scene.party.directory(2), scene.party.directory(0), TrustedNodes(scene.party.federation),
+    )  # fmt: skip
+    context = server_context(answering.tls_certificate, answering.tls_key, trusted.certificates)
+    listener = DataListener(2, "127.0.0.1:0", context, trusted, Connection.close)
+    listener.start()
+    caller = Dialer(0, trusted, home.tls_certificate, home.tls_key)
+    caller._contexts = [client_context(home.tls_certificate, home.tls_key, trusted.certificates)] * 4
+    try:
+        caller.dial(1, f"127.0.0.1:{listener.port}", 5).close()
+    except CertificateRefused as error:
+        return str(error)
+    finally:
+        listener.stop()
     return ""
 
 
@@ -260,6 +280,17 @@ CHECKS = (
         lambda scene: received(scene, FrameKind.CONTROL, 0), "a greeting after",
     ),
     Check(
+        "a header has its length",
+        frames, "decode_header", "if len(data) != HEADER_BYTES:", "data = data[:HEADER_BYTES]\n    if False:",
+        lambda scene: header(scene, lambda good: good + b"\0"), "has 32 bytes, found 33",
+    ),
+    Check(
+        "and names a kind that there is",
+        frames, "decode_header",
+        'raise FrameError(f"a frame of the unknown kind {kind}")', "kind = FrameKind.DATA",
+        lambda scene: header(scene, lambda good: good[:4] + b"\x09" + good[5:]), "unknown kind",
+    ),
+    Check(
         "a frame of this version",
         frames, "decode_header", "if magic != MAGIC or reserved:", "if reserved:",
         lambda scene: header(scene, lambda good: b"TSR2" + good[4:]), "not a frame of this version",
@@ -290,6 +321,12 @@ CHECKS = (
         lambda _: greeted(b"[]"), "no JSON object",
     ),
     Check(
+        "and is JSON",
+        Connection, "hear",
+        'raise FrameError(f"a greeting that is not JSON: {error}") from error', "message = {}",
+        lambda _: greeted(b"{"), "is not JSON",
+    ),
+    Check(
         "certificates are listed for the nodes that they name",
         TrustedNodes, "__init__", "if uris(node.tls_certificate) != [node_uri(node.id)]:", "if False:",
         listed, "the certificate listed for",
@@ -309,6 +346,11 @@ CHECKS = (
         "the certificate of the node that was called",
         TrustedNodes, "require", "if found != index:", "if False:",
         lambda scene: presented(scene, _der(scene, 2), 1), "the certificate presented is that of",
+    ),
+    Check(
+        "of which a caller sees that it answers",
+        Dialer, "dial", "self._trusted.require(secured.getpeercert(binary_form=True), peer)", "pass",
+        dialled, "the certificate presented is that of",
     ),
     Check(
         "who calls speaks this protocol",

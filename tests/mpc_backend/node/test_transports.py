@@ -335,6 +335,16 @@ def test_nodes_that_all_wait_in_memory_do_not_wait_for_the_deadline() -> None:
     assert [type(result) for result in in_parallel(waits, 10)] == [PeerLost, PeerLost]
 
 
+def test_the_end_of_a_job_is_not_waited_for_either(mesh: Callable[..., Mesh]) -> None:
+    """A node that reads nothing, to which something is under way: what was sent has not arrived, and that is said."""
+    attack = TlsFoe(mesh, deadline=0.5)
+    victim, began = attack.ends[0], time.monotonic()
+    victim.send(0, bytes(1 << 25))
+    with pytest.raises(PeerLost, match="node-a did not take the last messages"):
+        victim.close()
+    assert 0.4 <= time.monotonic() - began < 8
+
+
 @pytest.mark.parametrize(
     "said", [b"", b"[]", b"{}", b'{"kind":"check failed"}', b'{"kind":"","reason":"","who":""}', b"\xff" * 99]
 )
