@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import (
@@ -24,7 +24,7 @@ from mpc_backend.analyses.base import (
     Suppressed,
 )
 from mpc_backend.analyses.cells import SUPPRESSED, Cell, HiddenCount, cells
-from mpc_backend.analyses.disclosure import masked, release_chain, require_sites, views
+from mpc_backend.analyses.disclosure import masked, of_persons, release_chain, require_sites, views
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.linked_secret import linked_counts
 from mpc_backend.analyses.linked_steps import (
@@ -52,7 +52,7 @@ class CountParameters(Parameters):
     """
 
     steps: Annotated[tuple[Label, ...], Field(max_length=100)] = ()
-    linkage: bool = False
+    linkage: StrictBool = False
     linked: Annotated[tuple[LinkedStep, ...], Field(max_length=100)] = ()
     first: bool = False
 
@@ -142,7 +142,7 @@ class CohortCount(Analysis[CountParameters]):
             count=shown[-1],
             suppressed=_hidden(["population", *parameters.steps], shown),
             notes=[_counted(parameters), *([] if opened.get("sound", True) else [REPEATED])],
-            release=policy.footnote(),
+            release=of_persons(policy, linked=parameters.linkage).footnote(),
             linked=parameters.linkage,
         )
 
@@ -156,13 +156,9 @@ def _states_and_values(chains: SecretInt, policy: DisclosurePolicy) -> tuple[Sec
 
 
 def _linked_outputs(parameters: CountParameters, released: Released, inputs: Inputs) -> Outputs:
-    """States and values of linked counts, which are withheld where a hospital's rows are at fault.
-
-    In the view of the others a difference of none may be what a hospital's own rows were made for: it counts as small.
-    """
+    """States and values of linked counts, which are withheld where a hospital's rows are at fault."""
     chains, sound = linked_counts(parameters.linked, inputs, first=parameters.first)
-    policy = released.policy.model_copy(update={"allow_true_zero": False})
-    states, values = _states_and_values(chains, policy)
+    states, values = _states_and_values(chains, of_persons(released.policy, linked=True))
     every = sound.reshape(1).broadcast_to(states.shape)
     return {
         "state": select(every, states, states * 0 + SUPPRESSED),

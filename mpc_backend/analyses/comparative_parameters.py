@@ -14,6 +14,8 @@ from mpc_backend.analyses.grid import ColumnName, Level, Unit
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Weights = Literal["iptw", "overlap", "strata", "none"]
+MOST_TIMES = 2_000
+"""Of the grid up to tau."""
 MOST_COLUMNS = 24
 """Columns of the score, its constant and the hospitals included."""
 STRATA = 5
@@ -74,7 +76,7 @@ class ComparativeParameters(Parameters):
     negative_control: ColumnName | None = None
     time_unit: Unit = "day"
     unit: Unit = "month"
-    tau: Annotated[int, Field(ge=1, le=2_000)]
+    tau: Annotated[int, Field(ge=1, le=MOST_TIMES)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
     @model_validator(mode="after")

@@ -32,6 +32,7 @@ from mpc_backend.analyses.competing_secret import (
 from mpc_backend.analyses.curve_display import DISPLAY, table_cells
 from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.life_table import log_log_interval
+from mpc_backend.analyses.linked_words import UNLINKED
 from mpc_backend.analyses.log_rank_scores import chi_square_test
 from mpc_backend.analyses.secret_curves import error_of, mean_decimals
 from mpc_backend.analyses.secret_tests import CHI2_DECIMALS
@@ -40,7 +41,6 @@ from mpc_backend.analyses.survival_result import CurvePoint, Test, number, p_val
 
 TOGETHER = "fewer than {k} events of it, or of another reason that its number would tell"
 LABEL = "cumulative incidence, with the other causes competing; crude, not adjusted for anything"
-NOTE = "History judged per hospital; persons may be counted at more than one."
 Floats = NDArray[np.float64]
 
 
@@ -75,7 +75,7 @@ def _result(
     arms: list[CompetingArm],
     tests: dict[str, Test | None],
 ) -> CompetingResult:
-    notes = [NOTE] + (["Crude comparison: not adjusted for anything."] if len(arms) > 1 else [])
+    notes = [UNLINKED] + (["Crude comparison: not adjusted for anything."] if len(arms) > 1 else [])
     if policy.release != "exact":
         notes.append("Curves are " + DISPLAY.format(k=policy.minimum_cell) + ".")
     causes = ", ".join(parameters.causes)

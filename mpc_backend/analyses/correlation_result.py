@@ -12,6 +12,7 @@ from mpc_backend.analyses.base import Opened, Released, Result, Suppressed
 from mpc_backend.analyses.cells import Cell, HiddenCount, cells
 from mpc_backend.analyses.correlation_parameters import CorrelationParameters
 from mpc_backend.analyses.distributions import normal_reach, student_two_sided
+from mpc_backend.analyses.linked_words import UNLINKED
 from mpc_backend.analyses.regression_release import FEW, RARE, SHOWN, UNSOLVED, real
 from mpc_backend.analyses.survival_exact import exact_cell
 
@@ -78,7 +79,7 @@ def correlation_result(
         confidence=parameters.confidence,
         why_not=why,
         suppressed=[*hidden, *withheld],
-        notes=[NOTE],
+        notes=[UNLINKED, NOTE],
         release=policy.footnote(),
     )
     if why is None:

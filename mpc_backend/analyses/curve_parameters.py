@@ -11,7 +11,9 @@ from mpc_backend.analyses.base import Parameters
 from mpc_backend.analyses.curve_display import display_times, table_times
 from mpc_backend.analyses.grid import ColumnName, Level, Unit
 
-Time = Annotated[int, Field(ge=0, le=20_000)]
+MOST_TIMES = 20_000
+"""Of a grid, beside 0."""
+Time = Annotated[int, Field(ge=0, le=MOST_TIMES)]
 
 
 class CurveParameters(Parameters):
@@ -21,8 +23,8 @@ class CurveParameters(Parameters):
     arms: Annotated[tuple[Level, ...], Field(min_length=1, max_length=12)]
     time_unit: Unit = "day"
     unit: Unit = "month"
-    horizon: Annotated[int, Field(ge=1, le=20_000)]
-    tau: Annotated[int, Field(ge=1, le=20_000)] | None = None
+    horizon: Annotated[int, Field(ge=1, le=MOST_TIMES)]
+    tau: Annotated[int, Field(ge=1, le=MOST_TIMES)] | None = None
     times: Annotated[tuple[Time, ...], Field(max_length=40)] = ()
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 

@@ -47,6 +47,13 @@ def views(released: Released, by_site: Mapping[str, SecretInt]) -> SecretInt:
     return stack([whole, *(whole - by_site[site] for site in released.receiving_sites)], axis=0)
 
 
+def of_persons(policy: DisclosurePolicy, *, linked: bool) -> DisclosurePolicy:
+    """The policy that holds for numbers of persons. Of ``linked`` ones no true zero is shown: in the view of the others a
+    difference of none may be what a hospital's own rows were made for, and counts as small.
+    """
+    return policy.model_copy(update={"allow_true_zero": False}) if linked else policy
+
+
 def at_least(counts: SecretInt, policy: DisclosurePolicy) -> SecretBits:
     """Whether every view (first axis) of a count is large enough: (views, ...) -> (...)."""
     enough = counts >= policy.minimum_cell

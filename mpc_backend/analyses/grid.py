@@ -111,9 +111,11 @@ def numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
     try:
         values = pd.to_numeric(given).to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise LocalDataError(f"column {name} must be numeric") from error
+        raise LocalDataError(
+            f"column {name} must be numeric, with a decimal point and no other text; missing numbers are left empty"
+        ) from error
     if np.isinf(values).any():
-        raise LocalDataError(f"column {name} holds an infinite number")
+        raise LocalDataError(f"column {name} holds an infinite number; correct it or leave it empty")
     return np.asarray(values)
 
 
@@ -125,7 +127,9 @@ def whole_numbers(frame: pd.DataFrame, name: str, low: int, high: int) -> tuple[
     if (known != np.floor(known)).any():
         raise LocalDataError(f"column {name} must hold whole numbers; round to the unit of the study first")
     if ((known < low) | (known > high)).any():
-        raise LocalDataError(f"column {name} holds numbers outside {low} to {high}")
+        raise LocalDataError(
+            f"column {name} holds numbers outside {low} to {high}; correct them, or leave them empty"
+        )
     return np.where(present, values, 0).astype(np.int64), present
 
 

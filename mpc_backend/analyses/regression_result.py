@@ -19,6 +19,7 @@ from mpc_backend.analyses.distributions import (
     student_two_sided,
     wald_p,
 )
+from mpc_backend.analyses.linked_words import UNLINKED
 from mpc_backend.analyses.regression_parameters import (
     LinearParameters,
     LogisticParameters,
@@ -197,6 +198,6 @@ def _result(
         confidence=parameters.confidence,
         why_not=why,
         suppressed=[*hidden, *withheld],
-        notes=[NOTE],
+        notes=[UNLINKED, NOTE],
         release=policy.footnote(),
     )

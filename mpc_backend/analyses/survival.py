@@ -16,7 +16,7 @@ from typing import ClassVar
 from mpc_backend.analyses import cox_tables
 from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
 from mpc_backend.analyses.cox_compute import cox_outputs, with_cox
-from mpc_backend.analyses.disclosure import require_sites, views
+from mpc_backend.analyses.disclosure import of_persons, require_sites, views
 from mpc_backend.analyses.linked_steps import linked_tables
 from mpc_backend.analyses.linked_survival import linked_survival
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
@@ -70,13 +70,10 @@ class Survival(Analysis[SurvivalParameters]):
     def _curves_and_tests(
         self, session: Session, parameters: SurvivalParameters, released: Released, inputs: Inputs
     ) -> Outputs:
-        policy, sound = released.policy, {}
+        policy, sound = of_persons(released.policy, linked=parameters.linkage), {}
         if parameters.linkage:
             tables, reliable = linked_survival(parameters, inputs)
-            policy, sound = (
-                policy.model_copy(update={"allow_true_zero": False}),
-                {"sound": reliable.reshape(1)},
-            )
+            sound = {"sound": reliable.reshape(1)}
             session.progress("persons counted", 0.3)
         else:
             tables = _gathered(parameters, released, inputs)
@@ -92,7 +89,7 @@ class Survival(Analysis[SurvivalParameters]):
 
     def finish(self, parameters: SurvivalParameters, released: Released, opened: Opened) -> SurvivalResult:
         made = exact_result if released.policy.release == "exact" else released_result
-        result = made(parameters, released.policy, opened)
+        result = made(parameters, of_persons(released.policy, linked=parameters.linkage), opened)
         return result if parameters.cox is None else with_cox(result, parameters, released.policy, opened)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from mpc_backend.analyses.cox_parameters import MOST_STRATA, CoxParameters
 from mpc_backend.analyses.curve_parameters import CurveParameters
@@ -13,6 +13,8 @@ from mpc_backend.analyses.grid import ColumnName, Stratum, strata_count
 from mpc_backend.analyses.linked_steps import Label, LinkedStep, check_steps, has_entry
 
 LARGEST_TABLE = 2_000_000
+LONGEST_FOLLOW_UP = 36_525
+"""Days of linked persons."""
 LARGEST_LINKED = 1 << 14
 """Hospitals x arms x strata x times, where hospitals share a row a person."""
 
@@ -34,11 +36,11 @@ class SurvivalParameters(CurveParameters):
     adjust: bool = True
     rho: Annotated[float, Field(ge=0, le=5)] = 0.0
     cox: CoxParameters | None = None
-    linkage: bool = False
+    linkage: StrictBool = False
     steps: Annotated[tuple[Label, ...], Field(max_length=100)] = ()
     linked: Annotated[tuple[LinkedStep, ...], Field(max_length=100)] = ()
     first: bool = False
-    follow_up_days: Annotated[int, Field(ge=1, le=36_525)] | None = None
+    follow_up_days: Annotated[int, Field(ge=1, le=LONGEST_FOLLOW_UP)] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> SurvivalParameters:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Opened, Released, Result, Suppressed
 from mpc_backend.analyses.cells import RELEASED, SUPPRESSED, Cell, HiddenCount, cell
+from mpc_backend.analyses.linked_words import UNLINKED
 from mpc_backend.analyses.survival_exact import exact_cell
 from mpc_backend.analyses.table_one_parameters import Quantity, TableOneParameters
 from mpc_backend.analyses.table_one_release import (
@@ -112,7 +113,7 @@ def table_one_result(parameters: TableOneParameters, released: Released, opened:
         numbers=numbers,
         categories=categories,
         suppressed=_withheld(sizes, numbers, categories),
-        notes=[NOTE, *([ALL_PERSONS] if hidden else [])],
+        notes=[UNLINKED, NOTE, *([ALL_PERSONS] if hidden else [])],
         release=released.policy.footnote(),
     )
 

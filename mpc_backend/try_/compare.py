@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from mpc_backend.analyses.comparative_parameters import ComparativeParameters, Covariate
+from mpc_backend.analyses.comparative_parameters import MOST_TIMES, ComparativeParameters, Covariate
 from mpc_backend.analyses.comparative_result import (
     ComparativeResult,
     Compared,
@@ -22,7 +22,7 @@ from mpc_backend.analyses.comparative_result import (
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, column
 from mpc_backend.analyses.registry import analysis, parse_parameters
-from mpc_backend.try_.data import by_site, complete, levels, outcome_columns
+from mpc_backend.try_.data import by_site, complete, levels, outcome_columns, require_grid
 from mpc_backend.try_.declare import codes_of
 from mpc_backend.try_.output import TAIL, Output, OutputPart, cell_words, number, p_words
 from mpc_backend.try_.running import Answer, Setting, answer
@@ -122,6 +122,7 @@ def _names(choice: CompareChoice) -> dict[str, str]:
 def _parameters(
     choice: CompareChoice, frame: pd.DataFrame, known: pd.DataFrame, names: Mapping[str, str]
 ) -> dict[str, Any]:
+    require_grid("--tau asks for", choice.tau, MOST_TIMES, choice.grid)
     arms = levels(frame, choice.arm)
     if len(arms) != 2:
         raise ParametersRefused(f"column {choice.arm} has {len(arms)} values; two treatments can be compared")

@@ -111,7 +111,7 @@ def _ends(ready: pd.DataFrame, choice: CompetingChoice, setting: Setting) -> dic
     if known.empty:
         raise LocalDataError("no row knows its time, event and arm")
     grid = coarsen(known["cause_1_time"].to_numpy(dtype=np.int64), choice.unit, choice.grid)
-    return ends(grid, known["arm"].to_numpy(), choice.times, choice.tau, setting.smallest_cell)
+    return ends(grid, known["arm"].to_numpy(), choice.times, choice.tau, setting.smallest_cell, choice.grid)
 
 
 def as_json(result: CompetingResult) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mpc_backend.analyses.base import SiteData
+from mpc_backend.analyses.curve_parameters import MOST_TIMES
 from mpc_backend.analyses.errors import LocalDataError
-from mpc_backend.analyses.grid import LONGEST_TIME, Ints, column, level_text, whole_numbers
+from mpc_backend.analyses.grid import LONGEST_TIME, Ints, Unit, column, level_text, whole_numbers
 
 MOST_LEVELS = 64
 ONE_SITE = "this file"
@@ -89,8 +90,26 @@ def complete(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.dropna().reset_index(drop=True)
 
 
+def require_grid(what: str, found: int, most: int, grid: Unit) -> None:
+    """Refuse more times than a grid has.
+
+    Raises:
+        LocalDataError: names a coarser grid as the way out.
+    """
+    if found > most:
+        raise LocalDataError(
+            f"{what} {found} {grid}s, and at most {most} can be told apart; take a coarser --grid (week, month, quarter or "
+            "year), which tau and times then count"
+        )
+
+
 def ends(
-    times: Ints, arms: NDArray[np.object_], shown: Sequence[int], tau: int | None, smallest: int
+    times: Ints,
+    arms: NDArray[np.object_],
+    shown: Sequence[int],
+    tau: int | None,
+    smallest: int,
+    grid: Unit,
 ) -> dict[str, int]:
     """Horizon: the longest follow-up, or further if asked for. tau: as asked, else as far as every arm can be followed.
 
@@ -103,4 +122,6 @@ def ends(
     chosen = tau if tau is not None else max(1, int(min(last, default=times.max())))
     if tau is None and smallest > 1:
         chosen -= chosen % 10 ** max(0, len(str(chosen)) - 2)
-    return {"horizon": max(1, int(times.max()), chosen, *shown), "tau": chosen}
+    horizon = max(1, int(times.max()), chosen, *shown)
+    require_grid("curves reach to", horizon, MOST_TIMES, grid)
+    return {"horizon": horizon, "tau": chosen}

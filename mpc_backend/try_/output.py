@@ -61,11 +61,23 @@ class CurveRow(OutputPart):
 
 
 def curve_row(
-    steps: Sequence[CurvePoint], cut_at: int | None, time: int, at_risk: Cell, events: Cell, censored: Cell
+    steps: Sequence[CurvePoint],
+    cut_at: int | None,
+    time: int,
+    at_risk: Cell,
+    events: Cell,
+    censored: Cell,
+    end: float | None = None,
 ) -> CurveRow:
-    """Counts at a time beside the last step at or before it; null where nothing may be or can be said."""
+    """Counts at a time beside the last step at or before it; null where nothing may be or can be said. A curve that has come
+    down to ``end`` stays there.
+    """
     before = [step for step in steps if step.time <= time]
-    seen = before[-1] if before and cut_at is not None and time <= cut_at else None
+    seen = (
+        before[-1]
+        if before and cut_at is not None and (time <= cut_at or before[-1].estimate == end)
+        else None
+    )
     return CurveRow(
         time=time,
         estimate=None if seen is None else seen.estimate,

@@ -13,7 +13,7 @@ from mpc_backend.analyses.cox_parameters import Ties
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, coarsen, column
 from mpc_backend.analyses.registry import analysis, parse_parameters
-from mpc_backend.analyses.survival_parameters import SurvivalParameters, too_many
+from mpc_backend.analyses.survival_parameters import LONGEST_FOLLOW_UP, SurvivalParameters, too_many
 from mpc_backend.analyses.survival_result import ArmSurvival, SurvivalResult
 from mpc_backend.try_ import cox
 from mpc_backend.try_.data import by_site, complete, ends, levels, outcome_columns
@@ -105,7 +105,7 @@ def _run(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answe
             "outcome": "outcome", "arm": "arm", "arms": list(levels(frame, choice.arm, MOST_ARMS)),
             "strata": strata, "adjust": False, "rho": choice.rho, "time_unit": choice.unit, "unit": choice.grid,
             "times": list(choice.times), "cox": regression, **linked,
-            **ends(grid, known["arm"].to_numpy(), choice.times, choice.tau, setting.smallest_cell),
+            **ends(grid, known["arm"].to_numpy(), choice.times, choice.tau, setting.smallest_cell, choice.grid),
         },
     )  # fmt: skip
     assert isinstance(parameters, SurvivalParameters)
@@ -141,13 +141,20 @@ def _linked(
         raise LocalDataError(
             f"{choice.arm}: nobody has it in the row of their first {choice.index_day}, whose arm is a person's"
         )
+    sites = followed_sites(ready, frame, choice.site, tokens, index)
+    followed = max(1, int(persons["outcome_time"].max()))
+    if followed > LONGEST_FOLLOW_UP:
+        raise LocalDataError(
+            f"somebody is followed for {followed} days from their first {choice.index_day}, and --link follows for at most "
+            f"{LONGEST_FOLLOW_UP}; correct {choice.time} or {choice.index_day}"
+        )
     parameters = {
         "linkage": True,
         "steps": [f"first {choice.index_day}"],
         "linked": [{"how": "entry"}],
-        "follow_up_days": max(1, int(persons["outcome_time"].max())),
+        "follow_up_days": followed,
     }
-    return followed_sites(ready, frame, choice.site, tokens, index), persons, parameters
+    return sites, persons, parameters
 
 
 def _named(done: Answer, choice: SurvivalChoice, regression: dict[str, Any]) -> Answer:

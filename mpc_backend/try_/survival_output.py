@@ -118,7 +118,7 @@ def _arm(arm: ArmSurvival) -> SurvivalArm:
         events=number(arm.events),
         median=curve.median,
         survival=[
-            curve_row(curve.steps, curve.cut_at, row.time, row.at_risk, row.events, row.censored)
+            curve_row(curve.steps, curve.cut_at, row.time, row.at_risk, row.events, row.censored, end=0)
             for row in arm.table
         ],
         steps=[StepOutput(**step.model_dump()) for step in curve.steps],

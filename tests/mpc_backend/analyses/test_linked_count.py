@@ -232,8 +232,17 @@ def test_a_difference_of_nobody_but_those_a_hospital_knows_is_small_even_where_t
         "c": people([*range(20)], outside=range(20)),
     }
     shown_zero = DisclosurePolicy(minimum_sites=1, rounding=10, allow_true_zero=True)
-    states = [step.count.state for step in run("cohort_count", IN_AND_KEPT, sites, policy=shown_zero).steps]
-    assert states[-1] != "released"
+    result = run("cohort_count", IN_AND_KEPT, sites, policy=shown_zero)
+    assert result.steps[-1].count.state != "released"
+    assert "true zero" in shown_zero.footnote() and "true zero" not in result.release
+
+
+@pytest.mark.parametrize("kind", ["cohort_count", "survival"])
+@pytest.mark.parametrize("given", [1, "yes"])
+def test_linkage_is_true_or_false_and_nothing_that_resembles_it(kind, given):
+    """What reads the parameters as they were written takes 1 for no linkage."""
+    with pytest.raises(ParametersRefused, match="linkage: expected true or false"):
+        parse_parameters(kind, {"linkage": given})
 
 
 def test_rows_that_are_none_change_nobody(run):

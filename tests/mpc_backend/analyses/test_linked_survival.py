@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import Result
+from lifelines import KaplanMeierFitter
+from lifelines.utils import restricted_mean_survival_time
 from typer.testing import CliRunner
 
 from governance.disclosure import DisclosurePolicy
@@ -255,6 +257,7 @@ def test_thresholds_hold_for_persons_whom_a_hospital_does_not_know(
     assert (arm.n.state == "released") is shown
     assert (arm.curve.median is not None) is shown
     assert "counted once" in result.notes[0] and "those of all hospitals" in result.notes[0]
+    assert "true zero" in policy.footnote() and "true zero" not in result.release
 
 
 def test_who_shares_records_of_a_person_knows_the_person(run: Any) -> None:
@@ -401,7 +404,12 @@ def test_try_survival_refuses_rows_it_cannot_follow(tmp_path: Path) -> None:
     several = who.groupby(who).transform("size") > 1
     armless = asked(tmp_path / "f.csv", frame.assign(drug=frame["drug"].mask(first))[several], *link)
     late = asked(tmp_path / "f.csv", frame.assign(day=frame["day"].mask(first, "2149-01-01")), *link)
-    for refused, why in ((armless, "drug: nobody has it in the row"), (late, "after the year 2149")):
+    old = asked(tmp_path / "f.csv", frame.assign(day=frame["day"].mask(first, "1900-01-01")), *link)
+    for refused, why in (
+        (armless, "drug: nobody has it in the row"),
+        (late, "after the year 2149"),
+        (old, "at most 36525; correct time or day"),
+    ):
         assert isinstance(refused.exception, LocalDataError) and why in str(refused.exception)
 
 
@@ -420,6 +428,25 @@ def test_try_survival_follows_persons_over_hospitals_as_one_file_of_persons_does
     assert "counted once" in found["notes"][0] and "may be counted at more" in expected["notes"][0]
     # Where nobody is at two hospitals, both ways are one.
     assert answer(tmp_path / "f.csv", persons, *link)["arms"] == expected["arms"]
+
+
+def test_linked_curves_are_those_of_lifelines_on_persons_put_together_by_hand(tmp_path: Path) -> None:
+    frame = regional(11)
+    persons = by_hand(frame).assign(weeks=lambda rows: -(-rows["time"] // 7))
+    found = answer(tmp_path / "f.csv", frame, "--link", "id", "--index-day", "day", "--tau", "50")
+    for arm in found["arms"]:
+        rows = persons[persons["drug"] == arm["arm"]]
+        fit = KaplanMeierFitter().fit(rows["weeks"], rows["event"])
+        limits = fit.confidence_interval_
+        for row in arm["survival"]:
+            time = row["time"]
+            assert row["estimate"] == pytest.approx(fit.predict(time), rel=1e-9)
+            assert row["at_risk"] == (rows["weeks"] >= time).sum()
+            assert row["events"] == rows["event"][rows["weeks"] <= time].sum()
+            if 0 < row["estimate"] < 1:
+                assert [row["lower"], row["upper"]] == pytest.approx(limits.loc[time].tolist(), rel=1e-6)
+        assert arm["median"]["estimate"] == fit.median_survival_time_
+        assert arm["rmst"]["estimate"] == pytest.approx(restricted_mean_survival_time(fit, t=50), rel=1e-9)
 
 
 def test_options_of_linkage_that_do_not_go_together_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`tessera try` on real and generated files: JSON, refusals, and answers equal to the golden ones."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from mpc_backend.try_.declare import codes_of, one_digit, place_and_spread
 from mpc_backend.try_.ranking import in_words
 from mpc_backend.try_cli import try_app
 
+ROTTERDAM = Path(__file__).with_name("golden") / "rotterdam.csv"
 runner = CliRunner()
 
 
@@ -92,6 +94,25 @@ def test_arms_without_an_event_are_not_tested(tmp_path):
     assert fewer.difference < 0 < fewer.se and 0 < fewer.p < 1
     assert [same.model_dump(), fewer.model_dump()] == found["rmst_contrasts"]
     assert Contrast.model_validate_json(same.model_dump_json()) == same
+
+
+def test_a_curve_that_has_come_down_to_zero_stays_there(tmp_path):
+    """All of x fail by 3; of y two leave at 9, of whom nothing is known at 10."""
+    path = tmp_path / "gone.csv"
+    path.write_text("t,e,a\n1,1,x\n3,1,x\n2,1,y\n9,0,y\n9,0,y\n10,1,z\n")
+    found = answered(
+        "survival", str(path), "--time", "t", "--event", "e", "--arm", "a", "--times", "3,10", "--release", "exact"
+    )  # fmt: skip
+    heights = [[row["estimate"] for row in arm["survival"]] for arm in found["arms"]]
+    assert heights == [[0, 0], [pytest.approx(2 / 3), None], [1, 0]]
+
+
+def test_a_horizon_of_more_days_than_a_comparison_tells_apart_is_refused():
+    message = refusal(
+        "compare", str(ROTTERDAM), "--arm", "hormon", "--time", "days", "--event", "death", "--covariates", "age",
+        "--tau", "3650",
+    )  # fmt: skip
+    assert "--tau asks for 3650 days, and at most 2000" in message and "--grid" in message
 
 
 def test_survival_hides_by_default(lung_file):
@@ -217,10 +238,14 @@ def test_one_treatment_is_singular(count, words):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"o_event": 2}, "column o_event holds numbers outside 0 to 1"),
+        ({"o_event": 2}, "column o_event holds numbers outside 0 to 1; correct them"),
         ({"o_time": -3}, "column o_time holds numbers outside 0"),
         ({"o_time": 1.5}, "column o_time must hold whole numbers"),
-        ({"o_time": "soon"}, "column o_time must be numeric"),
+        ({"o_time": "soon"}, "column o_time must be numeric, with a decimal point"),
+        (
+            {"o_time": 30_000},
+            "curves reach to 30000 days, and at most 20000 can be told apart; take a coarser --grid",
+        ),
     ],
 )
 def test_impossible_columns_are_refused(lung, tmp_path, change, message):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from mpc_backend.analyses.linked_words import UNLINKED
 from mpc_backend.try_.schemas import VERBS, schema_text
 from mpc_backend.try_cli import try_app
 
@@ -67,6 +68,7 @@ def test_each_schema_file_is_that_of_its_model(verb):
 def test_what_is_printed_keeps_to_its_schema(verb):
     found = answered(*CALLS[verb])
     assert VERBS[verb].model_validate(found).model_dump(mode="json") == found
+    assert UNLINKED in found["notes"]
 
 
 def test_competing_risks_by_cause():
