@@ -78,8 +78,8 @@ def _judge_curve(
 ) -> Iterator[Check]:
     failed, risk = counts.events.cumsum(), counts.at_risk
     followed = [month for month in range(TAU + 1) if risk[month] >= SMALLEST]
-    steps = [month for month in followed[1:] if failed[month] // SMALLEST > failed[month - 1] // SMALLEST]
     start = [(0, 1.0)] if followed else []
+    steps = _visible(failed, followed[1:])
     yield Check(f"{label}: start of the curve", start, [(one.time, one.estimate) for one in found.steps[:1]])
     yield Check(f"{label}: months with a visible step", steps, [point.time for point in found.steps[1:]])
     yield Check(f"{label}: end of the curve", followed[-1] if followed else None, found.cut_at)
@@ -93,6 +93,15 @@ def _judge_curve(
         return
     yield Check(f"{label}: restricted mean, months", truth.mean, found.rmst.estimate, MEAN)
     yield Check(f"{label}: error of the restricted mean", truth.mean_error, found.rmst.se, MEAN_ERROR)
+
+
+def _visible(failed: curves.Ints, months: list[int]) -> list[int]:
+    """Months by which enough events have come since the last one of which this is true."""
+    found: list[int] = []
+    for month in months:
+        if failed[month] - (failed[found[-1]] if found else 0) >= SMALLEST:
+            found.append(month)
+    return found
 
 
 def _judge_point(label: str, truth: curves.Standardised, point: CurvePoint) -> Iterator[Check]:
