@@ -1,6 +1,7 @@
 """Operations on secret values beyond operators; each for every protocol."""
 
 from mpc_backend.operations.arrange import concatenate, select, shuffle, stack
+from mpc_backend.operations.binary import from_bits, to_bits
 from mpc_backend.operations.categories import sums_by_code
 from mpc_backend.operations.divide import divide, floor_divide, reciprocal
 from mpc_backend.operations.exponential import exp, sigmoid, sigmoid_and_softplus
@@ -29,6 +30,7 @@ __all__ = [
     "dot",
     "exp",
     "floor_divide",
+    "from_bits",
     "group_by",
     "join",
     "log",
@@ -48,4 +50,5 @@ __all__ = [
     "sqrt",
     "stack",
     "sums_by_code",
+    "to_bits",
 ]

@@ -109,7 +109,7 @@ def test_bits_to_every_ring_and_numbers_to_their_bits(protocol: str) -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("ring", RINGS)
 def test_shifts_exact_and_nearly_at_the_limits(protocol: str, ring: int) -> None:
-    """|x| < 2^(ring - 2), every shift that is permitted: exactly the floor, and the floor or one less."""
+    """|x| < 2^(ring - 2), every shift that is permitted: exactly the floor, and the floor or one less. Others are refused."""
     most = (1 << (ring - 2)) - 1
     x = np.array([0, 1, -1, most, -most, most - 1, 1 << (ring // 2 - 1), -(1 << (ring // 2 - 1))] * 8)
     shifts = sorted({1, 2, ring // 4, ring // 2 - 1, ring // 2, ring - 3, ring - 2})
@@ -125,6 +125,10 @@ def test_shifts_exact_and_nearly_at_the_limits(protocol: str, ring: int) -> None
     for f, found, rough in zip(shifts, exact, nearly, strict=True):
         assert np.array_equal(found, x >> f), f
         assert np.isin((x >> f) - rough, (0, 1)).all(), f
+    for cut in (floor_shift, truncate):
+        for f in (-1, ring - 1):
+            with World(protocol) as world, pytest.raises(ValueError, match=f"shift of {f} bits"):
+                world.run(lambda _, a: cut(a.protocol, a.flat, f), world.share(x, bits=ring - 1, ring=ring))  # noqa: B023
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -125,6 +125,12 @@ def test_logarithms_and_logistic_functions_of_as_many_places_as_fit(protocol: st
                 world.run(beyond, given)
 
 
+@pytest.mark.parametrize(("shape", "ring"), [((), 64), ((3, 0), 64), ((2, 64), 64), ((2, 17), 16)])
+def test_bits_that_are_no_number_are_refused(shape: tuple[int, ...], ring: int) -> None:
+    with World("plain") as world, pytest.raises(ValueError, match=f"integers in ring {ring} have 1 to"):
+        world.run(lambda _, a: op.from_bits(a, ring), world.share(np.zeros(shape, bool)))
+
+
 def test_a_division_without_room_is_refused() -> None:
     with World("plain") as world, pytest.raises(ValueError, match="quotient_bits"):
         world.run(lambda _, a: op.divide(a, a, 20), world.share([3], bits=40))

@@ -101,6 +101,26 @@ def test_set_bits(protocol: str, data: st.DataObject) -> None:
     assert true == flag.sum()
 
 
+@covers("to_bits", "from_bits")
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@given(data=st.data())
+@some
+def test_numbers_as_bits_and_back(protocol: str, data: st.DataObject) -> None:
+    """In two's complement, whatever the width and the rings."""
+    bits = data.draw(st.sampled_from([2, 3, 7, *WIDTHS, 63]))
+    count = min(bits, 63)
+    rings = [ring for ring in RINGS if ring >= count]
+    own, other = (data.draw(st.sampled_from(rings)) for _ in range(2))
+    x = data.draw(numbers(bits, st.sampled_from([(0, 2), (1,), (70,), (9, 7)])))
+    with World(protocol) as world:
+        found, back = world.run(
+            lambda _, a: [taken := op.to_bits(a), op.from_bits(taken, other)],
+            world.share(x, bits=bits, ring=own),
+        )
+    assert np.array_equal(found, (x[..., None] >> np.arange(count)) & 1 == 1)
+    assert np.array_equal(back, x)
+
+
 @covers("floor_divide")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @given(data=st.data())

@@ -15,6 +15,8 @@ TOLD: dict[str, tuple[Callable[..., object], int, int]] = {
     "sums by 64 codes": (lambda d: op.sums_by_code(d["code"].with_bits(7), 64, [d["code"]]), 11, 11),
     "two bits of a radix sort": (lambda d: op.sort([d["code"].with_bits(2)], [], method="radix"), 10, 13),
     "running sums": (lambda d: op.segmented_cumsum(d["code"], d["flag"]), 17, 17),
+    "20 bits of a number": (lambda d: op.to_bits(d["code"]), 7, 7),
+    "numbers of 16 bits": (lambda d: op.from_bits(d["flag"].reshape(16, 16)), 2, 2),
     "a choice": (lambda d: op.select(d["flag"], d["code"], d["code"] + 1), 3, 3),
     "one doubling of an inverse": (lambda d: op.damped_inverse(d["matrix"], 1), 26, 26),
     "two doublings": (lambda d: op.damped_inverse(d["matrix"], 2), 32, 32),
@@ -65,3 +67,16 @@ def test_counting_bits_takes_more_rounds_than_adding_them() -> None:
         counted = world.traffic[0].rounds
         world.run(lambda _, x: (x.sum(), None)[1], flags)
         assert (counted, world.traffic[0].rounds) == (20, 4)
+
+
+def test_bits_of_numbers_cost_what_is_told() -> None:
+    sent = {}
+    with World("rep4") as world:
+        for bits in (8, 32, 63):
+            x = world.share(np.arange(3200) % 100, bits=bits)
+            world.run(lambda _, a: (op.to_bits(a), None)[1], x)
+            sent[bits] = max(traffic.bytes_sent for traffic in world.traffic) / 3200
+        world.run(lambda _, a: (op.from_bits(a), None)[1], world.share(np.ones((3200, 8), bool)))
+        entering = max(traffic.bytes_sent for traffic in world.traffic) / 3200 / 8
+    assert {bits: round(cost, 1) for bits, cost in sent.items()} == {8: 4.8, 32: 34.0, 63: 79.6}
+    assert entering == 12

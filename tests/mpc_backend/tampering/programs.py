@@ -116,6 +116,7 @@ OPERATIONS: dict[str, Variants] = {
     },
     "exp": lambda d: op.exp(d.a[:2], 10),
     "floor_divide": lambda d: op.floor_divide(d.a, 3),
+    "from_bits": lambda d: op.from_bits(d.c.reshape(2, 3)),
     "group_by": _groups,
     "join": lambda d: op.join([d.a[:2].with_bits(5)], [d.keys[:2]], [d.b[:2]]),
     "log": lambda d: op.log(d.a, 20),
@@ -149,6 +150,7 @@ OPERATIONS: dict[str, Variants] = {
         "two columns": lambda d: op.sums_by_code(d.a, 8, [d.b, d.f]),
         "chunks joined": lambda d: op.sums_by_code(d.a, 64, [d.b]),
     },
+    "to_bits": lambda d: op.to_bits(d.a.with_bits(4)),
 }  # fmt: skip
 
 METHODS: dict[str, Variants] = {
