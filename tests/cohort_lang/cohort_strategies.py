@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import cache
 
 from hypothesis import strategies as st
 
@@ -28,6 +29,11 @@ EDGES = st.sampled_from(["start", "end"])
 LIMITS = st.sampled_from(["all", "first", "last"])
 
 
+built_once = cache
+"""A strategy looks at all that it is made of when it is first drawn from, which takes longer than drawing."""
+
+
+@built_once
 def tuples(of, most, least=0):
     return st.lists(of, min_size=least, max_size=most).map(tuple)
 
@@ -50,12 +56,14 @@ class Language:
     most_attributes = st.integers(0, 2)
     domains = st.sampled_from(DOMAINS)
 
+    @built_once
     def ranges(self, values):
         def build(op, low, high):
             return tree.Range(op, low, high if "between" in op else None)
 
         return st.builds(build, st.sampled_from(OPS), values, values)
 
+    @built_once
     def demographics(self):
         return st.one_of(
             st.builds(tree.AgeAt, self.ranges(self.ages)),
@@ -64,6 +72,7 @@ class Language:
             st.builds(tree.Ended, self.ranges(self.dates)),
         )
 
+    @built_once
     def attributes(self, domain, sets):
         numbers = self.ranges(self.numbers)
         options = [self.demographics()]
@@ -92,9 +101,11 @@ class Language:
             domain, concepts, source, draw(st.booleans()), draw(self.attributes(domain, sets)), having
         )
 
+    @built_once
     def events(self, sets, depth=1):
         return Language._event(self, sets, depth)
 
+    @built_once
     def windows(self):
         def build(start, end, event, index):
             # With both sides open there is no anchor to write, so no edge of the index either.
@@ -102,6 +113,7 @@ class Language:
 
         return st.builds(build, self.offsets, self.offsets, EDGES, EDGES)
 
+    @built_once
     def occurrences(self, sets, depth=1):
         ops = st.sampled_from(["at least", "at most", "exactly"])
         distinct = st.sampled_from([None, "days", "concepts", "visits"])
@@ -117,10 +129,12 @@ class Language:
         items = draw(tuples(self.criteria(sets, depth - 1), 3, 1))
         return tree.Group(kind, items, draw(st.integers(0, 4)) if kind.startswith("at") else None)
 
+    @built_once
     def criteria(self, sets, depth=2):
         leaves = st.one_of(self.demographics(), self.occurrences(sets, max(0, depth - 1)))
         return leaves if depth <= 0 else st.one_of(leaves, Language._group(self, sets, depth))
 
+    @built_once
     def exits(self, sets):
         return st.one_of(
             st.just(tree.EndOfObservation()),
@@ -128,19 +142,24 @@ class Language:
             st.builds(tree.EndOfExposure, sets, self.days, self.days, st.none() | self.days),
         )
 
+    @built_once
+    def declared(self):
+        """Names of concept sets, the same wherever one cohort is drawn."""
+        return st.shared(st.lists(self.names, min_size=1, max_size=3, unique=True), key="concept sets")
+
+    @built_once
+    def sets(self):
+        return self.declared().flatmap(st.sampled_from)
+
+    @built_once
+    def items(self):
+        flags = [st.booleans()] * 3
+        return st.builds(tree.ConceptItem, self.concepts, st.none() | self.labels, *flags)
+
     @st.composite
     @staticmethod
     def _cohort(draw, self):
-        declared = draw(st.lists(self.names, min_size=1, max_size=3, unique=True))
-        sets = st.sampled_from(declared)
-        items = st.builds(
-            tree.ConceptItem,
-            self.concepts,
-            st.none() | self.labels,
-            st.booleans(),
-            st.booleans(),
-            st.booleans(),
-        )
+        sets, items = self.sets(), self.items()
         qualify = draw(st.none() | self.criteria(sets, 1))
         entry = tree.Entry(
             draw(tuples(self.events(sets), 2, 1)),
@@ -154,7 +173,9 @@ class Language:
         return tree.Cohort(
             name=draw(self.labels),
             entry=entry,
-            concept_sets=tuple(tree.ConceptSet(name, draw(tuples(items, 4, 1))) for name in declared),
+            concept_sets=tuple(
+                tree.ConceptSet(name, draw(tuples(items, 4, 1))) for name in draw(self.declared())
+            ),
             rules=draw(tuples(st.builds(tree.Rule, self.labels, self.criteria(sets), st.booleans()), 3)),
             exit=draw(self.exits(sets)),
             censors=draw(tuples(self.events(sets), 1)),
