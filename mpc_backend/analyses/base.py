@@ -45,6 +45,11 @@ class Parameters(BaseModel):
         """Every other variable it names; a study must declare them all."""
         return ()
 
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Variables that it reads as numbers without counting the persons of each value: none may be a flag."""
+        return ()
+
 
 P = TypeVar("P", bound=Parameters)
 Inputs = Mapping[str, Mapping[str, Mapping[str, SecretValue]]]

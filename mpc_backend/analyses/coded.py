@@ -44,6 +44,11 @@ class Coded(BaseModel):
     variable: ColumnName
     codes: Codes | None = None
 
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The values of which persons are counted."""
+        return self.codes or ()
+
 
 class CodedOrLevels(Coded):
     """A number, with its ``codes`` where it has few values; or declared ``levels``."""
@@ -62,6 +67,11 @@ class CodedOrLevels(Coded):
     def counted(self) -> tuple[str, ...]:
         """The values of which persons are counted: levels or codes."""
         return self.levels or self.codes or ()
+
+
+def uncounted(named: Iterable[Coded]) -> tuple[str, ...]:
+    """The variables of which no value's persons are counted."""
+    return tuple(each.variable for each in named if not each.counted)
 
 
 def measured(

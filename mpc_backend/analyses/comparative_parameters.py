@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from mpc_backend.analyses.base import Parameters
-from mpc_backend.analyses.coded import CodedOrLevels
+from mpc_backend.analyses.coded import CodedOrLevels, uncounted
 from mpc_backend.analyses.grid import ColumnName, Level, Unit
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -116,6 +116,11 @@ class ComparativeParameters(Parameters):
     def covariates(self) -> tuple[str, ...]:
         """The arm, and every covariate."""
         return (self.arm, *(covariate.variable for covariate in self.all_covariates))
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Numbers without codes."""
+        return uncounted(self.all_covariates)
 
     @property
     def in_score(self) -> tuple[Covariate, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from mpc_backend.analyses.base import Parameters
-from mpc_backend.analyses.coded import Coded
+from mpc_backend.analyses.coded import Coded, uncounted
 from mpc_backend.analyses.regression_parameters import Finite, Positive
 
 MOST_VARIABLES = 16
@@ -37,6 +37,11 @@ class CorrelationParameters(Parameters):
     def covariates(self) -> tuple[str, ...]:
         """Every variable it reads."""
         return tuple(each.variable for each in self.variables)
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Numbers without codes."""
+        return uncounted(self.variables)
 
     @property
     def code_cells(self) -> int:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from cohort_lang import CohortRefused, parse
 from cohort_lang.linking import linked
 from cohort_lang.tree import Cohort
-from cohort_lang.variables import TimeToEvent, Variable
+from cohort_lang.variables import Presence, TimeToEvent, Variable
 from governance.document import explain_validation
 from governance.study import StudyAnalysis, StudyProtocol
 from mpc_backend.analyses.base import Analysis, Parameters
@@ -199,6 +199,17 @@ def check_variables(study: StudyProtocol, entry: StudyAnalysis, parameters: Para
             raise ParametersRefused(
                 f"analysis {entry.id!r} uses {name} as a covariate; it is a time_to_event, which is an outcome"
             )
+    _check_flags(entry.id, study, parameters)
+
+
+def _check_flags(analysis_id: str, study: StudyProtocol, parameters: Parameters) -> None:
+    """The mean of a flag is a count, and a hospital cannot tell one from a number by a few rows."""
+    flags = [name for name in parameters.uncounted if isinstance(study.variables[name], Presence)]
+    if flags:
+        raise ParametersRefused(
+            f"analysis {analysis_id!r} reads {', '.join(flags)} as a number; a presence is 0 or 1: declare its codes "
+            '["0", "1"], or take it by levels, so that persons of each are counted before anything is shown'
+        )
 
 
 def _check_outcome(analysis_id: str, name: str, unit: str, variable: Variable) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from mpc_backend.analyses.base import Parameters
-from mpc_backend.analyses.coded import CodedOrLevels, Codes
+from mpc_backend.analyses.coded import CodedOrLevels, Codes, uncounted
 from mpc_backend.analyses.grid import ColumnName
 from mpc_backend.analyses.logistic_newton import STEPS
 
@@ -71,6 +71,11 @@ class RegressionParameters(Parameters):
         return (self.outcome, *(predictor.variable for predictor in self.predictors))
 
     @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Numbers without codes."""
+        return uncounted(self.predictors)
+
+    @property
     def terms(self) -> tuple[str, ...]:
         """Names of the coefficients, the intercept first."""
         return (INTERCEPT, *itertools.chain.from_iterable(each.terms for each in self.predictors))
@@ -99,6 +104,11 @@ class LinearParameters(RegressionParameters):
     outcome_centre: Finite
     outcome_scale: Positive
     outcome_codes: Codes | None = None
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Numbers without codes, the outcome among them."""
+        return (*(() if self.outcome_codes else (self.outcome,)), *super().uncounted)
 
     @property
     def groups(self) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, model_validator
 
+from mpc_backend.analyses.coded import uncounted
 from mpc_backend.analyses.cox_parameters import MOST_STRATA, CoxParameters
 from mpc_backend.analyses.curve_parameters import CurveParameters
 from mpc_backend.analyses.grid import ColumnName, Stratum, strata_count
@@ -84,6 +85,11 @@ class SurvivalParameters(CurveParameters):
         """The arm, the strata and what a Cox regression reads."""
         named = (self.arm, *(stratum.variable for stratum in self.strata))
         return named if self.cox is None else (*named, *self.cox.variables)
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Numbers without codes."""
+        return () if self.cox is None else uncounted(self.cox.covariates)
 
     @property
     def strata_count(self) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mpc_backend.analyses.base import Parameters
+from mpc_backend.analyses.coded import uncounted
 from mpc_backend.analyses.correlation_parameters import Measured
 from mpc_backend.analyses.grid import ColumnName, Level
 from mpc_backend.analyses.regression_parameters import Finite, Positive
@@ -97,6 +98,11 @@ class TableOneParameters(Parameters):
             *(each.variable for each in self.numbers),
             *(each.variable for each in self.categories),
         )
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Numbers without codes."""
+        return uncounted(self.numbers)
 
     @property
     def rows(self) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -128,6 +128,48 @@ def test_outcomes_are_times_in_the_unit_the_analysis_reads(changed, words):
         planned_tables(study(analyses=[entry], variables=declared))
 
 
+NUMBER = {"variable": "flag", "centre": 0, "scale": 1}
+READS_A_NUMBER = [
+    ("linear", {"outcome": "years", "outcome_centre": 60, "outcome_scale": 9, "predictors": [NUMBER]}, "predictors"),
+    ("logistic", {"outcome": "stage", "predictors": [NUMBER]}, "predictors"),
+    ("correlation", {"variables": [NUMBER]}, "variables"),
+    ("table_one", {"by": "drug", "groups": ["a", "b"], "numbers": [{**NUMBER, "low": 0, "high": 1}]}, "numbers"),
+    ("comparative_effectiveness", {**COMPARED, "balance": [NUMBER]}, "balance"),
+    ("survival", {**SURVIVAL, "cox": {"covariates": [{"variable": "flag", "scale": 1}]}}, "covariates"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "place"), READS_A_NUMBER, ids=[each[0] for each in READS_A_NUMBER]
+)
+def test_a_flag_is_no_number_without_its_codes(kind, parameters, place):
+    """Hospitals of a few patients each cannot tell that it is one, and its mean would be a count of any size."""
+    entry = {"id": "a", "kind": kind, "cohort": "adults", "parameters": parameters}
+    flag = {"kind": "presence", "domain": "condition", "concepts": [1]}
+    named = ("drug", "stage", "year", "years")
+    declared = {"flag": flag, "failure": DEATH, "failure_of_another_kind": DEATH, **dict.fromkeys(named, AGE)}
+    with pytest.raises(ParametersRefused, match="'a' reads flag as a number; a presence is 0 or 1"):
+        resolve(study(analyses=[entry], variables=declared), "a")
+    holder = parameters["cox"] if kind == "survival" else parameters
+    holder[place] = [{**holder[place][0], "codes": ["0", "1"]}]
+    assert resolve(study(analyses=[entry], variables=declared), "a")
+
+
+def test_a_flag_is_no_outcome_of_a_linear_regression_without_its_codes():
+    numbers = {
+        "outcome": "flag",
+        "outcome_centre": 0,
+        "outcome_scale": 1,
+        "predictors": [{**NUMBER, "variable": "years"}],
+    }
+    entry = {"id": "a", "kind": "linear", "cohort": "adults", "parameters": numbers}
+    declared = {"flag": {"kind": "presence", "domain": "condition", "concepts": [1]}, "years": AGE}
+    with pytest.raises(ParametersRefused, match="reads flag as a number"):
+        resolve(study(analyses=[entry], variables=declared), "a")
+    numbers["outcome_codes"] = ["0", "1"]
+    assert resolve(study(analyses=[entry], variables=declared), "a")
+
+
 @pytest.mark.parametrize("protocol", ["rep3", "rep4"])
 def test_counted_costs_are_those_of_a_run(protocol):
     chosen, typed = analysis("treatment_ranking"), parse_parameters("treatment_ranking", data.parameters(3))
