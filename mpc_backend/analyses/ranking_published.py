@@ -12,6 +12,7 @@ import numpy as np
 
 from mpc_backend.analyses.base import Outputs, Released
 from mpc_backend.analyses.errors import InputsRefused
+from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.ranking_cells import Unions, cell_count, question_bits, question_count, unions
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_release import HARM, released_outputs
@@ -60,16 +61,16 @@ def published(
     found = unions(parameters)
     # Each hospital counts at most ``capacity`` persons: their sum needs so many bits more.
     bits = parameters.capacity.bit_length() + 1 + len(counts).bit_length()
-    everywhere = _united(found, _by_cell(parameters, list(counts.values()), bits))
-    receiving = [counts[site] for site in released.receiving_sites]
-    own = _own(parameters, found, receiving, everywhere)
-    places = concatenate([_sizes(parameters, everywhere)[None], own], axis=0)
-    supported = enough(parameters, released, _supports(places))
+    cells = _by_cell(parameters, list(counts.values()), bits)
+    own = [_by_cell(parameters, [counts[site]], bits) for site in released.receiving_sites]
+    places = stack([_united(found.members, _sizes(parameters, place)) for place in (cells, *own)])
+    del own
+    supported = enough(parameters, released, *_supports(places))
     session.progress("cells counted", 0.1)
     if released.policy.release == "exact":
-        answers = everywhere.reshape(len(everywhere), -1)
+        answers = _united(found.members, cells).reshape(len(found.members), -1)
     else:
-        answers = _answers(session, parameters, released, everywhere, own)
+        answers = _answers(session, parameters, released, found.members, cells, places[1:])
     return _chosen(parameters, released, found, supported, answers)
 
 
@@ -84,10 +85,11 @@ def _by_cell(parameters: RankingParameters, hospitals: Sequence[Columns], bits: 
     return by_outcome(cells, len(parameters.outcomes), axis=1)
 
 
-def _united(found: Unions, cells: SecretInt) -> SecretInt:
-    """Counts (cells, ...) by union (unions, ...). Sums; free."""
-    united = (cells.reshape(len(cells), -1).T @ found.members.T).T
-    return united.reshape(len(found.members), *cells.shape[1:]).with_bits(cells.bits)
+def _united(members: Ints, cells: SecretInt) -> SecretInt:
+    """Counts (cells, ...) of each union (unions, ...). Sums; free."""
+    return stack([_added([cells[cell] for cell in np.flatnonzero(inside)]) for inside in members]).with_bits(
+        cells.bits
+    )
 
 
 def _added(columns: Sequence[SecretValue]) -> SecretInt:
@@ -99,41 +101,41 @@ def _added(columns: Sequence[SecretValue]) -> SecretInt:
 
 
 def _sizes(parameters: RankingParameters, counts: SecretInt) -> SecretInt:
-    """Events before tau, events and censorings before tau, all: (groups, outcomes, treatments, 3)."""
-    tau, arms = parameters.tau, counts.sum(3)
-    spans = [arms[..., :tau].sum(3), arms[..., tau : 2 * tau].sum(3), arms[..., 2 * tau]]
-    return stack(spans, axis=3).with_bits(counts.bits)
+    """Events before tau, events and censorings before tau, all: (groups, outcomes, treatments, strata, 3)."""
+    tau = parameters.tau
+    spans = [counts[..., :tau].sum(4), counts[..., tau : 2 * tau].sum(4), counts[..., 2 * tau]]
+    return stack(spans, axis=4).with_bits(counts.bits)
 
 
-def _own(
-    parameters: RankingParameters, found: Unions, receiving: list[Columns], everywhere: SecretInt
-) -> SecretInt:
-    """`_sizes` of each hospital that receives the answer: (receiving, unions, outcomes, treatments, 3)."""
-    if not receiving:
-        return _sizes(parameters, everywhere)[None][:0]
-    bits = everywhere.bits
-    return stack(
-        [_united(found, _sizes(parameters, _by_cell(parameters, [columns], bits))) for columns in receiving]
+def _supports(places: SecretInt) -> tuple[SecretInt, SecretInt, SecretInt]:
+    """Of `_sizes` by place, those of the outcome as `enough` reads them."""
+    benefit = places[:, :, 0]
+    by_arm = benefit.sum(3).with_bits(benefit.bits)
+    both = stack([by_arm[..., 2], by_arm[..., 2] - by_arm[..., 1]], axis=2)
+    everyone = benefit[0, ..., 2]
+    complete = everyone - benefit[0, ..., 1] + benefit[0, ..., 0]
+    return (
+        both.rearranged(lambda words: np.moveaxis(words, (0, 1, 2, 3), (1, 3, 2, 0))),
+        everyone.rearranged(lambda words: np.moveaxis(words, 0, 2)),
+        complete.with_bits(places.bits).rearranged(lambda words: np.moveaxis(words, 0, 2)),
     )
 
 
-def _supports(places: SecretInt) -> SecretInt:
-    """Of `_sizes` by place: all, and followed to tau, of the outcome (treatments, places, 2, unions)."""
-    benefit = places[:, :, 0]
-    both = stack([benefit[..., 2], benefit[..., 2] - benefit[..., 1]], axis=2)
-    return both.rearranged(lambda words: np.moveaxis(words, (0, 1, 2, 3), (1, 3, 2, 0)))
-
-
 def _answers(
-    session: Session, parameters: RankingParameters, released: Released, counts: SecretInt, own: SecretInt
+    session: Session,
+    parameters: RankingParameters,
+    released: Released,
+    members: Ints,
+    cells: SecretInt,
+    own: SecretInt,
 ) -> SecretInt:
     """What each union would be told: (unions, width - 1), in blocks of unions of a size that memory bears."""
-    step = max(1, AT_ONCE // (counts[0].size // 2))
+    step = max(1, AT_ONCE // (cells[0].size // 2))
     rows = []
-    for start in range(0, len(counts), step):
-        there = slice(start, min(start + step, len(counts)))
-        rows.append(_row(parameters, released, counts[there], own[:, there]))
-        session.progress("answers of all cells", 0.1 + 0.8 * there.stop / len(counts))
+    for start in range(0, len(members), step):
+        there = slice(start, min(start + step, len(members)))
+        rows.append(_row(parameters, released, _united(members[there], cells), own[:, there]))
+        session.progress("answers of all cells", 0.1 + 0.8 * there.stop / len(members))
     return concatenate(rows, axis=0)
 
 

@@ -14,11 +14,16 @@ from numpy.typing import NDArray
 from mpc_backend.analyses.base import Opened, Outputs, Released
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_result import (
+    FEW,
     FEW_FAILURES,
     LEAST_INFORMATION,
+    NO_OVERLAP,
+    SHORT,
+    UNEVEN,
     OpenedNumbers,
     OpenedRanking,
 )
+from mpc_backend.analyses.ranking_weights import Weighed, uneven, weighed
 from mpc_backend.analyses.secret_curves import (
     SCALE,
     Hazards,
@@ -70,7 +75,8 @@ class Similar:
     to tau or to their event before (groups, outcomes, treatments, strata).
 
     Views (1 + receiving hospitals, groups, ...), the total and then the total without each hospital that receives the
-    answer: ``sizes`` by treatment, ``remaining`` at tau and ``failures`` by outcome and treatment.
+    answer: ``sizes`` by treatment, ``remaining`` at tau and ``failures`` by outcome and treatment. ``others``: of those
+    hospitals' views by stratum, all, those at tau and failures (receiving, 3, groups, outcomes, treatments, strata).
     """
 
     everyone: SecretInt
@@ -79,6 +85,7 @@ class Similar:
     sizes: SecretInt
     remaining: SecretInt
     failures: SecretInt
+    others: SecretInt
 
 
 def _similar(parameters: RankingParameters, cells: SecretInt, own: SecretInt) -> Similar:
@@ -86,8 +93,9 @@ def _similar(parameters: RankingParameters, cells: SecretInt, own: SecretInt) ->
     everyone = cells[..., 2 * tau]
     followed = (everyone - cells[..., tau : 2 * tau].sum(4)).with_bits(bits)
     failed = cells[..., :tau].sum(4).with_bits(bits)
-    wholes = stack([failed.sum(3), everyone.sum(3) - followed.sum(3), everyone.sum(3)], axis=3)
-    views = concatenate([wholes[None], wholes[None] - own], axis=0).with_bits(bits)
+    whole = stack([failed, everyone - followed, everyone], axis=4).with_bits(bits)
+    apart = (whole[None] - own).with_bits(bits)
+    views = concatenate([whole[None], apart], axis=0).sum(4).with_bits(bits)
     return Similar(
         everyone[:, 0],
         followed,
@@ -95,6 +103,7 @@ def _similar(parameters: RankingParameters, cells: SecretInt, own: SecretInt) ->
         views[:, :, 0, :, 2],
         (views[..., 2] - views[..., 1]).with_bits(bits),
         views[..., 0],
+        stack([apart[..., 2], apart[..., 2] - apart[..., 1], apart[..., 0]], axis=1).with_bits(bits),
     )
 
 
@@ -105,8 +114,8 @@ def released_outputs(
     the total (groups,); everything else opens to zero. Those of the harm outcome are called ``harm_...``.
 
     ``cells`` (groups, outcomes, treatments, strata, 2 tau + 1): events before tau by time, exits before tau by time,
-    everybody. ``own`` (receiving hospitals, groups, outcomes, treatments, 3): each one's own patients' events before tau,
-    exits before tau, everybody.
+    everybody. ``own`` (receiving hospitals, groups, outcomes, treatments, strata, 3): each one's own patients' events before
+    tau, exits before tau, everybody.
     """
     tau, bits = parameters.tau, cells.bits
     events, exits = cells[..., :tau], cells[..., tau : 2 * tau]
@@ -115,13 +124,19 @@ def released_outputs(
     pooled = groups.everyone.sum(1).with_bits(bits)
     of = pooled.sum(1).reshape(-1, 1).broadcast_to(pooled.shape).with_bits(bits)
     rest = (at_risk - events).with_bits(bits)
-    hazard, inverse, share, weight = fractions(
-        [(events, at_risk), (None, rest), (pooled, of), (None, groups.complete)]
-    )
+    failed = (groups.complete - groups.followed)[..., None]
+    counts = concatenate([at_risk, groups.followed[..., None], failed], axis=4).with_bits(bits)
+    pairs = [(events, at_risk), (None, rest), (pooled, of), (None, groups.complete)]
+    if released.receiving_sites:
+        pairs.append((None, stack([counts[..., place] for place in (0, tau, tau + 1)])))
+    hazard, inverse, share, weight, *each = fractions(pairs)
     found = hazards(hazard, inverse)
     mix = share.reshape(len(share), 1, 1, -1)
     means = restricted_means(found, mix, tau)
-    return _masked(parameters, released, groups, found, means, weighted_variance(weight, mix))
+    apart = (groups.others, each[0]) if each else None
+    even = weighed(released.policy.minimum_cell, found, share, counts, apart)
+    spread = weighted_variance(weight, mix)
+    return _masked(parameters, released, groups, found, means, spread, even)
 
 
 def _masked(
@@ -131,6 +146,7 @@ def _masked(
     found: Hazards,
     means: Means,
     spread: SecretFixed,
+    even: Weighed,
 ) -> Outputs:
     places, tau = decimals(parameters), parameters.tau
     estimate, variance, inverse = (
@@ -144,10 +160,10 @@ def _masked(
         )
     )
     fine = concatenate([variance, inverse]).with_bits(NUMBER_BITS)
-    found_states = _states(parameters, released, groups, found, fine)
+    found_states = _states(parameters, released, groups, found, fine, even)
     marks = _beside(found_states.marks)
-    flags = marks[:5].to_int()
-    shown, coarse = flags[3], flags[4]
+    flags = marks[:6].to_int()
+    shown, coarse = flags[4], flags[5]
     size, first = groups.sizes[0], shown[:, 0]
     people = concatenate([size.ravel(), size.sum(1)])
     banded = floor_divide(people, band(released)) * band(released)
@@ -159,9 +175,9 @@ def _masked(
     count, shape = shown.size, shown.shape
     spreads = values[: 2 * count] + values[2 * count : 4 * count]
     by_outcome: Outputs = {
-        "state": flags[0] + flags[1] * 2 + flags[2] * 3,
-        "few": marks[5],
-        "coarse": marks[4],
+        "state": flags[0] * FEW + flags[1] * NO_OVERLAP + flags[2] * SHORT + flags[3] * UNEVEN,
+        "few": marks[6],
+        "coarse": marks[5],
         "estimate": values[4 * count : 5 * count].reshape(shape),
         "variance": spreads[:count].reshape(shape),
         "spread": spreads[count:].reshape(shape),
@@ -177,10 +193,10 @@ def _masked(
 
 @dataclass(frozen=True)
 class States:
-    """``marks`` (6, groups, outcomes, treatments): too few (also by effective size, which means something only with
-    overlap and follow-up), no overlap, too short, shown; of the shown ones, whether fewer than k fail in some view, and
-    whether fewer than ten do. ``below`` (powers, numbers): whether each number is below each threshold of significant
-    digits. ``large`` (groups,): whether all similar patients may be told."""
+    """``marks`` (7, groups, outcomes, treatments): too few (also by effective size, which means something only with
+    overlap and follow-up), no overlap, too short, uneven, shown; of the shown ones, whether fewer than k fail in some view
+    or one failure weighs more than a k-th of them, and whether fewer than ten fail. ``below`` (powers, numbers): whether each
+    number is below each threshold of significant digits. ``large`` (groups,): whether all similar patients may be told."""
 
     marks: SecretBits
     below: SecretBits
@@ -188,18 +204,23 @@ class States:
 
 
 def _beside(marks: SecretBits) -> SecretBits:
-    """Nothing about harm where the treatment itself is not shown: (6, groups, outcomes, treatments)."""
+    """Nothing about harm where the treatment itself is not shown: (7, groups, outcomes, treatments)."""
     if marks.shape[2] == 1:
         return marks
     harm = marks[:, :, 1:]
     shown: SecretBits = concatenate(
-        [marks[:, :, :1], harm & marks[3:4, :, :1].broadcast_to(harm.shape)], axis=2
+        [marks[:, :, :1], harm & marks[4:5, :, :1].broadcast_to(harm.shape)], axis=2
     )
     return shown
 
 
 def _states(
-    parameters: RankingParameters, released: Released, groups: Similar, found: Hazards, numbers: SecretInt
+    parameters: RankingParameters,
+    released: Released,
+    groups: Similar,
+    found: Hazards,
+    numbers: SecretInt,
+    weights: Weighed,
 ) -> States:
     """All comparisons, in the same rounds. Every view must hold k patients, k of them followed to tau: a hospital that
     receives the answer could subtract its own."""
@@ -221,10 +242,17 @@ def _states(
             (groups.failures, k),
             (groups.sizes.sum(2), k),
             (numbers[len(numbers) // 2 :], SPREAD // LEAST_INFORMATION + 1),
+            (weights.whole, 0),
             *((numbers, power) for power in powers),
+            *(
+                ()
+                if weights.apart is None or weights.others is None
+                else ((weights.apart, 0), (weights.others, 1))
+            ),
         ]
     )
     empty, unfollowed, unfinished, needless, thin, few, late, few_failed, rare, little, narrow = small[:11]
+    beyond = uneven(small[11], *(small[12 + len(powers) :] or (None, None)))
     views = [few[:, :, None].broadcast_to(late.shape), late, rare]
     alone = stack(views, axis=1).any(axis=0)
     needed = (~needless)[:, None, None].broadcast_to(by_stratum)
@@ -235,10 +263,13 @@ def _states(
     supported, long = kept[0], kept[1]
     enough = supported & ~lacks
     outcome = stack([supported, enough, enough]) & stack([lacks, ~long, long])
-    shown = outcome[2] & narrow.reshape(shape)
-    marked = stack([shown, shown]) & stack([alone[2], few_failed])
-    states = [~supported ^ outcome[2] ^ shown, outcome[0], outcome[1], shown, marked[0], marked[1]]
-    return States(stack(states), stack(small[11:]), ~little.any(axis=0))
+    able = outcome[2] & narrow.reshape(shape)
+    even = stack([able, ~alone[2]]) & ~stack(beyond)
+    shown = even[0]
+    marked = stack([shown, shown]) & stack([~even[1], few_failed])
+    few_left = ~supported ^ outcome[2] ^ able
+    states = [few_left, outcome[0], outcome[1], able ^ shown, shown, marked[0], marked[1]]
+    return States(stack(states), stack(small[12 : 12 + len(powers)]), ~little.any(axis=0))
 
 
 def _largest(parameters: RankingParameters) -> int:

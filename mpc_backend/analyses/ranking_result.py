@@ -16,7 +16,7 @@ from mpc_backend.analyses.ranking_cells import united
 from mpc_backend.analyses.ranking_intervals import Arms, not_ruled_out, shrunken
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 
-SHOWN, FEW, NO_OVERLAP, SHORT = 0, 1, 2, 3
+SHOWN, FEW, NO_OVERLAP, SHORT, UNEVEN = 0, 1, 2, 3, 4
 NINETY_FIVE = 1.959963984540054
 """The normal quantile of a 95 % interval."""
 FEW_FAILURES = 10
@@ -26,6 +26,7 @@ REASONS = {
     FEW: "too few comparable patients",
     NO_OVERLAP: "no overlap: no comparable patient on it in some stratum",
     SHORT: "follow-up too short",
+    UNEVEN: "one patient would weigh too much in the adjusted mean",
 }
 NOT_DISTINGUISHABLE = "no treatment distinguishable"
 WARNING = "Research use only. Not a medical device; not for choosing treatment."

@@ -36,6 +36,7 @@ from mpc_backend.analyses.ranking_result import (
 )
 from mpc_backend.analyses.ranking_support import by_outcome, enough
 from mpc_backend.analyses.ranking_tables import patient, people, people_table, query_table, times_of
+from mpc_backend.analyses.secret_curves import parts
 from mpc_backend.analyses.similarity import Columns, first_supported, joined, similar
 from mpc_backend.operations import concatenate, stack
 from mpc_backend.session import Session
@@ -113,7 +114,7 @@ def _neighbours(
     find, count = (partial(work, parameters, tuple(people)) for work in (_similar_rows, _counted_rows))
     near, found = over_shards(session, find, table, query)
     session.progress("similar patients found", 0.4)
-    chosen, none = first_supported(enough(parameters, released, _supports(parameters, released, found)))
+    chosen, none = first_supported(enough(parameters, released, *_supports(parameters, released, found)))
     tier = concatenate([chosen, none], axis=0).to_int() @ np.arange(len(parameters.tiers) + 1)
     counted = over_shards(session, count, [*table, near], chosen.to_int(parameters.ring))
     cells, own = _cells(parameters, released, counted)
@@ -142,13 +143,16 @@ def _similar_rows(
     parameters: RankingParameters, names: tuple[str, ...], _: Session, *given: Any
 ) -> tuple[SecretInt, Total]:
     """Of some rows: whether each is similar, (rows, tiers) in the small ring; and their part of how many are, by arm and
-    stratum (arms x strata, places x 2 x tiers): in all and followed to tau, everywhere and in each place of ``slices``.
+    stratum (arms x strata, (1 + places x 2) x tiers): followed to tau or to their event; in all and followed to tau,
+    everywhere and in each place of ``slices``.
     """
     people, slices, (query,) = _parted(names, given, 1)
     near = similar(parameters, {"": people}, query).to_int(parameters.ring)
     followed = (1 - _matrix(people["exit"]).sum(1)).with_bits(2)
-    both = concatenate([near, near * followed[:, None]], axis=1)
-    columns = concatenate([both, *(both * here for here in slices)], axis=1)
+    ends = stack([followed, followed + _matrix(people["event"]).sum(1)]).with_bits(2)
+    ended = near[None] * ends[:, :, None]
+    both = concatenate([near, ended[0]], axis=1)
+    columns = concatenate([ended[1], both, *(both * here for here in slices)], axis=1)
     return near, Total(_matrix(people["cell"]).T @ columns)
 
 
@@ -158,11 +162,17 @@ def _parted(names: tuple[str, ...], given: tuple[Any, ...], others: int) -> tupl
     return dict(zip(names, given, strict=False)), given[len(names) : last], given[last:]
 
 
-def _supports(parameters: RankingParameters, released: Released, found: SecretInt) -> SecretInt:
-    """The counts of `_similar_rows` by treatment: (treatments, places, 2, tiers), ring 64."""
+def _supports(
+    parameters: RankingParameters, released: Released, found: SecretInt
+) -> tuple[SecretInt, SecretInt, SecretInt]:
+    """The counts of `_similar_rows` as `enough` reads them, ring 64."""
     tiers, places = len(parameters.tiers), 1 + len(released.receiving_sites)
-    by_arm = found.reshape(len(parameters.treatments), parameters.strata_count, -1).sum(1)
-    return _wide(parameters, by_arm).reshape(-1, places, 2, tiers)
+    by_stratum = found.reshape(len(parameters.treatments), parameters.strata_count, -1)
+    complete, everyone = by_stratum[..., :tiers], by_stratum[..., tiers : 2 * tiers]
+    by_arm = by_stratum[..., tiers:].sum(1)
+    every = [by_arm, everyone, complete]
+    counts, *strata = parts(_wide(parameters, concatenate([each.ravel() for each in every])), every)
+    return counts.reshape(-1, places, 2, tiers), strata[0], strata[1]
 
 
 def _wide(parameters: RankingParameters, counts: SecretInt) -> SecretInt:
@@ -187,7 +197,7 @@ def _cells(
     parameters: RankingParameters, released: Released, counted: SecretInt
 ) -> tuple[SecretInt, SecretInt]:
     """Similar patients by outcome, treatment and stratum (outcomes, treatments, strata, 2 tau + 1), and those of each
-    hospital that receives the answer (receiving, outcomes, treatments, 3); ring 64.
+    hospital that receives the answer (receiving, outcomes, treatments, strata, 3); ring 64.
 
     The first: events before tau by time, then events and censorings before tau by time, then all. The second: events
     before tau, events and censorings before tau, all. A hospital's rows are a known slice, so that its own patients are
@@ -196,11 +206,11 @@ def _cells(
     arms, outcomes = len(parameters.treatments), len(parameters.outcomes)
     width, places = 2 * parameters.tau * outcomes, len(released.receiving_sites)
     found = counted.reshape(arms, parameters.strata_count, -1)
-    whole, own = found[..., : width + 1], found[..., width + 1 :].sum(1)
+    whole, own = found[..., : width + 1], found[..., width + 1 :]
     wide = _wide(parameters, concatenate([whole.ravel(), own.ravel()], axis=0))
-    apart = wide[whole.size :].reshape(arms, places, 2 * outcomes + 1)
+    apart = wide[whole.size :].reshape(arms, parameters.strata_count, places, 2 * outcomes + 1)
     return by_outcome(wide[: whole.size].reshape(whole.shape), outcomes), by_outcome(
-        apart.rearranged(lambda words: np.moveaxis(words, 1, 0)), outcomes, axis=1
+        apart.rearranged(lambda words: np.moveaxis(words, 2, 0)), outcomes, axis=1
     )
 
 

@@ -93,7 +93,9 @@ def _state(truth: ArmTruth) -> str:
         return "no overlap"
     if truth.at_tau_left < SMALLEST or not truth.finished:
         return "follow-up too short"
-    return "shown" if truth.information >= LEAST_INFORMATION else "too few comparable patients"
+    if truth.information < LEAST_INFORMATION:
+        return "too few comparable patients"
+    return "shown" if truth.even.persons else "one patient would weigh too much in the adjusted mean"
 
 
 def _total(persons: int, left: int, hidden: int) -> tuple[int, int] | None:
@@ -111,7 +113,7 @@ def _judge_treatment(truth: ArmTruth, arm: ArmEstimate) -> Iterator[Check]:
     name = arm.treatment
     yield Check(f"{name}: patients", _band(truth.persons), tuple(arm.size))
     yield Check(f"{name}: restricted mean, months", truth.mean, arm.estimate, RANKED)
-    coarse = truth.events_left < SMALLEST
+    coarse = truth.events_left < SMALLEST or not truth.even.events
     rounding = COARSE * truth.error / 2 if coarse else 0.0
     yield Check(f"{name}: standard error", truth.error, arm.standard_error, RANKED_ERROR + rounding)
     yield Check(f"{name}: fewer than ten failures", truth.events < 10, arm.fewer_than_ten_failures)

@@ -13,6 +13,7 @@ from workbench.demo import resistance
 from workbench.demo.curves import TAU, Floats, Ints, by_strata, kaplan_meier, on_grid
 from workbench.demo.population import Population
 from workbench.demo.vocabulary import MARKERS, REGIMENS, STAGES
+from workbench.demo.weights import Even, judge_weights
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class ArmTruth:
     """One regimen among similar patients. ``overlap``: no stratum of the similar patients is empty; ``at_tau``:
     persons still followed at TAU; ``finished``: every stratum is followed to TAU or has come down to zero;
     ``information``: 1 / sum of squared weights over the persons followed completely. ``persons_left``,
-    ``at_tau_left``, ``events_left``: the fewest that are left when an asking hospital subtracts its own."""
+    ``at_tau_left``, ``events_left``: the fewest that are left when an asking hospital subtracts its own. ``even``: whether
+    one person, or one event, weighs too much in ``mean``."""
 
     persons: int
     persons_left: int
@@ -54,6 +56,7 @@ class ArmTruth:
     mean: float
     error: float
     causal: float
+    even: Even
 
 
 class Similar:
@@ -106,14 +109,26 @@ class Similar:
 
     def _supported(self, similar: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Regimens with `MINIMUM_SUPPORT` persons, `SMALLEST` of them followed to TAU, and both still true of
-        `SMALLEST` without those of each hospital whose physicians ask, which could subtract their own."""
+        `SMALLEST` without those of each hospital whose physicians ask, which could subtract their own; with an
+        effective size of `LEAST_INFORMATION`, and nobody followed completely who weighs more than a `SMALLEST`-th."""
         followed = similar & (self.months >= TAU)
         supported = (self.sizes(similar) >= MINIMUM_SUPPORT) & (self.sizes(followed) >= SMALLEST)
+        supported &= self._represented(similar)
         for hospital in self.receiving:
             others = self.hospital != hospital
             supported &= self.sizes(similar & others) >= SMALLEST
             supported &= self.sizes(followed & others) >= SMALLEST
         return supported
+
+    def _represented(self, similar: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Regimens (regimens,) whose completely followed persons are enough for the mix of all similar ones."""
+        complete = similar & ((self.months >= TAU) | (self.events == 1))
+        place = self.regimen[complete] * STRATA + self.strata[complete]
+        counts = np.bincount(place, minlength=REGIMENS * STRATA).reshape(REGIMENS, STRATA)
+        mix = np.bincount(self.strata[similar], minlength=STRATA) / max(1, int(similar.sum()))
+        light = (SMALLEST * mix <= counts).all(axis=1)
+        spread = (mix**2 / np.maximum(counts, 1)).sum(axis=1)
+        return np.asarray(light & (spread * LEAST_INFORMATION <= 1))
 
     def sizes(self, similar: NDArray[np.bool_]) -> Ints:
         """Similar persons on each regimen (regimens,)."""
@@ -167,6 +182,7 @@ class Similar:
             mean=mixed.mean,
             error=mixed.mean_error,
             causal=causal,
+            even=judge_weights(months, events, strata, self.hospital[members], mix, self.receiving, SMALLEST),
         )
 
 

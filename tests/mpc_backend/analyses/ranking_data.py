@@ -147,46 +147,68 @@ def similar(frame: pd.DataFrame, facts: dict[str, object], tier: dict[str, Any])
 def pooled(
     frame: pd.DataFrame, facts: dict[str, object], study: dict[str, Any], k: int = 10
 ) -> tuple[int, dict[str, Truth]]:
-    """The first tier with two treatments that have enough patients, ten of them followed to TAU; every treatment's answer."""
+    """The first tier with two treatments that have enough patients; every treatment's answer."""
     least = max(k, 20)
     tiers, find = (study["cells"]["tiers"], united) if study.get("cells") else (study["tiers"], similar)
     for number, tier in enumerate(tiers):
         rows = frame[find(frame, facts, tier)]
-        sizes = rows.drug.value_counts().reindex(study["treatments"], fill_value=0)
-        followed = rows[rows.o_time >= TAU].drug.value_counts().reindex(study["treatments"], fill_value=0)
-        if ((sizes >= least) & (followed >= 10)).sum() >= 2:
-            strata = rows.severe * 2 + (rows.year >= 2018)
-            mix = strata.value_counts(normalize=True)
-            return number, {
-                arm: _truth(rows[rows.drug == arm], strata, mix, k, least) for arm in study["treatments"]
-            }
+        strata = rows.severe * 2 + (rows.year >= 2018)
+        mix = strata.value_counts(normalize=True)
+        arms = {name: rows[rows.drug == name] for name in study["treatments"]}
+        if sum(_supported(arm, strata, mix, k, least) for arm in arms.values()) >= 2:
+            return number, {name: _truth(arm, strata, mix, k, least) for name, arm in arms.items()}
     return len(tiers), {}
+
+
+def _supported(rows: pd.DataFrame, strata: pd.Series, mix: pd.Series, k: int, least: int) -> bool:
+    """Enough patients, ten of them followed to TAU, an effective size of twenty, nobody of whom weighs too much."""
+    complete = (rows.o_time >= TAU) | (rows.o_event == 1)
+    found = complete.groupby(strata.loc[rows.index]).sum().reindex(mix.index, fill_value=0)
+    if len(rows) < least or (rows.o_time >= TAU).sum() < 10 or (found == 0).any():
+        return False
+    return bool((mix**2 / found).sum() <= 1 / 20 and (max(k, 1) * mix <= found).all())
 
 
 def _truth(rows: pd.DataFrame, strata: pd.Series, mix: pd.Series, k: int, least: int) -> Truth:
     mean = variance = weight_squared = 0.0
     lacks = unfinished = False
+    weights, everybody = [], np.zeros(TAU + 1)
     for stratum, share in mix.items():
         mine = rows[strata.loc[rows.index] == stratum]
         if mine.empty:
             lacks = True
             continue
-        area, spread, survival = _restricted(mine)
+        area, spread, curve = _restricted(mine)
+        height = share * np.array([1.0, *curve])
+        at_risk = np.array([(mine.o_time >= month).sum() for month in range(TAU + 1)])
+        weights.append(np.divide(height, at_risk, out=np.zeros(TAU + 1), where=at_risk > 0))
+        everybody += height
         mean, variance = mean + share * area, variance + share**2 * spread
         complete = int(((mine.o_time >= TAU) | (mine.o_event == 1)).sum())
         weight_squared += share**2 / complete if complete else np.inf
-        unfinished |= not (mine.o_time >= TAU).any() and survival > 0
+        unfinished |= not (mine.o_time >= TAU).any() and curve[-1] > 0
     few, short = len(rows) < least, int((rows.o_time >= TAU).sum()) < k or unfinished
     information = 1 / weight_squared if weight_squared else 0.0
+    uneven = any((k * each > everybody + 1e-6).any() for each in weights)
     reason = (
-        "few" if few else "overlap" if lacks else "short" if short else "few" if information < 20 else None
+        "few"
+        if few
+        else "overlap"
+        if lacks
+        else "short"
+        if short
+        else "few"
+        if information < 20
+        else "uneven"
+        if uneven
+        else None
     )
     failures = int(((rows.o_time < TAU) & (rows.o_event == 1)).sum())
     return Truth(len(rows), reason, mean, variance**0.5, failures, information)
 
 
-def _restricted(rows: pd.DataFrame) -> tuple[float, float, float]:
-    """Area under Kaplan-Meier to TAU, its variance, and the curve just before TAU; textbook loops."""
+def _restricted(rows: pd.DataFrame) -> tuple[float, float, list[float]]:
+    """Area under Kaplan-Meier to TAU, its variance, and the curve after each time before TAU; textbook loops."""
     survival, curve, jumps = 1.0, [], []
     for month in range(TAU):
         at_risk = int((rows.o_time >= month).sum())
@@ -195,4 +217,4 @@ def _restricted(rows: pd.DataFrame) -> tuple[float, float, float]:
         curve.append(survival)
         if failed and at_risk > failed:
             jumps.append((month, failed / (at_risk * (at_risk - failed))))
-    return sum(curve), sum(sum(curve[month:]) ** 2 * jump for month, jump in jumps), survival
+    return sum(curve), sum(sum(curve[month:]) ** 2 * jump for month, jump in jumps), curve

@@ -34,7 +34,7 @@ def tables_of(frame, study):
 
 @cache
 def patients(treatments: int = 3):
-    return data.harmed(data.patients(4000, treatments))
+    return data.harmed(data.patients(10_000, treatments))
 
 
 def published(world, study, released, frame):

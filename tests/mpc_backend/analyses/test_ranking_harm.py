@@ -25,7 +25,7 @@ def ranked(run, frame, study, policy=HIDING, receiving=()):
 
 @pytest.mark.parametrize("policy", [EXACT, HIDING])
 def test_every_number_is_the_pooled_one_over_the_same_patients_and_strata(run, policy):
-    frame, k = data.harmed(data.patients(6000, 3)), 0 if policy is EXACT else 10
+    frame, k = data.harmed(data.patients(10_000, 3)), 0 if policy is EXACT else 10
     result = ranked(run, frame, data.parameters(3, harm="h"), policy)
     assert result.arms == [
         arm.model_copy(update={"harm": result.arms[at].harm})

@@ -15,7 +15,12 @@ from mpc_backend.testing import World
 
 EXACT = DisclosurePolicy(release="exact")
 HIDING = DisclosurePolicy()
-REASONS = {"few": "too few", "overlap": "no overlap", "short": "follow-up too short"}
+REASONS = {
+    "few": "too few",
+    "overlap": "no overlap",
+    "short": "follow-up too short",
+    "uneven": "one patient would weigh too much",
+}
 
 
 def ranked(run, frame, study, facts=None, policy=HIDING, receiving=()):
@@ -30,7 +35,7 @@ def ranked(run, frame, study, facts=None, policy=HIDING, receiving=()):
 
 
 @pytest.mark.parametrize("policy", [EXACT, HIDING])
-@pytest.mark.parametrize(("count", "treatments"), [(6000, 3), (9000, 6)])
+@pytest.mark.parametrize(("count", "treatments"), [(10_000, 3), (9000, 6)])
 @pytest.mark.parametrize("drop", [(), ("age",), ("m0", "m5", "stage")])
 def test_every_number_is_the_pooled_one(run, policy, count, treatments, drop):
     frame, study = data.patients(count, treatments), data.parameters(treatments)
