@@ -83,75 +83,116 @@ def and_cycle(
     sent: Words,
 ) -> None:  # fmt: skip
     """h0 AND h1 of packed bits x (3, any); the outputs in the order of the cycle, all else as `multiply_cycle`."""
-    xa, xb, xc = x[order[0]], x[order[1]], x[order[2]]
-    for i in range(stop - start):
-        p = start + i
-        m1 = (xa[p] & xb[p]) ^ masks[0, i]
-        m2 = (xb[p] & xc[p]) ^ masks[1, i]
-        checked[i] = m1
-        sent[i] = m2
-        first[p] = masks[0, i]
-        second[p] = m1 ^ masks[1, i]
-        third[p] = m2 ^ masks[2, i]
+    xa, xb, xc = x[order[0], start:stop], x[order[1], start:stop], x[order[2], start:stop]
+    oa, ob, oc = first[start:stop], second[start:stop], third[start:stop]
+    ra, rb, rc = masks[0], masks[1], masks[2]
+    for w in range(stop - start):
+        m1 = (xa[w] & xb[w]) ^ ra[w]
+        m2 = (xb[w] & xc[w]) ^ rb[w]
+        checked[w] = m1
+        sent[w] = m2
+        oa[w] = ra[w]
+        ob[w] = m1 ^ rb[w]
+        oc[w] = m2 ^ rc[w]
 
 
 @_jit
-def multiply_third(
-    x: Words, y: Words, plus: Words, rows: Indices, factors: Words, out: Words, top: int, bottom: int, first: int, last: int,
-    kind: int, earlier: Words, later: Words, sent: Words,
+def _add_product(
+    a: Words, b: Words, d: Words, e: Words, alone: bool, plus: Words, times: int, out: Words
+) -> None:
+    """plus + times (a e + b d), or where ``alone`` plus + times a b."""
+    if alone:
+        for w in range(out.size):
+            out[w] = plus[w] + times * (a[w] * b[w])
+    else:
+        for w in range(out.size):
+            out[w] = plus[w] + times * (a[w] * e[w] + b[w] * d[w])
+
+
+@_jit
+def multiply_thirds(
+    x: Words, y: Words, plus: Words, rows: Indices, factors: Words, out: Words, cuts: Indices, node: int, start: int,
+    stop: int, earlier: Words, later: Words, sent: Words,
 ) -> None:  # fmt: skip
-    """Rows [top, bottom) and positions [first, last) of out (2, R, w), as `multiply_cycle`, for three nodes.
+    """Positions [start, stop) of out (2, R, w), as `multiply_cycle`, for three nodes.
 
-    kind: 0 where this node knows a sum of two shares, 2 where the node before does, 1 where the next one does. earlier, later
-    (rows, positions): keystreams in common with the node before and the next one.
+    Positions cuts[p] to cuts[p + 1] of a row are those where node p knows a sum of two shares. earlier: keystream in common
+    with the node before, for all positions but its own; later: with the next one, for all but this node's; ``sent``: likewise.
     """
-    for row in range(top, bottom):
+    width = out.shape[2]
+    drawn, told, position = 0, 0, start
+    while position < stop:
+        row = position // width
+        low = position - row * width
+        high = min(width, low + stop - position)
         left, right, third = rows[0, row], rows[1, row], rows[2, row]
-        other, i, times = max(left, 0), row - top, factors[row]
-        a, b = y[0, right, first:last], y[1, right, first:last]
-        d, e = x[0, other, first:last], x[1, other, first:last]
-        c, f = plus[0, third, first:last], plus[1, third, first:last]
-        own, ahead = out[0, row, first:last], out[1, row, first:last]
-        q, r, message = earlier[i], later[i], sent[i]
-        if kind == 0:
-            for w in range(last - first):
-                own[w] = c[w] + q[w]
-            continue
-        if left < 0:
-            for w in range(last - first):
-                own[w] = c[w] + times * (a[w] * b[w])
-        else:
-            for w in range(last - first):
-                own[w] = c[w] + times * (a[w] * e[w] + b[w] * d[w])
-        if kind == 2:
-            for w in range(last - first):
-                own[w] += r[w]
-                message[w] = own[w]
-        else:
-            for w in range(last - first):
-                own[w] -= r[w] + q[w]
-                message[w] = own[w]
-                ahead[w] = f[w] + r[w]
+        other, times = max(left, 0), factors[row]
+        for p in range(3):
+            first, last = max(low, cuts[p]), min(high, cuts[p + 1])
+            if first >= last:
+                continue
+            size = last - first
+            a, b = y[0, right, first:last], y[1, right, first:last]
+            d, e = x[0, other, first:last], x[1, other, first:last]
+            c, f = plus[0, third, first:last], plus[1, third, first:last]
+            own, ahead = out[0, row, first:last], out[1, row, first:last]
+            q, r, message = earlier[drawn:], later[told:], sent[told:]
+            if p == node:
+                for w in range(size):
+                    own[w] = c[w] + q[w]
+                drawn += size
+                continue
+            _add_product(a, b, d, e, left < 0, c, times, own)
+            if p == (node + 2) % 3:
+                for w in range(size):
+                    own[w] += r[w]
+                    message[w] = own[w]
+            else:
+                for w in range(size):
+                    own[w] -= r[w] + q[w]
+                    message[w] = own[w]
+                    ahead[w] = f[w] + r[w]
+                drawn += size
+            told += size
+        position += high - low
 
 
 @_jit
-def and_third(
-    x: Words, own: Words, ahead: Words, top: int, bottom: int, first: int, last: int, kind: int, earlier: Words, later: Words,
+def and_thirds(
+    x: Words, mine: Words, theirs: Words, cuts: Indices, node: int, start: int, stop: int, earlier: Words, later: Words,
     sent: Words,
 ) -> None:  # fmt: skip
-    """h0 AND h1 of packed bits x (2, any, w) into own and ahead (rows, w), as `multiply_third`."""
-    for row in range(top, bottom):
-        i = row - top
-        for w in range(last - first):
-            q, r, at = earlier[i, w], later[i, w], first + w
-            if kind == 0:
-                own[row, at] = q
-            elif kind == 2:
-                bit = (x[0, row, at] & x[1, row, at]) ^ r
-                own[row, at] = bit
-                sent[i, w] = bit
+    """h0 AND h1 of packed bits x (2, any, w) into two components (R, w), as `multiply_thirds`."""
+    width = mine.shape[1]
+    drawn, told, position = 0, 0, start
+    while position < stop:
+        row = position // width
+        low = position - row * width
+        high = min(width, low + stop - position)
+        for p in range(3):
+            first, last = max(low, cuts[p]), min(high, cuts[p + 1])
+            if first >= last:
+                continue
+            size = last - first
+            a, b = x[0, row, first:last], x[1, row, first:last]
+            own, ahead = mine[row, first:last], theirs[row, first:last]
+            q, r, message = earlier[drawn:], later[told:], sent[told:]
+            if p == node:
+                for w in range(size):
+                    own[w] = q[w]
+                drawn += size
+            elif p == (node + 2) % 3:
+                for w in range(size):
+                    bit = (a[w] & b[w]) ^ r[w]
+                    own[w] = bit
+                    message[w] = bit
+                told += size
             else:
-                bit = (x[0, row, at] & x[1, row, at]) ^ r ^ q
-                own[row, at] = bit
-                sent[i, w] = bit
-                ahead[row, at] = r
+                for w in range(size):
+                    bit = (a[w] & b[w]) ^ r[w] ^ q[w]
+                    own[w] = bit
+                    message[w] = bit
+                    ahead[w] = r[w]
+                drawn += size
+                told += size
+        position += high - low

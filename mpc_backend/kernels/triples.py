@@ -43,9 +43,10 @@ def multiply_pairs(
 @_jit
 def mask_sums(v: Words, out: Words, start: int, stop: int, masks: Words, sent: Words) -> None:
     """The same for products v (n,) that are already summed locally: dot and matrix products."""
+    terms, own, r, s = v[start:stop], out[0, start:stop], masks[0], masks[1]
     for i in range(stop - start):
-        z = v[start + i] + masks[0, i] - masks[1, i]
-        out[0, start + i] = z
+        z = terms[i] + r[i] - s[i]
+        own[i] = z
         sent[i] = z
 
 

@@ -51,8 +51,8 @@ def _compile_products(dtype: np.dtype[np.uint64]) -> None:
     halves.multiply_cycle(
         table, table, table, third, one, rows, np.arange(3), 0, 4, masks[:3], out[0], out[1]
     )
-    pair, part = operand(rows[:2]), np.zeros((3, 1, 4), dtype)
-    halves.multiply_third(pair, pair, pair, third, one, rows[:2], 0, 1, 0, 4, 1, *part)
+    pair, cuts = operand(rows[:2]), operand(np.array([0, 1, 2, 4]))
+    halves.multiply_thirds(pair, pair, pair, third, one, rows[:2], cuts, 0, 0, 4, *out)
     triples.multiply_pairs(table[:2], table[:2], index, rows[:2], 0, 4, masks[:2], out[2])
     triples.mask_sums(x[0], out[:2], 0, 4, masks[:2], out[2])
     matrices.matrix_product(x, x)
@@ -67,7 +67,8 @@ def _compile_and() -> None:
     halves.and_cycle(
         operand(out[:, 0]), first, second, third, np.arange(3), 0, 4, masks[:3], masks[3], masks[4]
     )
-    halves.and_third(operand(out[:2]), out[0], out[1], 0, 1, 0, 4, 1, *np.zeros((3, 1, 4), np.uint64))
+    cuts, part = operand(np.array([0, 1, 2, 4])), np.zeros((3, 4), np.uint64)
+    halves.and_thirds(operand(out[:2]), out[0], out[1], cuts, 0, 0, 4, *part)
     triples.and_pairs(x[:2], x[:2], x[:2], index, out[:2], 0, 4, masks[:2], np.zeros(4, np.uint64))
 
 

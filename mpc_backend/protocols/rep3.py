@@ -22,12 +22,15 @@ checked for their length and order alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 
 from mpc_backend.kernels.arrays import Indices, Words, WordType, operand, ring_words
-from mpc_backend.kernels.halves import and_third, multiply_third
+from mpc_backend.kernels.halves import and_thirds, multiply_thirds
 from mpc_backend.kernels.matrices import dot_rows, matrix_product
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
 from mpc_backend.kernels.triples import and_pairs, mask_sums, multiply_pairs
@@ -39,10 +42,8 @@ from mpc_backend.transport.base import Transport
 
 Kernel = Callable[[int, int, Words, Words], None]
 """Called with start, stop, masks, sent."""
-Piece = tuple[slice, slice]
-"""Rows and positions of the last axis."""
-HalfKernel = Callable[[int, int, int, int, int, Words, Words, Words], None]
-"""Called with the limits of rows and positions, p less the node's number, both masks, sent."""
+ThirdsKernel = Callable[[Indices, int, int, int, Words, Words, Words], None]
+"""Called with the cuts between thirds, the node's number, start, stop, both masks, sent."""
 
 
 class Rep3(Replicated):
@@ -131,17 +132,13 @@ class Rep3(Replicated):
     # Joint input
 
     def halves(self, x: Words, xor: bool) -> Halves:
-        first, second, third = self._thirds(x.shape[-1], packed=xor)
-        known = np.empty_like(x[0])
+        thirds = _thirds(x.shape[-1], xor).slices
+        first, second, third = thirds[self.index], thirds[self._before], thirds[self._after]
+        known = np.empty(x.shape[1:], x.dtype)
         (np.bitwise_xor if xor else np.add)(x[0][..., first], x[1][..., first], out=known[..., first])
         known[..., second] = x[1][..., second]
         known[..., third] = x[0][..., third]
         return Halves(known, first)
-
-    def _thirds(self, length: int, *, packed: bool) -> tuple[slice, slice, slice]:
-        """Positions of the last axis for which p is this node, the node before, the node after."""
-        thirds = _cut(length, packed=packed)
-        return thirds[self.index], thirds[self._before], thirds[self._after]
 
     def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
         """For the thirds of p the shares x_p, x_{p+1} of the first half are mask and message, x_{p+2} is the second half."""
@@ -149,16 +146,19 @@ class Rep3(Replicated):
         results, outgoing, slots = [], [], []
         before, after = self._streams
         for entry in inputs:
-            values, dtype = entry.values, entry.values.dtype
-            own, back, ahead = self._thirds(values.shape[-1], packed=entry.xor)
-            shares = np.empty((2, *values.shape), dtype)
-            mask = before.words(values[..., own].shape, dtype)
-            message = values[..., own] ^ mask if entry.xor else values[..., own] - mask
-            shares[0][..., own], shares[1][..., own] = mask, message
-            shares[1][..., back], shares[0][..., ahead] = values[..., back], values[..., ahead]
-            shares[1][..., ahead] = after.words(values[..., ahead].shape, dtype)
+            values, thirds = entry.values, _thirds(entry.values.shape[-1], entry.xor).slices
+            own, back, ahead = thirds[self.index], thirds[self._before], thirds[self._after]
+            first, second = shares = np.empty((2, *values.shape), values.dtype)
+            mask = _drawn(before, first[..., own])
+            message = (np.bitwise_xor if entry.xor else np.subtract)(values[..., own], mask)
+            second[..., own], second[..., back], first[..., ahead] = (
+                message,
+                values[..., back],
+                values[..., ahead],
+            )
+            _drawn(after, second[..., ahead])
             outgoing.append(message)
-            slots.append(shares[0][..., back])
+            slots.append(first[..., back])
             results.append(shares)
         self._send_together(self._after, outgoing)
         self.transport.traffic.rounds += 1
@@ -178,48 +178,53 @@ class Rep3(Replicated):
         count, width = rows.shape[1], x.shape[2]
         out = np.empty((2, count, width), x.dtype) if into is None else into
         a, b, c, times = operand(x), operand(y), operand(plus), ring_words(factors, x.dtype)
-        self._half_product(
-            out[:, :count], lambda *rest: multiply_third(a, b, c, rows, times, out, *rest), packed=False
-        )
+        kernel = partial(multiply_thirds, a, b, c, rows, times, out)
+        self._half_product(out[:, :count], kernel, packed=False)
         return out
 
     def and_halves(self, x: Words, into: Words) -> None:
-        a, mine, theirs = operand(x), into[0], into[1]
-        self._half_product(into, lambda *rest: and_third(a, mine, theirs, *rest), packed=True)
+        self._half_product(into, partial(and_thirds, operand(x), into[0], into[1]), packed=True)
 
-    def _half_product(self, out: Words, kernel: HalfKernel, *, packed: bool) -> None:
-        """Run a kernel over the rectangles of ``out`` (2, rows, w), third by third; component 1 comes from the next node for
-        the thirds of this node and the node before.
+    def _half_product(self, out: Words, kernel: ThirdsKernel, *, packed: bool) -> None:
+        """Run a kernel over all positions of ``out`` (2, rows, w); component 1 comes from the next node but for the third
+        that this node and the next one have in common.
         """
         self._begin()
-        n, dtype = out[0].size, out.dtype
-        if n == 0:
+        rows, width = out[0].shape
+        if rows * width == 0:
             return
-        pieces = [
-            (p, piece) for p, third in enumerate(_cut(out.shape[2], packed=packed))
-            for piece in _rectangles(out.shape[1], third, dtype.itemsize)
-        ]  # fmt: skip
-        sent = [self._local_piece(p, piece, dtype, kernel) for p, piece in pieces]
-        self._send_together(self._before, [part for part in sent if part is not None])
+        thirds = _thirds(width, packed)
+        sent = self._kernel_by_thirds(kernel, rows * width, thirds, out.dtype)
+        if sent.size:
+            self.transport.send(self._before, sent.data.cast("B"))
         self.transport.traffic.rounds += 1
-        slots = [out[1][piece] for p, piece in pieces if p != self._after]
-        if slots:
-            self._receive_into(self._after, slots)
+        first, last = thirds.cuts[self._after], thirds.cuts[self._after + 1]
+        due = width - (last - first)
+        if due:
+            received = self._receive(self._after, rows * due, out.dtype).reshape(rows, due)
+            out[1][:, :first] = received[:, :first]
+            out[1][:, last:] = received[:, first:]
 
-    def _local_piece(self, p: int, piece: Piece, dtype: WordType, kernel: HalfKernel) -> Words | None:
-        """This node's part of a rectangle; what it sends of it, nothing where p is this node."""
-        rows, columns = piece
-        shape = (rows.stop - rows.start, columns.stop - columns.start)
-        size = shape[0] * shape[1]
-        earlier, later = (half[:size].reshape(shape) for half in self._scratch.view(dtype))
+    def _kernel_by_thirds(self, kernel: ThirdsKernel, n: int, thirds: _Thirds, dtype: WordType) -> Words:
+        """Run a kernel over n positions of rows; returns what is to be sent, of all thirds but this node's."""
+        masks, step = self._scratch.view(dtype), BLOCK_BYTES // dtype.itemsize
         before, after = self._streams
-        if p != self._before:
+        sent = np.empty(n - thirds.among(n)[self.index], dtype)
+        mine, common = 0, 0
+        for start in range(0, n, step):
+            stop = min(n, start + step)
+            reached = thirds.among(stop)
+            # the node before draws nothing of its own thirds, this node nothing of its own
+            first, second = (
+                stop - start - (reached[self._before] - common),
+                stop - start - (reached[self.index] - mine),
+            )
+            earlier, later = masks[0, :first], masks[1, :second]
             before.fill(earlier)
-        if p != self.index:
             after.fill(later)
-        sent = np.empty(shape, dtype)
-        kernel(rows.start, rows.stop, columns.start, columns.stop, (p - self.index) % 3, earlier, later, sent)
-        return None if p == self.index else sent
+            kernel(thirds.array, self.index, start, stop, earlier, later, sent[start - mine :])
+            common, mine = reached[self._before], reached[self.index]
+        return sent
 
     # Shuffle
 
@@ -336,25 +341,44 @@ class Rep3(Replicated):
         return opened
 
 
-def _cut(length: int, *, packed: bool) -> list[slice]:
+@dataclass(frozen=True)
+class _Thirds:
+    """The thirds of a last axis: ``cuts``[p] to ``cuts``[p + 1] is that of p."""
+
+    cuts: tuple[int, int, int, int]
+    array: Indices
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """The positions of each p."""
+        return tuple(slice(*ends) for ends in pairwise(self.cuts))
+
+    def among(self, stop: int) -> tuple[int, int, int]:
+        """How many positions of each p are among the first ``stop`` ones of rows one after the other."""
+        rows, rest = divmod(stop, self.cuts[3])
+        _, first, second, width = self.cuts
+        return (
+            rows * first + min(rest, first),
+            rows * (second - first) + min(max(0, rest - first), second - first),
+            rows * (width - second) + max(0, rest - second),
+        )
+
+
+@lru_cache(maxsize=256)
+def _thirds(length: int, packed: bool) -> _Thirds:
     """The thirds of the last axis for p = 0, 1, 2, cut between words of packed bits."""
-    words = length if packed else -(-length // 64)
-    unit = 1 if packed else 64
-    cuts = [min(length, words * p // 3 * unit) for p in range(4)]
-    return [slice(cuts[p], cuts[p + 1]) for p in range(3)]
+    words, unit = (length, 1) if packed else (-(-length // 64), 64)
+    cuts = (0, words // 3 * unit, words * 2 // 3 * unit, length)
+    return _Thirds(cuts, operand(np.array(cuts, np.int64)))
 
 
-def _rectangles(count: int, columns: slice, itemsize: int) -> list[Piece]:
-    """``count`` rows of a range of positions, in pieces whose words stay in the second-level cache."""
-    step, width = BLOCK_BYTES // itemsize, columns.stop - columns.start
-    if width == 0:
-        return []
-    rows = max(1, step // width)
-    return [
-        (slice(row, min(count, row + rows)), slice(start, min(columns.stop, start + step)))
-        for row in range(0, count, rows)
-        for start in range(columns.start, columns.stop, step)
-    ]
+def _drawn(stream: Keystream, out: Words) -> Words:
+    """Overwrite an array with the next words of a keystream; returns it."""
+    if out.flags.c_contiguous:
+        stream.fill(out)
+    else:
+        out[...] = stream.words(out.shape, out.dtype)
+    return out
 
 
 def _masked(

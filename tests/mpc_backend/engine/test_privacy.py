@@ -253,9 +253,9 @@ MASKS: list[tuple[str, Any, str, str, str]] = [
     ("rep3", rep3.Rep3, "_product", "stream.fill(mask[: stop - start])", "mask[: stop - start] = 0"),
     (
         "rep3", rep3.Rep3, "joint_input",
-        "values[..., own] ^ mask if entry.xor else values[..., own] - mask", "values[..., own].copy()",
+        "(np.bitwise_xor if entry.xor else np.subtract)(values[..., own], mask)", "values[..., own].copy()",
     ),
-    ("rep3", rep3.Rep3, "_local_piece", "after.fill(later)", "later[...] = 0"),
+    ("rep3", rep3.Rep3, "_kernel_by_thirds", "after.fill(later)", "later[...] = 0"),
     ("rep3", rep3, "_masked", "stream.fill(drawn)", "drawn[...] = 0"),
     ("rep4", rep4.Rep4, "_local_block", "self._but[self._node(row + 1)].fill(masks[row])", "masks[row] = 0"),
     (
@@ -272,7 +272,7 @@ MASKS: list[tuple[str, Any, str, str, str]] = [
 ]  # fmt: skip
 AGAIN: list[tuple[str, Any, str, str, str]] = [
     ("rep3", rep3.Rep3, "_product", "stream.fill(mask[: stop - start])", "start or stream.fill(mask[:stop])"),
-    ("rep3", rep3.Rep3, "_local_piece", "after.fill(later)", "rows.start or after.fill(later)"),
+    ("rep3", rep3.Rep3, "_kernel_by_thirds", "after.fill(later)", "start or after.fill(later)"),
     ("rep3", rep3, "_masked", "stream.fill(drawn)", "start or stream.fill(drawn)"),
     (
         "rep4", rep4.Rep4, "_local_block",
