@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mpc_backend.errors import AbortKind
+from mpc_backend.errors import AbortKind, ProtocolAbort
 from mpc_backend.transport.errors import FrameError
 from mpc_backend.transport.frames import MAX_PAYLOAD
 
@@ -45,12 +46,25 @@ class Transport(ABC):
     """One node's end of one job.
 
     Implementations deliver messages of an ordered pair of nodes in order, exactly once, and detect a missing, repeated or
-    reordered one (by a sequence number under authentication). They are used by one thread.
+    reordered one (by a sequence number under authentication). They are used by one thread. Whatever has failed for it once
+    fails ever after: nothing is sent or handed out any more.
     """
 
     def __init__(self, index: int, nodes: int) -> None:
         self.index, self.nodes = index, nodes
         self.traffic = Traffic()
+        self._told: ProtocolAbort | None = None
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Around all that the thread which uses this end does."""
+        if self._told is not None:
+            raise self._told
+        try:
+            yield
+        except ProtocolAbort as error:
+            self._told = error
+            raise
 
     @property
     def peers(self) -> tuple[int, ...]:

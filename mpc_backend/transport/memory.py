@@ -10,8 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 from mpc_backend.errors import AbortKind, PeerAborted, PeerLost, ProtocolAbort
@@ -158,12 +157,11 @@ class MemoryNetwork:
 
 
 class MemoryTransport(Transport):
-    """One node's end of a `MemoryNetwork`. Once something failed here, it fails with that ever after."""
+    """One node's end of a `MemoryNetwork`."""
 
     def __init__(self, network: MemoryNetwork, index: int) -> None:
         super().__init__(index, network.nodes)
         self._network = network
-        self._failure: ProtocolAbort | None = None
 
     def deliver(self, peer: int, payload: Payload) -> None:
         with self._failing():
@@ -176,16 +174,6 @@ class MemoryTransport(Transport):
     def check(self) -> None:
         with self._failing():
             self._network.check()
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        if self._failure is not None:
-            raise self._failure
-        try:
-            yield
-        except ProtocolAbort as error:
-            self._failure = error
-            raise
 
     def abort(self, reason: str, *, kind: AbortKind = AbortKind.FAILED) -> None:
         self._network.abort(self.index, kind, reason)

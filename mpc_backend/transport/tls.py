@@ -134,7 +134,8 @@ class TlsTransport(Transport):
         Raises:
             ProtocolAbort: the job has already failed; a peer that took nothing within the deadline is lost.
         """
-        self._raise_failure()
+        with self._failing():
+            self._raise_failure()
         data = memoryview(payload).cast("B")
         self._writers[peer].put(FrameKind.DATA, data, self._uplink.arrival(len(data)))
 
@@ -148,7 +149,7 @@ class TlsTransport(Transport):
         """
         inbox = self._inboxes[peer]
         until = time.monotonic() + self._deadline
-        with self._changed:
+        with self._failing(), self._changed:
             while not inbox.messages:
                 self._raise_failure()
                 name, left = self._names[peer], until - time.monotonic()
@@ -167,7 +168,8 @@ class TlsTransport(Transport):
 
     def check(self) -> None:
         """Return at once if the job goes on; else raise what ended it, as `receive` does."""
-        self._raise_failure()
+        with self._failing():
+            self._raise_failure()
 
     def abort(self, reason: str, who: str | None = None, *, kind: AbortKind = AbortKind.FAILED) -> None:
         """Give the job up: tell every peer why, then cut all links. Any thread may call it, more than once.

@@ -28,7 +28,7 @@ from mpc_backend.transport.certificates import (
 )
 from mpc_backend.transport.errors import CertificateRefused, FrameError
 from mpc_backend.transport.frames import HEADER_BYTES, FrameHeader, FrameKind, encode_header
-from mpc_backend.transport.greeting import Connection, DataListener, Dialer
+from mpc_backend.transport.greeting import WAITING_CONNECTIONS, Connection, DataListener, Dialer
 
 from .conftest import Party
 
@@ -275,6 +275,20 @@ def test_a_silent_connection_does_not_hold_the_door(door: Door, monkeypatch: pyt
     host, port = door.address.split(":")
     with socket.create_connection((host, int(port)), timeout=5):
         assert door.refused()
+
+
+def test_no_more_connections_are_greeted_at_a_time_than_there_are_places(party: Party, door: Door) -> None:
+    """Whoever fills them keeps others out for as long as a handshake may take, and takes no more threads."""
+    host, port = door.address.split(":")
+    with contextlib.ExitStack() as stack:
+        for _ in range(WAITING_CONNECTIONS):
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=5))
+        one_more = stack.enter_context(socket.create_connection((host, int(port)), timeout=5))
+        assert one_more.recv(1) == b"", "closed at once"
+    until = time.monotonic() + 5
+    while door.listener.refused < WAITING_CONNECTIONS and time.monotonic() < until:
+        time.sleep(0.01)
+    dialer(party, 2).dial(0, door.address, 5).close()
 
 
 def greeted(party: Party, door: Door, send: Callable[[Connection], None]) -> Exception | dict[str, object]:

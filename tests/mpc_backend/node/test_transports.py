@@ -326,6 +326,24 @@ def test_a_node_that_left_is_noticed_at_once(foe: Callable[..., Foe], how: str) 
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("how", ["vanish", "end"])
+def test_what_failed_once_fails_ever_after(foe: Callable[..., Foe], how: str) -> None:
+    """What another node sent is handed out until this one has been told of the loss, and not any more then."""
+    attack = foe(deadline=30.0)
+    victim, other = attack.ends[:2]
+    other.send(1, b"one")
+    other.send(1, b"two")
+    assert bytes(victim.receive(2)) == b"one"
+    other.send(1, b"three")
+    getattr(attack, how)()
+    with pytest.raises(PeerLost) as lost:
+        victim.receive(0)
+    for step in (lambda: victim.receive(2), victim.check, lambda: victim.send(3, b"on")):
+        with pytest.raises(PeerLost) as again:
+            step()
+        assert again.value is lost.value
+
+
 # What only one of them has
 
 
@@ -333,6 +351,18 @@ def test_nodes_that_all_wait_in_memory_do_not_wait_for_the_deadline() -> None:
     network = MemoryNetwork(2, deadline=600)
     waits = [lambda me=me: network.transport(me).receive(1 - me) for me in range(2)]
     assert [type(result) for result in in_parallel(waits, 10)] == [PeerLost, PeerLost]
+
+
+def test_a_link_that_breaks_one_way_is_noticed_by_who_writes_to_it(mesh: Callable[..., Mesh]) -> None:
+    """Nothing else is heard of the node, and nothing awaited of it."""
+    made = mesh(bare=0, deadline=30.0)
+    victim, began = made.transports[0], time.monotonic()
+    socket.socket.shutdown(made.incoming[0][1].socket, socket.SHUT_RDWR)
+    with pytest.raises(PeerLost, match="the connection to node-a was lost"):
+        while time.monotonic() - began < 20:
+            victim.send(0, bytes(1 << 16))
+            time.sleep(0.01)
+    assert time.monotonic() - began < 10
 
 
 def test_the_end_of_a_job_is_not_waited_for_either(mesh: Callable[..., Mesh]) -> None:
