@@ -7,6 +7,7 @@ node's verified end, without opening.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import tempfile
 import threading
@@ -25,7 +26,6 @@ import numpy as np
 
 from governance.federation import Federation
 from governance.keys import SigningKey
-from mpc_backend.bench.consortium import Consortium
 from mpc_backend.bench.lines import (
     LINES,
     SILENCE_SECONDS,
@@ -58,12 +58,15 @@ SEED: Final = 1
 
 @dataclass(frozen=True)
 class Task:
-    """What one process is to do: node ``index`` of ``federation``, whose directories lie under ``folder``."""
+    """What one process is to do: node ``index`` of ``federation``, whose directories lie under ``folder``; the line ``name``,
+    which ``module`` registers.
+    """
 
     folder: Path
     federation: Federation
     index: int
     name: str
+    module: str
     n: int
     repeats: int
     shape: LinkShape | None
@@ -120,10 +123,20 @@ def measure_engine(
     with World(protocol) as world:
         inputs, _ = chosen.prepare(world, size, np.random.default_rng(SEED))
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder, ExitStack() as started:
-        federation = Consortium(Path(folder), protocol).federation
+        federation = _nodes(Path(folder), protocol)
         pipes = []
         for index in range(len(federation.nodes)):
-            task = Task(Path(folder), federation, index, name, size, repeats + warm_up, shape, workers)
+            task = Task(
+                Path(folder),
+                federation,
+                index,
+                name,
+                chosen.prepare.__module__,
+                size,
+                repeats + warm_up,
+                shape,
+                workers,
+            )
             pipes.append(_start(task, started))
         for pipe, index in zip(pipes, range(len(pipes)), strict=True):
             _tell(pipe, [(one.column, one.rows, one.shape, one.by_node[index]) for one in inputs])
@@ -134,6 +147,13 @@ def measure_engine(
     given = plaintext_bytes(inputs)
     counted = runs[int(warm_up) :]
     return measurement(chosen, size, protocol, counted, runs, given, largest.base_mib, largest.peak_mib)
+
+
+def _nodes(folder: Path, protocol: str) -> Federation:
+    """Makes the nodes' directories and keys. What that takes, studies and analyses, their processes do without."""
+    from mpc_backend.bench.consortium import Consortium  # noqa: PLC0415
+
+    return Consortium(folder, protocol).federation
 
 
 def _together(run: Sequence[Timed]) -> Run:
@@ -200,10 +220,8 @@ def _in_step(pipes: Sequence[Pipe]) -> None:
 
 def _node(task: Task, pipe: Pipe) -> None:
     """Body of one node's process."""
-    from mpc_backend.bench.cli import load_lines  # noqa: PLC0415  (imports this module)
-
     keep_freed_memory()
-    load_lines()
+    importlib.import_module(task.module)
     chosen = LINES[task.name]
     assert isinstance(chosen, Line)
     node = _Links(task)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from governance.federation import Federation
 from mpc_backend.bench import engine_processes
 from mpc_backend.bench.cli import bench_app, load_lines
+from mpc_backend.bench.consortium import Consortium
 from mpc_backend.bench.lines import LINES, Line, Run, UnequalRuns, measurement, own_peak
 from mpc_backend.bench.usage import count_peak_anew
 from mpc_backend.node.settings import NodeDirectory
@@ -89,7 +91,7 @@ def test_every_engine_line_runs() -> None:
 
 @pytest.mark.processes
 def test_nodes_as_processes_answer_a_question() -> None:
-    command = ["ranking", "--n", "600", "--repeats", "1", "--processes", "--json"]
+    command = ["ranking", "--n", "600", "--repeats", "1", "--no-warm-up", "--processes", "--json"]
     result = CliRunner().invoke(bench_app, command)
     assert result.exit_code == 0, result.output
     measured = json.loads(result.output)
@@ -135,7 +137,7 @@ def test_lines_that_no_separate_nodes_can_be_asked(arguments: list[str]) -> None
 @pytest.mark.processes
 def test_a_node_that_breaks_off_ends_the_others_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One node cannot read its key; the others, who would wait for it half a minute, are not waited for."""
-    monkeypatch.setattr(engine_processes, "Consortium", Damaged)
+    monkeypatch.setattr(engine_processes, "_nodes", damaged)
     processes: list[Any] = []
     end = engine_processes._end
 
@@ -153,12 +155,11 @@ def test_a_node_that_breaks_off_ends_the_others_at_once(monkeypatch: pytest.Monk
     assert [process.is_alive() for process in processes] == [False] * 3
 
 
-class Damaged(engine_processes.Consortium):
-    """The last node's key is gone."""
-
-    def __init__(self, folder: Path, protocol: Any) -> None:
-        super().__init__(folder, protocol)
-        NodeDirectory(folder / self.federation.nodes[-1].id).identity_key.write_bytes(b"")
+def damaged(folder: Path, protocol: str) -> Federation:
+    """Nodes of which the last one's key is gone."""
+    federation = Consortium(folder, protocol).federation
+    NodeDirectory(folder / federation.nodes[-1].id).identity_key.write_bytes(b"")
+    return federation
 
 
 def test_a_line_of_several_has_its_own_peak(monkeypatch: pytest.MonkeyPatch) -> None:
