@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 HEADLESS ?=
 ALL ?=
 
+# Images of Python often forbid to keep byte code. Every process that is started here would then compile our sources anew.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test check validation tampering performance setup kernels browser lock clean
 
 demo: setup
