@@ -13,8 +13,9 @@ export PYTHONDONTWRITEBYTECODE =
 demo: setup
 	$(BIN)/tessera demo $(if $(filter-out 0 no false,$(HEADLESS)),--headless)
 
+# Files in the order in which tests/conftest.py puts them: xdist's own begins those of few tests, which take longest, last.
 test: setup kernels browser
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .

@@ -11,6 +11,14 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long first, in whole: all would wait for one that begins when the others are through."""
+    long = {
+        item.path for item in items if any(map(item.get_closest_marker, ("slow", "processes", "browser")))
+    }
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The developers' reference data, beside the repository; tests that need them carry the marker ``shared``."""
