@@ -104,7 +104,8 @@ def _columns(
     if (np.abs(values[known]) > LARGEST_COVARIATE).any():
         raise LocalDataError(
             f"column {covariate.variable} holds numbers more than {LARGEST_COVARIATE:g} scales ({covariate.scale:g}) "
-            f"from its centre {covariate.centre:g}"
+            f"from its centre {covariate.centre:g}; declare centre and scale near mean and standard deviation, or correct the "
+            "outliers"
         )
     return np.where(known, values, 0.0)[:, None], known, hot_codes
 

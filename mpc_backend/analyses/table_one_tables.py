@@ -71,7 +71,7 @@ def _number(each: Quantity, values: np.ndarray, members: np.ndarray) -> Arrays:
     if (np.abs(scaled) >= LARGEST).any():
         raise LocalDataError(
             f"column {each.variable} holds numbers {LARGEST:g} or more scales from the declared centre; declare centre and "
-            "scale near mean and standard deviation"
+            "scale near mean and standard deviation, or correct the outliers"
         )
     bins = np.zeros((members.shape[1], each.bins), dtype=np.int64)
     np.add.at(bins, (members.argmax(axis=1), places), 1)

@@ -103,11 +103,10 @@ def compare(frame: pd.DataFrame, choice: CompareChoice, setting: Setting) -> Ans
         raise LocalDataError("no row knows all of the columns named")
     parameters = parse_parameters("comparative_effectiveness", _parameters(choice, frame, known, names))
     sites = by_site(ready, frame, choice.site)
-    done = answer(analysis("comparative_effectiveness"), parameters, setting, sites)
+    back = {new: old for old, new in names.items()}
+    done = answer(analysis("comparative_effectiveness"), parameters, setting, sites, names=back)
     assert isinstance(done.result, ComparativeResult)
-    named = _named(
-        done.result, cast("ComparativeParameters", parameters), {new: old for old, new in names.items()}
-    )
+    named = _named(done.result, cast("ComparativeParameters", parameters), back)
     return Answer(named, done.protocol, done.seconds)
 
 

@@ -68,7 +68,7 @@ def correlation(frame: pd.DataFrame, choice: CorrelationChoice, setting: Setting
         declared.append({"variable": name, "centre": centre, "scale": scale, "codes": codes})
     ready = pd.DataFrame({name: column(frame, source) for name, source in names.items()})
     typed = parse_parameters("correlation", {"variables": declared})
-    done = answer(analysis("correlation"), typed, setting, by_site(ready, frame, choice.site))
+    done = answer(analysis("correlation"), typed, setting, by_site(ready, frame, choice.site), names=names)
     assert isinstance(done.result, CorrelationResult)
     variables = [each.model_copy(update={"name": names[each.name]}) for each in done.result.variables]
     pairs = [

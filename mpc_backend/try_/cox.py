@@ -40,6 +40,12 @@ def prepared(
     return columns, parameters
 
 
+def columns_of(covariates: Sequence[str], cluster: str | None) -> dict[str, str]:
+    """Names inside the study -> columns of the file."""
+    found = {f"{PREFIX}{place}": name for place, name in enumerate(covariates)}
+    return found if cluster is None else {**found, CLUSTER: cluster}
+
+
 def _declared(
     frame: pd.DataFrame, source: str, name: str, site: str | None, used: Sequence[str]
 ) -> dict[str, Any]:

@@ -93,9 +93,10 @@ def ranking(frame: pd.DataFrame, choice: RankingChoice, setting: Setting) -> Ans
     parameters = parse_parameters("treatment_ranking", _parameters(frame, choice, renamed, strata, rows))
     found = analysis("treatment_ranking")
     facts = _facts(choice, renamed)
-    done = answer(found, parameters, setting, sites, facts)
-    assert isinstance(done.result, RankingResult) and isinstance(parameters, RankingParameters)
     back = {new: old for old, new in renamed.items()}
+    names = {**back, **dict(zip(strata, choice.strata, strict=True)), "treatment": choice.treatment}
+    done = answer(found, parameters, setting, sites, facts, names)
+    assert isinstance(done.result, RankingResult) and isinstance(parameters, RankingParameters)
     missing = tuple(back[name] for name in missing_facts(parameters, facts))
     return Answer(done.result.model_copy(update={"not_matched_on": missing}), done.protocol, done.seconds)
 

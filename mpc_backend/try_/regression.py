@@ -108,9 +108,10 @@ def regression(frame: pd.DataFrame, choice: RegressionChoice, setting: Setting) 
         parameters |= {"outcome_centre": centre, "outcome_scale": scale}
         parameters["outcome_codes"] = codes_of(frame, choice.outcome, choice.site, choice.covariates)
     typed = parse_parameters(choice.kind, parameters)
-    done = answer(analysis(choice.kind), typed, setting, by_site(ready, frame, choice.site))
-    assert isinstance(done.result, RegressionResult)
     names = {f"covariate{place}": source for place, source in enumerate(choice.covariates)}
+    sites = by_site(ready, frame, choice.site)
+    done = answer(analysis(choice.kind), typed, setting, sites, names={**names, OUTCOME: choice.outcome})
+    assert isinstance(done.result, RegressionResult)
     return Answer(_named(done.result, names, choice.outcome), done.protocol, done.seconds)
 
 

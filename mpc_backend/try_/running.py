@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Analysis, Parameters, Released, Result, SiteData
-from mpc_backend.analyses.errors import ParametersRefused
+from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import run_here
 from mpc_backend.protocols import SHARED
 
@@ -63,8 +64,9 @@ def answer(
     setting: Setting,
     sites: Mapping[str, SiteData],
     facts: Mapping[str, object] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Share, compute, open and finish.
+    """Share, compute, open and finish. ``names``: names inside the study -> columns of the file, which refusals name.
 
     Raises:
         ParametersRefused: an unknown protocol or release.
@@ -74,5 +76,9 @@ def answer(
         raise ParametersRefused(f"--protocol takes {' or '.join(SHARED)}, found {setting.protocol}")
     released = Released(setting.policy(len(sites)), tuple(sites))
     start = time.perf_counter()
-    result = run_here(analysis, parameters, released, sites, facts=facts, protocol=setting.protocol)
+    try:
+        result = run_here(analysis, parameters, released, sites, facts=facts, protocol=setting.protocol)
+    except LocalDataError as error:
+        said = re.sub(r"\w+", lambda word: (names or {}).get(word[0], word[0]), str(error))
+        raise LocalDataError(said) from error
     return Answer(result, setting.protocol, time.perf_counter() - start)

@@ -111,7 +111,11 @@ def _run(frame: pd.DataFrame, choice: SurvivalChoice, setting: Setting) -> Answe
     assert isinstance(parameters, SurvivalParameters)
     if choice.link and (refusal := too_many(parameters, len(sites))):
         raise ParametersRefused(refusal)
-    done = answer(analysis("survival"), parameters, setting, sites)
+    back = {
+        **dict(zip(names, choice.strata, strict=True)),
+        **cox.columns_of(choice.covariates, choice.cluster),
+    }
+    done = answer(analysis("survival"), parameters, setting, sites, names=back)
     return done if regression is None else _named(done, choice, regression)
 
 

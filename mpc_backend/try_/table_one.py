@@ -22,6 +22,8 @@ from mpc_backend.try_.running import Answer, Setting, answer
 GROUP = "group_of"
 MOST_GROUPS = 12
 FINEST_DECIMALS = 9
+BELOW_A_STEP = 1e-6
+"""Parts of a step that are a rounding error."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def table_one(frame: pd.DataFrame, choice: TableOneChoice, setting: Setting) -> 
         if pd.api.types.is_numeric_dtype(ready[name].dtype) and ready[name].nunique() > FEW_VALUES:
             described["numbers"].append(
                 {
-                    **_quantity(frame, source, name),
+                    **quantity(frame, source, name),
                     "codes": codes_of(grouped, source, choice.site, by=choice.by),
                 }
             )
@@ -112,19 +114,23 @@ def table_one(frame: pd.DataFrame, choice: TableOneChoice, setting: Setting) -> 
             )
     groups = list(levels(frame, choice.by, MOST_GROUPS))
     typed = parse_parameters("table_one", {"by": GROUP, "groups": groups, **described})
-    done = answer(analysis("table_one"), typed, setting, by_site(ready, frame, choice.site))
+    names[GROUP] = choice.by
+    done = answer(analysis("table_one"), typed, setting, by_site(ready, frame, choice.site), names=names)
     assert isinstance(done.result, TableOneResult)
-    return Answer(_named(done.result, {**names, GROUP: choice.by}), done.protocol, done.seconds)
+    return Answer(_named(done.result, names), done.protocol, done.seconds)
 
 
-def _quantity(frame: pd.DataFrame, source: str, name: str) -> dict[str, Any]:
-    """A number as a study would declare it: its grid has every value of the file, or as many steps as there may be."""
+def quantity(frame: pd.DataFrame, source: str, name: str) -> dict[str, Any]:
+    """A number as a study would declare it: its grid has every value of the file, or as many steps as there may be.
+
+    The grid ends a quarter of a step beyond its last value, which a rounding error would else put outside.
+    """
     values = numbers(frame, source)
     known = values[~np.isnan(values)]
     low, high = float(known.min()), float(known.max())
     centre, scale = place_and_spread(frame, source)
     step = _step(known, high - low)
-    top = low + step * max(1, math.ceil((high - low) / step))
+    top = low + step * (max(1, math.ceil((high - low) / step - BELOW_A_STEP)) + 0.25)
     return {"variable": name, "centre": centre, "scale": scale, "low": low, "high": top, "step": step}
 
 

@@ -16,6 +16,7 @@ from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.survival_result import Contrast
 from mpc_backend.try_.declare import codes_of, one_digit, place_and_spread
 from mpc_backend.try_.ranking import in_words
+from mpc_backend.try_.table_one import quantity
 from mpc_backend.try_cli import try_app
 
 ROTTERDAM = Path(__file__).with_name("golden") / "rotterdam.csv"
@@ -368,6 +369,41 @@ def test_codes_are_declared_for_a_number_of_two_values_among_complete_rows():
     frame = pd.DataFrame({"n": [0, 1] * 10 + [2], "x": [*range(20), None]})
     assert codes_of(frame, "n", None) is None
     assert codes_of(frame, "n", None, ("x",)) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_number_of_a_file_lies_on_its_grid(seed):
+    """Of numbers with many decimals the grid has as many steps as there may be; none is refused for a rounding error."""
+    values = np.random.default_rng(seed).normal((0, 1e6)[seed % 2], 1, 60)
+    values = values.round(3) if seed % 3 == 0 else values
+    declared = {**quantity(pd.DataFrame({"x": values}), "x", "x"), "codes": None}
+    typed = parse_parameters("table_one", {"by": "g", "groups": ["a"], "numbers": [declared]})
+    tables = analysis("table_one").local(typed, SiteData(pd.DataFrame({"x": values, "g": "a"})))
+    bins = tables["number0"]["bins"][0]
+    assert bins.sum() == 60 and bins[0] and bins[-2:].any()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("survival", "--time", "t", "--event", "e", "--arm", "a", "--covariates", "e2,kilos"),
+        ("linear", "--outcome", "t", "--covariates", "e2,kilos"),
+        ("linear", "--outcome", "kilos", "--covariates", "t"),
+        ("correlation", "--columns", "t,kilos"),
+        ("compare", "--time", "t", "--event", "e", "--arm", "a", "--covariates", "e2,kilos", "--tau", "20"),
+        ("table-one", "--by", "a", "--columns", "e2,kilos"),
+    ],
+    ids=lambda call: f"{call[0]} {call[2]}",
+)
+def test_an_outlier_is_refused_by_the_name_of_its_column(tmp_path, call):
+    path, rng = tmp_path / "far.csv", np.random.default_rng(2)
+    rows = pd.DataFrame({"t": rng.integers(1, 30, 40_000), "e": rng.integers(0, 2, 40_000)})
+    rows = rows.assign(e2=rng.normal(size=40_000).round(2), kilos=rng.normal(size=40_000).round(2))
+    rows["a"] = np.where(rows.index % 2, "x", "y")
+    rows.loc[7, "kilos"] = 1e9
+    rows.to_csv(path, index=False)
+    message = refusal(call[0], str(path), *call[1:])
+    assert "kilos holds numbers" in message and "correct the outliers" in message
 
 
 def test_a_number_far_from_zero_varies_all_the_same(tmp_path):
