@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 ProtocolName = Literal["rep3", "rep4"]
 NODES_OF: dict[str, int] = {"rep3": 3, "rep4": 4}
@@ -24,9 +24,11 @@ def trust_words(protocol: ProtocolName, operators: Sequence[str] = ()) -> str:
             f"No single operator can see anything. {together} One operator who deviates from the protocol is caught, "
             "and the run ends without a result."
         )
-    return (
-        f"The nodes run rep3, a semi-honest protocol among three. No single operator can see anything as long as every "
-        f"operator follows the protocol. {together} An operator who deviates from the protocol is not detected: "
-        "it could change results without anybody noticing, and learn more than the released numbers. Sign only if "
-        "you trust each operator to run the agreed software unchanged."
-    )
+    if protocol == "rep3":
+        return (
+            f"The nodes run rep3, a semi-honest protocol among three. No single operator can see anything as long as every "
+            f"operator follows the protocol. {together} An operator who deviates from the protocol is not detected: "
+            "it could change results without anybody noticing, and learn more than the released numbers. Sign only if "
+            "you trust each operator to run the agreed software unchanged."
+        )
+    assert_never(protocol)  # what a protocol promises is written for each

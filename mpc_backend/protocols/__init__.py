@@ -8,9 +8,10 @@ from mpc_backend.protocols.keys import JobKeys
 from mpc_backend.protocols.plain import Plain
 from mpc_backend.protocols.rep3 import Rep3
 from mpc_backend.protocols.rep4 import Rep4
+from mpc_backend.protocols.replicated import Replicated
 from mpc_backend.transport.base import Transport
 
-SHARED: dict[str, type[Rep3] | type[Rep4]] = {kind.name: kind for kind in (Rep3, Rep4)}
+SHARED: dict[str, type[Replicated]] = {kind.name: kind for kind in (Rep3, Rep4)}
 """Protocols that protect what they compute on."""
 NAMES = (Plain.name, *SHARED)
 
