@@ -21,7 +21,16 @@ from mpc_backend.analyses.comparative_result import (
     contrast,
     wald,
 )
-from mpc_backend.analyses.comparative_secret import FEW, RARE, RISK_DECIMALS, SHORT, SHOWN, THIN, UNUSABLE
+from mpc_backend.analyses.comparative_secret import (
+    FEW,
+    RARE,
+    RISK_DECIMALS,
+    SHORT,
+    SHOWN,
+    THIN,
+    UNEVEN,
+    UNUSABLE,
+)
 from mpc_backend.analyses.curve_display import SMALLEST_ROUNDING
 from mpc_backend.analyses.distributions import normal_reach
 from mpc_backend.analyses.life_table import log_log_interval
@@ -225,6 +234,7 @@ def _why(state: int, policy: DisclosurePolicy) -> str | None:
         THIN: f"effective size below {k}",
         SHORT: "follow-up too short",
         RARE: f"fewer than {k} events",
+        UNEVEN: f"one person or event would weigh more than 1/{k} of all under the weights",
     }[state]
 
 

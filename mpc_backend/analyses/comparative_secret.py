@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mpc_backend.analyses.base import Outputs, Released
 from mpc_backend.analyses.comparative_balance import Moments, balance
+from mpc_backend.analyses.comparative_even import Even, WeightedEndpoint, judge
 from mpc_backend.analyses.comparative_parameters import ComparativeParameters
 from mpc_backend.analyses.comparative_weights import People, Weighted, weight_scale, weighted
 from mpc_backend.analyses.curve_display import SMALLEST_ROUNDING
@@ -45,7 +46,7 @@ from mpc_backend.operations import concatenate, stack
 from mpc_backend.session import Session
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
-SHOWN, UNUSABLE, FEW, THIN, SHORT, RARE = 0, 1, 2, 3, 4, 5
+SHOWN, UNUSABLE, FEW, THIN, SHORT, RARE, UNEVEN = 0, 1, 2, 3, 4, 5, 6
 RISK_DECIMALS = 4
 VARIANCE_DIGITS = 3
 
@@ -85,15 +86,30 @@ def squared(parameters: ComparativeParameters, found: Weighted) -> Sums:
     return Sums(both, raw(square), scale)
 
 
-def tables_of(sums: Sums, endpoint: Endpoint, sites: Mapping[str, slice]) -> SecretTables:
-    """Sums by time over all hospitals: four rows of weights by the times, and the same of the failures."""
+@dataclass(frozen=True)
+class _Weighted:
+    """One outcome under the weights: what its curve is made of, and what may show that one person carries it."""
+
+    tables: SecretTables
+    judged: WeightedEndpoint
+
+
+def _weighted(sums: Sums, endpoint: Endpoint, sites: Mapping[str, slice]) -> _Weighted:
+    """Sums by time, by hospital and over all: four rows of weights by the times, and the same of the failures."""
     rows = concatenate([sums.weights, sums.squares])
-    parts = [
-        sums_by_time(rows[:, where], endpoint.failed[where], endpoint.times[site])
-        for site, where in sites.items()
-    ]
-    found = sum_of(parts)
-    return SecretTables(found[0:2], found[4:6], found[2:4], found[6:8])
+    failing = rows * endpoint.failed
+    both = concatenate([rows, failing])
+    by_site = {site: sums_by_time(both[:, where], endpoint.times[site]) for site, where in sites.items()}
+    found = sum_of(list(by_site.values()))
+    return _Weighted(
+        SecretTables(found[0:2], found[4:6], found[2:4], found[6:8]),
+        WeightedEndpoint(
+            failing[0:2],
+            endpoint.times,
+            {site: each[0:2] for site, each in by_site.items()},
+            {site: each[4:6] for site, each in by_site.items()},
+        ),
+    )
 
 
 def exact_outputs(session: Session, parameters: ComparativeParameters, shared: Shared) -> Outputs:
@@ -102,7 +118,7 @@ def exact_outputs(session: Session, parameters: ComparativeParameters, shared: S
     sums = squared(parameters, found)
     outputs: Outputs = {}
     for place, endpoint in enumerate(shared.endpoints):
-        tables = tables_of(sums, endpoint, shared.people.sites)
+        tables = _weighted(sums, endpoint, shared.people.sites).tables
         outputs[f"exits{place}"] = real(tables.exits, sums.scale)
         outputs[f"events{place}"] = real(tables.events, sums.scale)
         outputs[f"exit_squares{place}"] = real(tables.exit_squares, 2 * sums.scale - 24)
@@ -124,12 +140,13 @@ def released_outputs(
     found = weighted(session, parameters, shared.people)
     sums = squared(parameters, found)
     sizes = _sizes(released, shared, sums)
+    outcomes = [_weighted(sums, endpoint, shared.people.sites) for endpoint in shared.endpoints]
     session.progress("weights and effective sizes", 0.7)
-    arms = _arms(released, shared, found, sizes)
+    even = _even(parameters, released, shared, sums, outcomes)
+    arms = _arms(released, shared, found, sizes, even)
     outputs = _sizes_shown(released, shared, found, sizes, arms)
-    for place, endpoint in enumerate(shared.endpoints):
-        tables = tables_of(sums, endpoint, shared.people.sites)
-        numbers = estimates(tables, inverse_size(sizes[0]))
+    for place, outcome in enumerate(outcomes):
+        numbers = estimates(outcome.tables, inverse_size(sizes[0]))
         shown = _numbers(parameters, released, shared, place, numbers, arms)
         outputs |= {f"{name}{place}": value for name, value in shown.items()}
     session.progress("curves", 0.9)
@@ -138,12 +155,29 @@ def released_outputs(
 
 @dataclass(frozen=True)
 class _Arms:
-    """By arm (2,): k persons; and a usable score, a usable score with k persons, with an effective size of k as well."""
+    """By arm (2,): k persons; and a usable score, a usable score with k persons, with an effective size of k as well, and with
+    nobody who weighs too much. ``even``: for each outcome, whether nobody does while at risk, and no failure does."""
 
     large: SecretBits
     usable: SecretBits
     enough: SecretBits
+    thick: SecretBits
     supported: SecretBits
+    even: Sequence[SecretBits]
+
+
+def _even(
+    parameters: ComparativeParameters,
+    released: Released,
+    shared: Shared,
+    sums: Sums,
+    outcomes: Sequence[_Weighted],
+) -> Even:
+    """Without weights it is what the counts say already."""
+    if parameters.weights == "none":
+        always = shared.people.flags[:, 0] >= 0
+        return Even(always, [always] * len(outcomes))
+    return judge(released, sums.weights, shared.people.sites, [each.judged for each in outcomes])
 
 
 def _sizes(released: Released, shared: Shared, sums: Sums) -> SecretFixed:
@@ -155,7 +189,7 @@ def _sizes(released: Released, shared: Shared, sums: Sums) -> SecretFixed:
     return effective_size(weights, squares, persons, sums.scale)
 
 
-def _arms(released: Released, shared: Shared, found: Weighted, sizes: SecretFixed) -> _Arms:
+def _arms(released: Released, shared: Shared, found: Weighted, sizes: SecretFixed, even: Even) -> _Arms:
     k = released.policy.minimum_cell
     persons = views(released, shared.counts["persons"]).with_bits(PERSON_BITS)
     least = stack([persons, raw(sizes)]) - np.array([k, k << SIZE_PLACES])[:, None, None]
@@ -164,7 +198,8 @@ def _arms(released: Released, shared: Shared, found: Weighted, sizes: SecretFixe
     if found.usable is not None:
         usable = found.usable.reshape(1).broadcast_to(usable.shape)
     enough = usable & large[0]
-    return _Arms(large[0], usable, enough, enough & large[1])
+    thick = enough & large[1]
+    return _Arms(large[0], usable, enough, thick, thick & even.at_start, even.outcomes)
 
 
 def _sizes_shown(
@@ -199,18 +234,22 @@ def _numbers(
     numbers: SecretEstimates,
     arms: _Arms,
 ) -> Outputs:
-    """Restricted mean and risk with variances by arm (2,), and states SHOWN, UNUSABLE, FEW, THIN, SHORT or RARE."""
+    """Restricted mean and risk with variances by arm (2,), and states SHOWN, UNUSABLE, FEW, THIN, SHORT, RARE or UNEVEN."""
     policy, tau = released.policy, parameters.tau
     at_risk = views(released, shared.counts["at_risk"])[:, :, place]
     events = views(released, shared.counts["events"])[:, :, place]
     followed = (at_risk >= policy.minimum_cell).all(axis=0) & numbers.followed
     frequent = at_least(events, policy)
     reached = arms.supported & followed
+    whole = reached & frequent
+    shown = whole & arms.even[place]
+    uneven = (arms.thick ^ arms.supported) ^ (whole ^ shown)
     flags = stack(
-        [reached & frequent, ~arms.usable, arms.usable & ~arms.enough, arms.enough & ~arms.supported,
-         arms.supported & ~followed, reached & ~frequent]
+        [shown, ~arms.usable, arms.usable & ~arms.enough, arms.enough & ~arms.thick,
+         arms.supported & ~followed, reached & ~frequent, uneven]
     ).to_int()  # fmt: skip
     state = flags[1] * UNUSABLE + flags[2] * FEW + flags[3] * THIN + flags[4] * SHORT + flags[5] * RARE
+    state = state + flags[6] * UNEVEN
     decimals = mean_decimals(tau)
     factors = tau**2 * 10 ** variance_decimals(decimals), 10 ** variance_decimals(RISK_DECIMALS)
     mean, mean_variance, risk, risk_variance = rounded_numbers(
@@ -225,9 +264,9 @@ def _numbers(
         rounded_to(each, VARIANCE_DIGITS, min(factor, 2**31 - 1))
         for each, factor in zip((mean_variance, risk_variance), factors, strict=True)
     ]
-    shown = stack([mean, spread[0], risk, spread[1]]) * flags[:1]
+    opened = stack([mean, spread[0], risk, spread[1]]) * flags[:1]
     names = ("mean", "mean_variance", "risk", "risk_variance")
-    return {"state": state, **{name: shown[row] for row, name in enumerate(names)}}
+    return {"state": state, **{name: opened[row] for row, name in enumerate(names)}}
 
 
 def _balance_shown(

@@ -50,10 +50,9 @@ class SecretEstimates:
     followed: SecretBits
 
 
-def sums_by_time(rows: SecretInt, failed: SecretInt, times: SecretInt) -> SecretInt:
-    """Sums of rows (k, n), and of those of the failures, by one-hot time (n, bins) -> (2 k, bins), exact."""
-    both = concatenate([rows, rows * failed])
-    return (both @ times).with_bits(SUM_BITS)
+def sums_by_time(rows: SecretInt, times: SecretInt) -> SecretInt:
+    """Sums of rows (k, n) by one-hot time (n, bins) -> (k, bins), exact."""
+    return (rows @ times).with_bits(SUM_BITS)
 
 
 def estimates(tables: SecretTables, size: SecretFixed) -> SecretEstimates:

@@ -31,6 +31,7 @@ from tests.validation.holding import held
 
 EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
 HIDING = DisclosurePolicy(minimum_sites=1)
+HEAVY = "one person or event would weigh more than 1/10 of all under the weights"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,9 @@ def test_exact_numbers_are_those_of_r_and_released_ones_are_these_rounded(run, r
     )
     held(comparative, case, comparative.compared(exact, case))
     for full, shown in zip(exact.primary.arms, hidden.primary.arms, strict=True):
+        if case == "rotterdam, iptw" and full.arm == "1":
+            assert shown.why_not == HEAVY, "one who fails weighs 100, an eighth of all failures"
+            continue
         assert shown.rmst.estimate == pytest.approx(full.rmst.estimate, abs=0.0051)
         assert shown.risk.estimate == pytest.approx(full.risk.estimate, abs=6e-5)
         assert (shown.rmst.se, shown.risk.se) == pytest.approx((full.rmst.se, full.risk.se), rel=3e-3)
@@ -279,6 +283,77 @@ def test_an_arm_carried_by_few_persons_is_too_thin(run):
     assert result.primary.arms[1].why_not == "effective size below 10"
     assert result.primary.arms[1].effective_size is None and result.balance[0].after is None
     assert result.balance[0].before is not None
+
+
+UNLIKELY = {**SMALL, "score": [{"variable": "x", "levels": ["0", "1"]}], "truncation": 0.001}
+
+
+def unlikely(heavy: list[int], *, fail: int, usual: int = 100) -> pd.DataFrame:
+    """Of 199 treated with x = 0, who weigh 2 each, a hundred leave in month 30, so many of them by failing; the few with
+    x = 1, who were rarely treated, leave in these months, the first of them by failing. Beside 299 others."""
+    rest = [30] * 100 + [70] * 99
+    groups = [
+        (0, 0, [30, 70] * 100, 100), (0, 1, [30, 70] * 49 + [70], 49),
+        (1, 0, rest, usual), (1, 1, heavy, fail),
+    ]  # fmt: skip
+    parts = []
+    for arm, x, months, failed in groups:
+        died = (np.arange(len(months)) < failed).astype(int)
+        if arm == 0:
+            died = (np.array(months) == 30).astype(int)
+        parts.append(pd.DataFrame({"hormon": arm, "x": x, "death_time": months, "death_event": died}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_the_person_whose_treatment_was_unlikely_is_not_the_number(run):
+    """An effective size above 10; the exact mean tells when that one person failed, a fifth of the arm's weight."""
+    means, study = [], {**UNLIKELY, "weights": "iptw"}
+    for fails in (10, 50):
+        sites = {"a": unlikely([fails], fail=1)}
+        exact = run(KIND, study, sites, policy=EXACT).primary.arms[1]
+        means.append(exact.rmst.estimate)
+        assert exact.effective_size[0] > 10
+        hidden = run(KIND, study, sites, policy=HIDING)
+        assert (hidden.primary.arms[1].why_not, hidden.primary.arms[1].rmst) == (HEAVY, None)
+        assert hidden.primary.arms[0].rmst is not None and hidden.balance[0].after is None
+        assert hidden.primary.arms[1].effective_size is None
+    assert means[1] - means[0] == pytest.approx(8, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("heavy", "fail", "usual", "why"),
+    [
+        ([70] * 12, 0, 100, None),
+        ([30] * 12, 12, 100, None),
+        ([30] * 12, 1, 12, HEAVY),
+        ([30] * 12, 0, 12, None),
+    ],
+)
+def test_no_failure_weighs_more_than_a_kth_of_the_failures(run, heavy, fail, usual, why):
+    study = {**UNLIKELY, "weights": "iptw"}
+    result = run(KIND, study, {"a": unlikely(heavy, fail=fail, usual=usual)}, policy=HIDING)
+    assert result.primary.arms[1].why_not == why
+
+
+@pytest.mark.parametrize(("left", "why"), [(8, HEAVY), (60, None)])
+def test_nobody_weighs_more_than_a_kth_of_those_who_are_left(run, left, why):
+    """Eleven of those whose treatment was likely, or more, are at risk at tau, and one of the others."""
+    frame = unlikely([30] * 11 + [70], fail=0)
+    treated = frame.index[(frame.hormon == 1) & (frame.x == 0) & (frame.death_time == 70)]
+    frame.loc[treated[left + 3 :], "death_time"] = 40
+    result = run(KIND, {**UNLIKELY, "weights": "iptw"}, {"a": frame}, policy=HIDING)
+    assert result.primary.arms[1].why_not == why
+
+
+@pytest.mark.parametrize(("receiving", "why"), [((), None), (("other",), None), (("own",), HEAVY)])
+def test_nobody_outside_a_receiving_hospital_weighs_more_than_a_kth_of_those_outside(run, receiving, why):
+    frame = unlikely([30] * 4 + [70] * 8, fail=4)
+    treated = frame.index[(frame.hormon == 1) & (frame.x == 0)]
+    own = frame.index.isin([*treated[30:195]])
+    third = frame.iloc[:0]
+    sites = {"own": frame[own], "rest": frame[~own], "other": third}
+    result = run(KIND, {**UNLIKELY, "weights": "iptw"}, sites, policy=HIDING, receiving=receiving)
+    assert result.primary.arms[1].why_not == why
 
 
 def test_a_receiving_hospital_cannot_subtract_its_own(run):
