@@ -41,7 +41,7 @@ from workbench.demo.studies import NAMES, example_study
 from workbench.demo.truth import attrition, comparison
 
 Say = Callable[[str], None]
-ENVIRONMENT = {"TESSERA_SITE_POLL_SECONDS": "0.5", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {"TESSERA_SITE_POLL_SECONDS": "1", "OMP_NUM_THREADS": "1"}
 UPLOADED = ("count", "survival", "ranking")
 """Studies whose shares are uploaded once approved; a feasibility study is answered run by run."""
 
