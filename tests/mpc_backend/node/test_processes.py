@@ -86,7 +86,7 @@ class Cluster:
     def states(self, run_id: str) -> dict[str, str]:
         return {node: view.state for node, view in self.client.run(run_id)[0].items()}
 
-    def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "did not happen in time"
