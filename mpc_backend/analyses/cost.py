@@ -11,7 +11,7 @@ import numpy as np
 
 from mpc_backend.kernels.arrays import Indices, Words
 from mpc_backend.protocols import SHARED
-from mpc_backend.protocols.base import NONE, JointInput
+from mpc_backend.protocols.base import NONE, HalfProducts, JointInput
 from mpc_backend.protocols.plain import Plain
 from mpc_backend.transport.memory import MemoryNetwork
 
@@ -62,17 +62,9 @@ class Counting(Plain):
     def and_(self, x: Words, y: Words) -> Words:
         return self._count(1, self._costs.product, x & y)
 
-    def multiply_halves(
-        self,
-        x: Words,
-        y: Words,
-        plus: Words,
-        rows: Indices,
-        factors: Sequence[int],
-        into: Words | None = None,
-    ) -> Words:
-        results = super().multiply_halves(x, y, plus, rows, factors, into)
-        self._count(1, self._costs.half_product, results[:, : rows.shape[1]])
+    def multiply_halves(self, of: HalfProducts, into: Words | None = None) -> Words:
+        results = super().multiply_halves(of, into)
+        self._count(1, self._costs.half_product, results[:, : of.rows.shape[1]])
         return results
 
     def and_halves(self, x: Words, into: Words) -> None:

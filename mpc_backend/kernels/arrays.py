@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ def ring_bits(words: Words) -> int:
     return int(words.dtype.itemsize) * 8
 
 
-def ring_words(integers: Sequence[int], dtype: WordType) -> Words:
-    """Public integers mod 2^ring."""
-    return np.array([integer % (1 << 8 * dtype.itemsize) for integer in integers], dtype)
+@lru_cache(maxsize=256)
+def ring_words(integers: tuple[int, ...], dtype: WordType) -> Words:
+    """Public integers mod 2^ring, as `operand`."""
+    return operand(np.array([integer % (1 << 8 * dtype.itemsize) for integer in integers], dtype))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mpc_backend.kernels import gather, halves, matrices, planes, products, rows, triples
-from mpc_backend.kernels.arrays import RING_TYPES, operand
+from mpc_backend.kernels.arrays import RING_TYPES, operand, ring_words
 from mpc_backend.kernels.kept import note_all_kept
 
 
@@ -47,7 +47,7 @@ def _compile_products(dtype: np.dtype[np.uint64]) -> None:
     products.multiply_block(table, table, index, rows, 0, 4, *tail)
     products.mask_block(x, out, 0, 4, *tail)
     products.pair_sums(x, x, x, 0, np.zeros((3, 3, 4), dtype))
-    one, third = np.ones(1, dtype), np.zeros((3, 1), np.int64)
+    one, third = ring_words((1,), dtype), np.zeros((3, 1), np.int64)
     halves.multiply_cycle(
         table, table, table, third, one, rows, np.arange(3), 0, 4, masks[:3], out[0], out[1]
     )

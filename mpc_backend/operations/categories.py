@@ -11,7 +11,7 @@ from mpc_backend.circuits.carry import bit_planes, gates
 from mpc_backend.kernels.arrays import Words, ring_type
 from mpc_backend.kernels.planes import unpacked
 from mpc_backend.operations.arrays import row_ring
-from mpc_backend.protocols.base import JointInput, Protocol
+from mpc_backend.protocols.base import HalfProducts, JointInput, Protocol
 from mpc_backend.values import SecretInt
 from mpc_backend.values.numbers import SecretNumber, sum_bits
 
@@ -164,8 +164,9 @@ def _factors(
     every, times = np.arange(bits), np.arange(weighted)
     own_rows = np.stack((every * 0 - 1, every, every))
     rows = np.stack((times, bits - some + times % max(1, some), bits + times))
-    factors = [-2] * bits + [1] * weighted
-    protocol.multiply_halves(left, entered, entered, np.concatenate((own_rows, rows), axis=1), factors, out)
+    factors = (-2,) * bits + (1,) * weighted
+    every_row = np.concatenate((own_rows, rows), axis=1)
+    protocol.multiply_halves(HalfProducts(left, entered, entered, every_row, factors), out)
     del entered, left
     return _combined(protocol, out, split.chunks), out[:, bits - some :]
 

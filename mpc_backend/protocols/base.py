@@ -10,15 +10,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from mpc_backend.kernels.arrays import Indices, Words, WordType
+from mpc_backend.kernels.arrays import Indices, Words, WordType, operand, ring_words
 from mpc_backend.transport.base import Transport
 
 NONE: Indices = np.zeros(0, np.int64)
 FIRST_ROWS: Indices = np.zeros((2, 1), np.int64)
+OWN_ROWS: Indices = np.array([[-1], [0], [0]], np.int64)
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,29 @@ class JointInput:
 
     values: Words
     xor: bool
+
+
+class HalfProducts(NamedTuple):
+    """Products of halves to be taken, of rows x, y (their halves x0 + x1, y0 + y1) and z of ``plus``:
+
+        out[r] = z + factors[r] (x0 y1 + x1 y0), x = x[rows[0, r]], y = y[rows[1, r]], z = plus[rows[2, r]]
+        out[r] = z + factors[r] y0 y1            where rows[0, r] is -1
+
+    x, y, plus: (c, any, w) of one ring whose last axis is as it came from `Protocol.halves` or `Protocol.joint_input`; rows:
+    (3, R).
+    """
+
+    x: Words
+    y: Words
+    plus: Words
+    rows: Indices
+    factors: tuple[int, ...]
+
+    @property
+    def operands(self) -> tuple[Words, Words, Words, Indices, Words]:
+        """All of it as kernels take it."""
+        x, y, plus = operand(self.x), operand(self.y), operand(self.plus)
+        return x, y, plus, self.rows, ring_words(self.factors, x.dtype)
 
 
 @dataclass(frozen=True)
@@ -162,29 +186,15 @@ class Protocol(ABC):
         """For every input f, fresh shares of f(h0) + f(h1) (or XOR), which are its halves. All in one round."""
 
     @abstractmethod
-    def multiply_halves(
-        self,
-        x: Words,
-        y: Words,
-        plus: Words,
-        rows: Indices,
-        factors: Sequence[int],
-        into: Words | None = None,
-    ) -> Words:
-        """In the ring, for rows x, y (their halves x0 + x1, y0 + y1) and z of ``plus``:
-
-            out[r] = z + factors[r] (x0 y1 + x1 y0), x = x[rows[0, r]], y = y[rows[1, r]], z = plus[rows[2, r]]
-            out[r] = z + factors[r] y0 y1            where rows[0, r] is -1
-
-        One round, cheaper than `multiply_rows`. x, y, plus: (c, any, w) of one ring whose last axis is as it came from
-        `halves` or `joint_input`; rows: (3, R) -> (c, R, w). ``into``: another array (c, >= R, w) to be returned, whose rows
-        after R are left as they are.
+    def multiply_halves(self, of: HalfProducts, into: Words | None = None) -> Words:
+        """Rows (c, R, w) of the ring. One round, cheaper than `multiply_rows`. ``into``: another array (c, >= R, w) to be
+        returned, whose rows after R are left as they are.
         """
 
     def own_product(self, x: Words, plus: Words, factor: int) -> Words:
         """plus + factor x0 x1 for the halves of x (c, n) in the ring; as `multiply_halves`."""
-        rows = np.array([[-1], [0], [0]], np.int64)
-        return self.multiply_halves(x[:, None], x[:, None], plus[:, None], rows, [factor])[:, 0]
+        alone = x[:, None]
+        return self.multiply_halves(HalfProducts(alone, alone, plus[:, None], OWN_ROWS, (factor,)))[:, 0]
 
     @abstractmethod
     def and_halves(self, x: Words, into: Words) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mpc_backend.kernels.arrays import Indices, Words, WordType
 from mpc_backend.kernels.matrices import matrix_product
-from mpc_backend.protocols.base import NONE, Costs, Halves, JointInput, Protocol
+from mpc_backend.protocols.base import NONE, Costs, HalfProducts, Halves, JointInput, Protocol
 
 
 class Plain(Protocol):
@@ -57,18 +57,10 @@ class Plain(Protocol):
     def joint_input(self, inputs: Sequence[JointInput]) -> list[Words]:
         return [entry.values.copy()[None] for entry in inputs]
 
-    def multiply_halves(
-        self,
-        x: Words,
-        y: Words,
-        plus: Words,
-        rows: Indices,
-        factors: Sequence[int],
-        into: Words | None = None,
-    ) -> Words:
+    def multiply_halves(self, of: HalfProducts, into: Words | None = None) -> Words:
         if into is None:
-            return plus[:, rows[2]]
-        into[:, : rows.shape[1]] = plus[:, rows[2]]
+            return of.plus[:, of.rows[2]]
+        into[:, : of.rows.shape[1]] = of.plus[:, of.rows[2]]
         return into
 
     def and_halves(self, x: Words, into: Words) -> None:

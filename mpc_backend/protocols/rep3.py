@@ -29,13 +29,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpc_backend.kernels.arrays import Indices, Words, WordType, operand, ring_words
+from mpc_backend.kernels.arrays import Indices, Words, WordType, operand
 from mpc_backend.kernels.halves import and_thirds, multiply_thirds
 from mpc_backend.kernels.matrices import dot_rows, matrix_product
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
 from mpc_backend.kernels.triples import and_pairs, mask_sums, multiply_pairs
 from mpc_backend.prg import Keystream
-from mpc_backend.protocols.base import NONE, Costs, Halves, JointInput
+from mpc_backend.protocols.base import NONE, Costs, HalfProducts, Halves, JointInput
 from mpc_backend.protocols.keys import JobKeys
 from mpc_backend.protocols.replicated import BLOCK_BYTES, Replicated, inner_blocks
 from mpc_backend.transport.base import Transport
@@ -166,20 +166,10 @@ class Rep3(Replicated):
             self._receive_into(self._before, slots)
         return results
 
-    def multiply_halves(
-        self,
-        x: Words,
-        y: Words,
-        plus: Words,
-        rows: Indices,
-        factors: Sequence[int],
-        into: Words | None = None,
-    ) -> Words:
-        count, width = rows.shape[1], x.shape[2]
-        out = np.empty((2, count, width), x.dtype) if into is None else into
-        a, b, c, times = operand(x), operand(y), operand(plus), ring_words(factors, x.dtype)
-        kernel = partial(multiply_thirds, a, b, c, rows, times, out)
-        self._half_product(out[:, :count], kernel, packed=False)
+    def multiply_halves(self, of: HalfProducts, into: Words | None = None) -> Words:
+        count = of.rows.shape[1]
+        out = np.empty((2, count, of.x.shape[2]), of.x.dtype) if into is None else into
+        self._half_product(out[:, :count], partial(multiply_thirds, *of.operands, out), packed=False)
         return out
 
     def and_halves(self, x: Words, into: Words) -> None:

@@ -23,19 +23,20 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from mpc_backend.errors import ProtocolAbort
-from mpc_backend.kernels.arrays import Indices, Words, WordType, operand, ring_words
+from mpc_backend.kernels.arrays import Indices, Words, WordType, operand
 from mpc_backend.kernels.halves import and_cycle, multiply_cycle
 from mpc_backend.kernels.matrices import dot_rows, matrix_product
 from mpc_backend.kernels.products import and_block, mask_block, multiply_block, pair_sums
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
 from mpc_backend.prg import Keystream
 from mpc_backend.protocols.authenticate import OPENING, Authenticator, Mac
-from mpc_backend.protocols.base import NONE, Costs, Halves, JointInput
+from mpc_backend.protocols.base import NONE, Costs, HalfProducts, Halves, JointInput
 from mpc_backend.protocols.keys import JobKeys
 from mpc_backend.protocols.replicated import BLOCK_BYTES, Replicated, inner_blocks
 from mpc_backend.transport.base import Transport
@@ -283,28 +284,17 @@ class Rep4(Replicated):
         if any(slot.size for slot in slots):
             self._checks.received(self.index ^ 3, self._receive_into(self.index ^ 2, slots))
 
-    def multiply_halves(
-        self,
-        x: Words,
-        y: Words,
-        plus: Words,
-        rows: Indices,
-        factors: Sequence[int],
-        into: Words | None = None,
-    ) -> Words:
-        count, width = rows.shape[1], x.shape[2]
-        out = np.empty((3, count, width), x.dtype) if into is None else into
-        a, b, c, times = operand(x), operand(y), operand(plus), ring_words(factors, x.dtype)
+    def multiply_halves(self, of: HalfProducts, into: Words | None = None) -> Words:
+        count = of.rows.shape[1]
+        out = np.empty((3, count, of.x.shape[2]), of.x.dtype) if into is None else into
         flat = [component[:count].reshape(-1) for component in out]
-        self._half_product(flat, np.add, lambda *rest: multiply_cycle(a, b, c, rows, times, out, *rest))
+        self._half_product(flat, np.add, partial(multiply_cycle, *of.operands, out))
         return out
 
     def and_halves(self, x: Words, into: Words) -> None:
         a = operand(x).reshape(3, -1)
         out = [component.reshape(-1) for component in into]
-        self._half_product(
-            out, np.bitwise_xor, lambda *rest: and_cycle(a, *(out[c] for c in self._cycle), *rest)
-        )
+        self._half_product(out, np.bitwise_xor, partial(and_cycle, a, *(out[c] for c in self._cycle)))
 
     def _half_product(self, out: list[Words], merge: np.ufunc, kernel: HalfKernel) -> None:
         """Run a kernel over all positions of ``out`` (three flat components), send, receive and merge.

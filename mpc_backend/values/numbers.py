@@ -79,6 +79,8 @@ class SecretNumber(SecretValue):
 
     def broadcast_to(self, shape: tuple[int, ...]) -> Self:
         """Repeat along new or unit axes, as numpy.broadcast_to."""
+        if shape == self.shape:
+            return self
         fitted = self.shares.reshape(len(self.shares), *(1,) * (len(shape) - self.ndim), *self.shape)
         return self.like(np.broadcast_to(fitted, (len(fitted), *shape)), self.bits)
 

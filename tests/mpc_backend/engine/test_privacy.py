@@ -15,7 +15,7 @@ from mpc_backend.kernels.arrays import Words
 from mpc_backend.prg import Keystream
 from mpc_backend.protocols import rep3, rep4
 from mpc_backend.protocols.authenticate import Authenticator
-from mpc_backend.protocols.base import FIRST_ROWS, JointInput, Protocol
+from mpc_backend.protocols.base import FIRST_ROWS, HalfProducts, JointInput, Protocol
 from mpc_backend.protocols.keys import random_keys
 from mpc_backend.protocols.sharing import layout
 from mpc_backend.testing import World
@@ -136,7 +136,7 @@ def primitives(protocol: Protocol, secret: Callable[..., Words]) -> None:
     for dtype in (np.uint16, np.uint32, np.uint64):
         protocol.multiply_rows(secret((1, n), dtype), secret((1, n), dtype), FIRST_ROWS)
         x, y = secret((2, n), dtype), secret((2, n), dtype)
-        protocol.multiply_halves(x, y, x, np.array([[1, -1], [0, 1], [0, 1]]), [3, -2])
+        protocol.multiply_halves(HalfProducts(x, y, x, np.array([[1, -1], [0, 1], [0, 1]]), (3, -2)))
     protocol.matmul(secret((64, 9), np.uint64), secret((9, 64), np.uint64))
     protocol.dot(secret((n, 2), np.uint64), secret((n, 2), np.uint64))
     protocol.and_(secret((n,), np.uint64), secret((n,), np.uint64))
