@@ -181,13 +181,16 @@ def _result(
     parameters: RegressionParameters, policy: DisclosurePolicy, state: int, n: Cell, what: str
 ) -> RegressionResult:
     """Without numbers."""
+    k, outcome = policy.minimum_cell, "follows from" if what == "mean" else "is separated by"
     why = {
         SHOWN: None,
-        FEW: f"fewer than {policy.minimum_cell} persons of a group of the outcome, or more than there are coefficients",
-        RARE: f"fewer than {policy.minimum_cell} persons at some level or code of a covariate, or of the outcome there",
-        UNSOLVED: "not estimable: a variable hardly varies or follows from others, the outcome is separated by the "
-        "covariates, or there are too few persons",
+        FEW: f"fewer than {k} persons of a group of the outcome, or fewer than {k} more than coefficients",
+        RARE: f"fewer than {k} persons at some level or code of a covariate, or of the outcome there",
+        UNSOLVED: "not estimable: a variable hardly varies for its declared scale, or follows from others, or the outcome "
+        f"{outcome} the covariates; leave out which does, or join its levels",
     }[state]
+    if state == UNSOLVED and n.value is not None and n.value <= len(parameters.terms):
+        why = f"not estimable: {n.value} persons for {len(parameters.terms)} coefficients; ask for fewer"
     hidden = [Suppressed(what="persons", why=n.why)] if isinstance(n, HiddenCount) else []
     withheld = [Suppressed(what="coefficients", why=why)] if why is not None else []
     return RegressionResult(

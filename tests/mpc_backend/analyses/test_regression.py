@@ -239,7 +239,17 @@ def test_a_scale_far_from_the_deviation_gives_no_number_instead_of_a_wrong_one(r
     frame = data("birthwt")
     parameters = study(frame, "linear", ("bwt", "age"))
     parameters["predictors"][0]["scale"] = 100.0
-    assert run("linear", parameters, {"a": frame}, policy=EXACT).why_not.startswith("not estimable")
+    why = run("linear", parameters, {"a": frame}, policy=EXACT).why_not
+    assert (
+        "hardly varies for its declared scale" in why
+        and "the outcome follows from the covariates; leave out" in why
+    )
+
+
+def test_too_few_persons_are_told_from_what_else_cannot_be_estimated(run):
+    frame = data("birthwt")
+    result = run("linear", study(frame, "linear", ("bwt", "age", "lwt")), {"a": frame.head(3)}, policy=EXACT)
+    assert result.why_not == "not estimable: 3 persons for 3 coefficients; ask for fewer"
 
 
 def test_numbers_far_from_their_centre_are_refused(run):
