@@ -34,7 +34,7 @@ class Total:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bare:
     """A secret value apart from its session: what goes to a worker and comes back. ``total``: part of a sum."""
 

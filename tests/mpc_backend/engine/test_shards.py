@@ -14,11 +14,12 @@ from mpc_backend import operations as op
 from mpc_backend.errors import AbortKind, PeerAborted, ProtocolAbort
 from mpc_backend.prg import Keystream
 from mpc_backend.protocols.authenticate import Mac
-from mpc_backend.session import Session, open_values
-from mpc_backend.shards import Total, over_shards
-from mpc_backend.shards.rows import UNIT, row_cuts
+from mpc_backend.session import OutputForm, Session, open_values
+from mpc_backend.shards import Done, Task, Total, over_shards
+from mpc_backend.shards.rows import UNIT, Bare, row_cuts
 from mpc_backend.shards.threads import ShardNetworks
 from mpc_backend.testing import World
+from mpc_backend.transport.base import Traffic
 from mpc_backend.transport.memory import MemoryNetwork
 from mpc_backend.transport.shape import LinkShape
 from mpc_backend.values import SecretBits, SecretInt
@@ -70,6 +71,14 @@ def flattened(item: Any) -> list[Any]:
     if isinstance(item, list | tuple):
         return [leaf for part in item for leaf in flattened(part)]
     return [item]
+
+
+def test_nothing_shows_what_shards_are_given_or_give_back() -> None:
+    """Their rows are shares, and their keys a job's."""
+    shares = np.full((3, 1), 4711, np.uint64)
+    bare = Bare(OutputForm("int", (1,)), shares, 20)
+    shown = f"{bare} {Task(None, len, (shares,))} {Done(shares, Traffic())}"
+    assert "4711" not in shown
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

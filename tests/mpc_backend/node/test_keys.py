@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import secrets
+import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from governance.keys import SigningKey
+from mpc_backend import keys as agreed
 from mpc_backend.errors import ProtocolAbort
 from mpc_backend.keys import GIVEN_BYTES, JobBinding, _PairSecrets, agree_keys
 from mpc_backend.protocols.keys import JobKeys, random_keys
@@ -76,6 +82,11 @@ def test_agreed_keys_are_held_by_exactly_their_members(party: Party) -> None:
     check_layout(found)  # type: ignore[arg-type]
 
 
+def test_keys_are_not_shown() -> None:
+    one = random_keys(4)[0]
+    assert not [key for key in every_key(one) if key.hex() in repr(one) or repr(key) in repr(one)]
+
+
 def test_keys_made_in_one_process_have_the_same_layout() -> None:
     check_layout(random_keys(4))
 
@@ -85,6 +96,60 @@ def test_every_start_has_new_keys(party: Party) -> None:
     old, new = ({key for one in found for key in every_key(one)} for found in (first, second))  # type: ignore[arg-type]
     assert len(old) == len(new) == 23
     assert not old & new
+
+
+@pytest.mark.parametrize("what", ["run", "study", "federation", "software", "inputs", "epoch"])
+def test_keys_are_bound_to_what_they_are_for(
+    party: Party, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Where all that is drawn at random is the same, other keys still come of another study, run, software, ..."""
+    same = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+    monkeypatch.setattr(agreed, "X25519PrivateKey", SimpleNamespace(generate=lambda: same))
+    monkeypatch.setattr(agreed, "secrets", SimpleNamespace(token_bytes=lambda count: bytes([7]) * count))
+    mine = binding(party)
+    found = []
+    for one in (mine, mine, replace(mine, **{what: 8 if what == "epoch" else bytes([9]) * 32})):
+        found.append({key for node in agree(party, [one] * 4) for key in every_key(node)})  # type: ignore[arg-type]
+    assert found[0] == found[1]
+    assert len(found[0]) == len(found[2]) == 23
+    assert not found[0] & found[2]
+
+
+def test_no_key_encrypts_twice(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nonce of what nodes give each other is always the same."""
+    used: Counter[bytes] = Counter()
+    sealing = agreed.AESGCM
+
+    def noted(key: bytes) -> Any:
+        made = sealing(key)
+
+        def encrypt(nonce: bytes, data: bytes, more: bytes) -> bytes:
+            used[key + nonce] += 1
+            return made.encrypt(nonce, data, more)
+
+        return SimpleNamespace(encrypt=encrypt, decrypt=made.decrypt)
+
+    monkeypatch.setattr(agreed, "AESGCM", noted)
+    agree(party, [binding(party)] * 4)
+    assert len(used) == 12
+    assert set(used.values()) == {1}
+
+
+def test_a_proof_that_is_sent_back_proves_nothing(party: Party) -> None:
+    """Node 3 says what node 0 says to it; it holds the same keys or not."""
+    proof: list[bytes] = []
+    here = threading.Event()
+
+    def mirrored(sender: int, receiver: int, number: int, payload: bytes) -> bytes:
+        if (sender, receiver, number) == (0, 3, 2):
+            proof.append(payload)
+            here.set()
+        if (sender, receiver, number) == (3, 0, 2):
+            assert here.wait(5)
+            return proof[0]
+        return payload
+
+    assert "node 3 holds other keys" in str(agree(party, [binding(party)] * 4, tamper=mirrored)[0])
 
 
 @pytest.mark.parametrize(
