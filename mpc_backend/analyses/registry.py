@@ -20,6 +20,7 @@ from mpc_backend.analyses.comparative_effectiveness import ComparativeEffectiven
 from mpc_backend.analyses.competing_risks import CompetingRisks
 from mpc_backend.analyses.correlation import Correlation
 from mpc_backend.analyses.errors import ParametersRefused
+from mpc_backend.analyses.horizons import check_horizons
 from mpc_backend.analyses.linear_regression import LinearRegression
 from mpc_backend.analyses.logistic_regression import LogisticRegression
 from mpc_backend.analyses.survival import Survival
@@ -96,6 +97,10 @@ def resolve(
         given |= _linked_times(study, entry, study.cohorts[entry.cohort])
     parameters = parse_parameters(entry.kind, given)
     check_variables(study, entry, parameters)
+    if study.disclosure.release != "exact" and entry.cohort is not None:
+        text = study.cohorts[entry.cohort]
+        others = [other for other in study.analyses if other.id != entry.id]
+        check_horizons(entry, others, lambda other: _same_cohort(study.cohorts.get(other.cohort or ""), text))
     if isinstance(parameters, SurvivalParameters) and parameters.linkage:
         _check_times(study, entry, parameters)
     return found, parameters
