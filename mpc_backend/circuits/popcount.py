@@ -25,7 +25,7 @@ def count_rows(protocol: Protocol, rows: Words, dtype: WordType) -> Words:
     factors = np.concatenate([np.full(part.shape[1], 1 << k, dtype) for k, part in enumerate(weights)])
     positions = rows.shape[2] * 64
     ring = bits_to_ring(protocol, left.reshape(len(left), -1), left.shape[1] * positions, dtype)
-    counted = ring.reshape(len(ring), -1, positions) * factors[:, None]
+    counted = ring.reshape(len(ring), left.shape[1], positions) * factors[:, None]
     return np.add.reduce(counted, axis=1, dtype=dtype)  # type: ignore[no-any-return]
 
 

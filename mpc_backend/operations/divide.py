@@ -44,7 +44,7 @@ def floor_divide(a: SecretInt, divisor: int) -> SecretInt:
     else:
         quotient = _floor_quotient(protocol, wide.flat, min(wide.bits, 62), divisor)
     bits = max(2, a.bits - divisor.bit_length() + 2)
-    out = SecretInt(protocol, quotient.reshape(-1, *a.shape), bits)
+    out = SecretInt(protocol, quotient.reshape(len(quotient), *a.shape), bits)
     return out if ring == 64 else out.narrow(ring)
 
 
@@ -80,7 +80,7 @@ def _correction(protocol: Protocol, remainder: Words, divisor: int) -> Words:
     shifted = [protocol.add_constant(remainder, np.full((), -t % (1 << 64), np.uint64)) for t in thresholds]
     below = carry.sign(protocol, np.concatenate(shifted, axis=1), planes)
     counts = convert.bits_to_ring(protocol, below, n * len(thresholds), ring_type(64))
-    less = counts.reshape(-1, len(thresholds), n).sum(axis=1, dtype=np.uint64)
+    less = counts.reshape(len(counts), len(thresholds), n).sum(axis=1, dtype=np.uint64)
     return protocol.add_constant(np.negative(less), np.full((), len(thresholds) - 1, np.uint64))
 
 
@@ -106,9 +106,9 @@ def divide(a: SecretNumber, b: SecretNumber, scale: int, *, quotient_bits: int |
     a, b = a.widened(64), b.widened(64)
     inverse, factor = _inverse(b, length)
     left = a.like(a.broadcast_to(shape).shares, a.bits)
-    power = b.like(factor.reshape(-1, *b.shape), 63).broadcast_to(shape)
+    power = b.like(factor.reshape(len(factor), *b.shape), 63).broadcast_to(shape)
     numerator = a.protocol.multiply(left.flat, power.flat)
-    inverse = b.like(inverse.reshape(-1, *b.shape), 63).broadcast_to(shape).flat
+    inverse = b.like(inverse.reshape(len(inverse), *b.shape), 63).broadcast_to(shape).flat
     return _scaled_product(a.protocol, numerator, inverse, length + room, length, scale, extra).reshape(shape)
 
 

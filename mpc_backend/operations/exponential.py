@@ -68,7 +68,7 @@ def _whole_bits(protocol: Protocol, exponent: Words) -> Words:
     planes = bit_planes(protocol, exponent, EXPONENT_FRACTION + WHOLE_BITS)[:, EXPONENT_FRACTION:]
     padded = word_count(n) * 64
     ring = bits_to_ring(protocol, planes.reshape(len(planes), -1), WHOLE_BITS * padded, ring_type(64))
-    return ring.reshape(-1, WHOLE_BITS, padded)[:, :, :n]
+    return ring.reshape(len(ring), WHOLE_BITS, padded)[:, :, :n]
 
 
 def _times_power(protocol: Protocol, mantissa: Words, whole: Words) -> Words:

@@ -14,6 +14,7 @@ the tolerance.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,7 +188,7 @@ def _scaled(matrix: SecretFixed) -> tuple[SecretFixed, SecretInt, int]:
         raise ValueError(
             f"a square matrix of 1 to {MOST_COLUMNS} columns is needed, found shape {matrix.shape}"
         )
-    flat = matrix.reshape(-1, rows, rows)
+    flat = matrix.reshape(math.prod(matrix.shape[:-2]), rows, rows)
     flat = flat if flat.scale % 2 == 0 else flat.rescaled(flat.scale + 1)
     protocol, places = matrix.protocol, np.arange(rows)
     diagonal = flat[:, places, places].with_bits(min(flat.bits, WIDEST))
@@ -195,7 +196,7 @@ def _scaled(matrix: SecretFixed) -> tuple[SecretFixed, SecretInt, int]:
     even = length + length % 2
     hot = leading_bit(protocol, diagonal.flat, length)
     words = weighted(hot, [1 << ((even - 1 - place) // 2) for place in range(length)])
-    power = SecretInt(protocol, words.reshape(-1, *diagonal.shape), even // 2 + 1)
+    power = SecretInt(protocol, words.reshape(len(words), *diagonal.shape), even // 2 + 1)
     whole = SecretInt(protocol, flat.shares, WIDEST) * power[:, :, None]
     scaled = SecretFixed(protocol, (whole.with_bits(WIDEST) * power[:, None, :]).shares, even)
     return scaled.rescaled(MATRIX_SCALE).with_bits(MATRIX_SCALE + 2), power, (even - flat.scale) // 2
@@ -262,7 +263,7 @@ def _loose(residual: SecretFixed) -> SecretBits:
     Cut exactly to 29 fractional bits, words are below 2^21 where the residual is right, and below 2^24 where it outgrew the
     ring; at most 2^10 squares of them stay below 2^58.
     """
-    flat = residual.reshape(len(residual), -1)
+    flat = residual.reshape(len(residual), math.prod(residual.shape[1:]))
     size = SecretInt(residual.protocol, dotted(flat, flat), RESIDUAL_SIZE_BITS)
     return size > 1 << 2 * (residual.scale + LARGEST_RESIDUAL_BITS)
 

@@ -88,7 +88,7 @@ def _into_ring(protocol: Protocol, planes: Words, n: int) -> Words:
     count, padded = planes.shape[1], planes.shape[2] * 64
     flat = np.ascontiguousarray(planes).reshape(planes.shape[0], -1)
     ring = bits_to_ring(protocol, flat, count * padded, ring_type(64))
-    return ring.reshape(-1, count, padded)[:, :, :n]
+    return ring.reshape(len(ring), count, padded)[:, :, :n]
 
 
 def _hot(protocol: Protocol, x: Words, bits: int) -> Words:

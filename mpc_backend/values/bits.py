@@ -119,6 +119,11 @@ class SecretBits(SecretValue):
         if axis is None:
             return self.reshape(-1).all(0)
         bits: SecretBits = self.rearranged(lambda words: np.moveaxis(words, axis, 0))
+        if bits.shape[0] == 0:
+            none = SecretBits.from_unpacked(
+                self.protocol, np.zeros((len(bits.words), *bits.shape[1:]), np.uint8)
+            )
+            return ~none
         while bits.shape[0] > 1:
             half = bits.shape[0] // 2
             joined = bits[:half] & bits[half : 2 * half]

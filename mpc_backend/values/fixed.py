@@ -83,7 +83,7 @@ class SecretFixed(SecretNumber):
     def floor(self) -> SecretInt:
         """The integer part, exactly floor(x)."""
         shares = floor_shift(self.protocol, self.flat, self.scale)
-        return SecretInt(self.protocol, shares.reshape(-1, *self.shape), self.bits - self.scale + 1)
+        return SecretInt(self.protocol, shares.reshape(len(shares), *self.shape), self.bits - self.scale + 1)
 
     def exact_round(self, decimals: int) -> SecretInt:
         """floor(x 10^decimals + 1/2), exactly: the form in which a real may be released.
@@ -92,10 +92,9 @@ class SecretFixed(SecretNumber):
         """
         scaled = self.flat * np.uint64(10**decimals)
         shifted = self.protocol.add_constant(scaled, np.full((), (1 << self.scale) >> 1, np.uint64))
-        shares = floor_shift(self.protocol, shifted, self.scale).reshape(-1, *self.shape)
-        return SecretInt(
-            self.protocol, shares, min(MOST_BITS, self.bits + (10**decimals).bit_length()) - self.scale + 1
-        )
+        shares = floor_shift(self.protocol, shifted, self.scale)
+        bits = min(MOST_BITS, self.bits + (10**decimals).bit_length()) - self.scale + 1
+        return SecretInt(self.protocol, shares.reshape(len(shares), *self.shape), bits)
 
 
 def exact_factor(other: Any, protocol: Protocol) -> SecretInt | Public | None:

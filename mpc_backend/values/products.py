@@ -35,10 +35,12 @@ def matrix_multiplied(left: SecretNumber, right: SecretNumber | Public) -> Words
     else:
         y = right.shares if right.ndim == 2 else right.shares[:, :, None]
         product = left.protocol.matmul(x, y)
-    return product.reshape(-1, *left.shape[:-1], *right.shape[1:])
+    return product.reshape(len(product), *left.shape[:-1], *right.shape[1:])
 
 
 def dotted(left: SecretNumber, right: SecretNumber) -> Words:
     """Sum of products over the last axis, broadcast over the others -> shares."""
     shape = np.broadcast_shapes(left.shape, right.shape)
+    if shape[-1] == 0:
+        return np.zeros((len(left.shares), *shape[:-1]), left.dtype)
     return left.protocol.dot(left.broadcast_to(shape).shares, right.broadcast_to(shape).shares)

@@ -1,6 +1,8 @@
 """Operations at the limits of what they are declared for, three and four nodes; one run for all edges of a kind."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from mpc_backend import operations as op
 from mpc_backend.session import Session
 from mpc_backend.testing import World
-from mpc_backend.values import SecretFixed, SecretInt
+from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 from tests.mpc_backend.engine.test_edges_of_values import limits
 
 PROTOCOLS = ("rep3", "rep4")
@@ -72,6 +74,52 @@ def test_exponential_and_logistic_function_of_the_widest_arguments(protocol: str
     with np.errstate(over="ignore"):
         exact = 1 / (1 + np.exp(-both))
     assert np.all(np.abs(logistic - exact) <= 2.0**-22 * exact + 2.0**-25 + 2 * 2.0**-scale)
+
+
+NOTHING: dict[str, Callable[[Any, Any], Any]] = {
+    "extremes": lambda a, _: [f(a.reshape(0, 3), 1) for f in (op.amax, op.amin, op.argmax, op.argmin)],
+    "quotients": lambda a, _: [op.divide(a, a, 5), op.reciprocal(a, 5), op.floor_divide(a, 3), op.floor_divide(a, 4)],
+    "roots": lambda a, _: [op.sqrt(a, 5), op.log(a, 5)],
+    "exponentials": lambda a, _: [op.exp(a, 5), op.sigmoid(a, 5), op.sigmoid_and_softplus(a, 5)],
+    "scans": lambda a, f: [op.segmented_cumsum(a, f), op.segmented_copy(a, f), op.prefix_product(a.to_fixed(3))],
+    "choices": lambda a, f: [op.select(f, a, a), op.minimum(a, 3), op.maximum(a, a), op.concatenate([a, a])],
+    "bits": lambda a, f: [op.popcount(a), op.to_bits(a), op.from_bits(f.reshape(0, 3)), f & ~f, f.to_int(16)],
+    "order": lambda a, f: [a < 2 * a, a == 3, op.sort([a, f], [a, f]), op.shuffle([a, f]), op.distinct([a])],
+    "tables": lambda a, _: [op.join([a], [a], [a]), op.group_by([a], [a]).sums, op.group_by([a], [a]).valid],
+    "products": lambda a, f: [a * a, a * f, a.to_fixed(4) * 0.3, a.reshape(0, 2) @ a.reshape(2, 0)],
+    "other forms": lambda a, _: [a.narrow(16).widen(64), a.to_fixed(4).exact_round(2), a.to_fixed(4).floor()],
+    "systems": lambda a, _: [
+        (found := op.positive_inverse(a.to_fixed(4).reshape(0, 2, 2))).deficient, found.errors(20),
+        op.damped_inverse(a.to_fixed(4).reshape(0, 2, 2), 2).solve(a.to_fixed(4).reshape(0, 2), 20),
+    ],
+}  # fmt: skip
+
+
+def sizes(found: Any) -> set[int]:
+    return set().union(*map(sizes, found)) if isinstance(found, list | tuple) else {np.size(found)}
+
+
+@pytest.mark.parametrize("protocol", ("plain", *PROTOCOLS))
+@pytest.mark.parametrize("name", NOTHING)
+def test_nothing_comes_of_no_rows(protocol: str, name: str) -> None:
+    with World(protocol) as world:
+        given = world.share(np.zeros(0, int), bits=8), world.share(np.zeros(0, bool))
+        assert sizes(world.run(lambda _, a, f: NOTHING[name](a, f), *given)) == {0}
+
+
+@pytest.mark.parametrize("protocol", ("plain", *PROTOCOLS))
+def test_sums_and_products_of_no_rows_are_those_of_numpy(protocol: str) -> None:
+    def program(_: Session, a: SecretInt, f: SecretBits) -> object:
+        empty = f.reshape(3, 0)
+        return [
+            a.sum(), f.sum(), f.all(), f.any(), empty.all(1), empty.any(1), op.popcount(f), op.dot(a, a),
+            a.reshape(2, 0) @ a.reshape(0, 2), op.sums_by_code(a, 4, [a])[0],
+        ]  # fmt: skip
+
+    with World(protocol) as world:
+        found = world.run(program, world.share(np.zeros(0, int), bits=8), world.share(np.zeros(0, bool)))
+    wanted = [0, 0, True, False, [True] * 3, [False] * 3, 0, 0, [[0, 0], [0, 0]], [0] * 4]
+    assert [np.asarray(one).tolist() for one in found] == wanted
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from mpc_backend.node import agreement, computing, jobs, service, studies
-from mpc_backend.node.agreement import Never
+from mpc_backend.node.agreement import Never, NotNow
 from mpc_backend.node.database import RunRow, StudyRow, utc_now
 from mpc_backend.node.jobs import Jobs
 from mpc_backend.node.rendezvous import RunTerms, StartGreeting
@@ -87,6 +87,22 @@ def test_an_invitation_that_fails_gives_the_turn_back(alone: Node, monkeypatch: 
     again = MagicMock(peer=0)
     alone.service.jobs.invited(again, greeting)
     assert again.say.call_args.args[0]["why"] == "waiting for uploads of north, south, west"
+
+
+def test_every_start_of_a_run_has_an_epoch_of_its_own(alone: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id, _ = waiting_run(alone)
+    leader, epochs = Jobs(alone.core), []
+
+    def not_yet(_core: object, _run_id: str, epoch: str) -> None:
+        epochs.append(int(epoch, 16))
+        raise NotNow("waiting for uploads")
+
+    monkeypatch.setattr(jobs, "terms_of", not_yet)
+    for _ in range(3):
+        with pytest.raises(NotNow):
+            leader._invite(run_id)
+    assert len(set(epochs)) == 3
+    assert max(epochs) >= 1 << 32, "drawn from 64 bits: no node has to remember those before"
 
 
 def test_what_fails_unexpectedly_closes_the_connection(alone: Node, monkeypatch: pytest.MonkeyPatch) -> None:
