@@ -16,10 +16,9 @@ from mpc_backend.analyses.correlation_parameters import CorrelationParameters
 from mpc_backend.analyses.correlation_result import CorrelationResult, correlation_result
 from mpc_backend.analyses.correlation_secret import moments
 from mpc_backend.analyses.disclosure import require_sites, sum_of
-from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.regression_release import outputs
-from mpc_backend.analyses.regression_tables import COUNT_BITS, LARGEST, MOST_ROWS, SUM_BITS, SUM_SCALE
+from mpc_backend.analyses.regression_tables import COUNT_BITS, SUM_BITS, SUM_SCALE, require_range
 from mpc_backend.session import Session
 from mpc_backend.tables import Arrays, Column, TableSpec
 from mpc_backend.values import SecretFixed, SecretInt
@@ -50,18 +49,7 @@ class Correlation(Analysis[CorrelationParameters]):
         known = ~np.isnan(scaled).any(axis=1)
         require_codes(frame[known], [(each.variable, each.codes) for each in parameters.variables])
         rows, coded = scaled[known], [codes[known] for _, codes in read]
-        names = [
-            each.variable
-            for each, values in zip(parameters.variables, rows.T, strict=True)
-            if (np.abs(values) >= LARGEST).any()
-        ]
-        if names:
-            raise LocalDataError(
-                f"{', '.join(names)} holds numbers {LARGEST:g} or more scales from the declared centre; declare centre and "
-                "scale near mean and standard deviation, or correct the outliers"
-            )
-        if len(rows) > MOST_ROWS:
-            raise LocalDataError(f"more than {MOST_ROWS} persons, the most from one hospital")
+        require_range(parameters.covariates, rows)
         both = np.column_stack([np.ones(len(rows)), rows])
         columns = {"products": (both.T @ both).reshape(1, -1), "persons": _counts(len(rows), coded)}
         (spec,) = self.tables(parameters)

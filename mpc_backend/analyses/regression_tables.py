@@ -6,6 +6,8 @@ rows, because its weights depend on everybody's coefficients.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,7 +64,7 @@ def linear_tables(parameters: LinearParameters, site: SiteData) -> dict[str, Arr
     require_codes(frame[known], [*_numbers(parameters), (parameters.outcome, parameters.outcome_codes)])
     scaled = (outcome - parameters.outcome_centre) / parameters.outcome_scale
     rows = np.column_stack([design, np.nan_to_num(scaled)])[known]
-    _check((*parameters.terms, parameters.outcome), rows)
+    require_range((*parameters.terms, parameters.outcome), rows)
     cells = np.column_stack([np.ones(len(frame), dtype=np.int64), counts])[known]
     return {
         "sums": {"products": (rows.T @ rows).reshape(1, -1)},
@@ -78,7 +80,7 @@ def logistic_tables(parameters: LogisticParameters, site: SiteData) -> dict[str,
     known &= judged
     require_codes(frame[known], _numbers(parameters))
     rows, groups = design[known], one_hot(outcome[known], 2)
-    _check(parameters.terms, rows)
+    require_range(parameters.terms, rows)
     cells = np.column_stack([np.ones(len(frame), dtype=np.int64), counts])[known]
     return {
         "rows": {
@@ -117,14 +119,22 @@ def _design(
     return np.concatenate(columns, axis=1), np.concatenate(counts, axis=1), known
 
 
-def _check(names: tuple[str, ...], rows: Floats) -> None:
+def require_range(names: Sequence[str], rows: Floats) -> None:
+    """Refuse rows (persons, names), counted in scales from their centres, that sums of products have no room for.
+
+    Raises:
+        LocalDataError: names the variables; or too many persons.
+    """
     far = [name for name, values in zip(names, rows.T, strict=True) if (np.abs(values) >= LARGEST).any()]
     if far:
         raise LocalDataError(
             f"{', '.join(far)} holds numbers {LARGEST:g} or more scales from the declared centre; declare centre and scale "
             "near mean and standard deviation, or correct the outliers"
         )
-    if len(rows) > MOST_ROWS:
-        raise LocalDataError(
-            f"more than {MOST_ROWS} persons, the most that a regression takes from one hospital"
-        )
+    require_persons(len(rows))
+
+
+def require_persons(count: int) -> None:
+    """Refuse more persons than sums have room for."""
+    if count > MOST_ROWS:
+        raise LocalDataError(f"more than {MOST_ROWS} persons, the most from one hospital")

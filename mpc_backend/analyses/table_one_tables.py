@@ -8,7 +8,13 @@ from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.coded import measured, require_codes
 from mpc_backend.analyses.errors import LocalDataError
 from mpc_backend.analyses.grid import level_codes, one_hot
-from mpc_backend.analyses.regression_tables import COUNT_BITS, LARGEST, MOST_ROWS, SUM_BITS, SUM_SCALE
+from mpc_backend.analyses.regression_tables import (
+    COUNT_BITS,
+    SUM_BITS,
+    SUM_SCALE,
+    require_persons,
+    require_range,
+)
 from mpc_backend.analyses.table_one_parameters import Quantity, TableOneParameters
 from mpc_backend.tables import Arrays, Column, TableSpec
 
@@ -41,8 +47,7 @@ def local_tables(parameters: TableOneParameters, site: SiteData) -> dict[str, Ar
         frame[codes >= 0].reset_index(drop=True),
         one_hot(codes[codes >= 0], len(parameters.groups)),
     )
-    if len(frame) > MOST_ROWS:
-        raise LocalDataError(f"more than {MOST_ROWS} persons, the most from one hospital")
+    require_persons(len(frame))
     counts, coded, tables = [members.sum(axis=0)[:, None]], [], {}
     for place, each in enumerate(parameters.numbers):
         values, codes = measured(frame, each.variable, each.codes)
@@ -68,11 +73,7 @@ def _number(each: Quantity, values: np.ndarray, members: np.ndarray) -> Arrays:
             f"column {each.variable} holds numbers outside {each.low:g} to {each.high:g}; correct them, or declare a "
             "wider grid"
         )
-    if (np.abs(scaled) >= LARGEST).any():
-        raise LocalDataError(
-            f"column {each.variable} holds numbers {LARGEST:g} or more scales from the declared centre; declare centre and "
-            "scale near mean and standard deviation, or correct the outliers"
-        )
+    require_range((each.variable,), scaled[:, None])
     bins = np.zeros((members.shape[1], each.bins), dtype=np.int64)
     np.add.at(bins, (members.argmax(axis=1), places), 1)
     return {"sums": members.T @ np.column_stack([scaled, scaled**2]), "bins": bins}

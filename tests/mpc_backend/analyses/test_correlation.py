@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from governance.disclosure import DisclosurePolicy
-from mpc_backend.analyses import correlation
+from mpc_backend.analyses import regression_tables
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs
@@ -149,6 +149,6 @@ def test_refusals(run, monkeypatch):
     twice = {"variables": study(TWO)["variables"] * 2}
     with pytest.raises(ParametersRefused, match="each may be named once"):
         parse_parameters("correlation", twice)
-    monkeypatch.setattr(correlation, "MOST_ROWS", 40)
+    monkeypatch.setattr(regression_tables, "MOST_ROWS", 40)
     with pytest.raises(LocalDataError, match=r"^more than 40 persons, the most from one hospital$"):
         run("correlation", study(TWO), {"a": generated(50)})

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from governance.disclosure import DisclosurePolicy
-from mpc_backend.analyses import table_one_tables
+from mpc_backend.analyses import regression_tables
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs
@@ -238,7 +238,7 @@ def test_refusals(run, monkeypatch):
     ):
         with pytest.raises(ParametersRefused, match=words):
             parse_parameters("table_one", {**SMALL, **change})
-    monkeypatch.setattr(table_one_tables, "MOST_ROWS", 40)
+    monkeypatch.setattr(regression_tables, "MOST_ROWS", 40)
     with pytest.raises(LocalDataError, match=r"^more than 40 persons, the most from one hospital$"):
         run("table_one", SMALL, {"s": made(50)})
 
