@@ -14,6 +14,7 @@ from mpc_backend import operations as op
 from mpc_backend.errors import AbortKind, PeerAborted, ProtocolAbort
 from mpc_backend.prg import Keystream
 from mpc_backend.protocols.authenticate import Mac
+from mpc_backend.protocols.keys import random_keys
 from mpc_backend.session import OutputForm, Session, open_values
 from mpc_backend.shards import Done, Task, Total, over_shards
 from mpc_backend.shards.rows import UNIT, Bare, row_cuts
@@ -146,6 +147,38 @@ def test_messages_do_not_depend_on_data(protocol: str) -> None:
             traces.append([traffic.trace for traffic in world.traffic])
     assert traces[0] == traces[1]
     assert {receiver for _, receiver, _ in traces[0][0]} == ({2} if protocol == "rep3" else {1, 2, 3})
+
+
+def all_of(_: Session, a: SecretInt) -> Total:
+    return Total(a.sum())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_total_is_as_wide_as_the_whole_sum_may_be(protocol: str) -> None:
+    """Where the parts of two shards are just as wide as their declared widths let them be."""
+    with World(protocol, workers=2) as world:
+        shared = world.share(np.full(2 * UNIT, 127), bits=8)
+        found = world.run(lambda s, a: [(t := over_shards(s, all_of, [a])), t > 0], shared)
+    assert found == [2 * UNIT * 127, True]
+
+
+def test_the_keys_of_a_job_are_roots_and_nothing_is_drawn_from_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    roots, used = random_keys(4), set()
+    for kind in (Keystream, Mac):
+        make = kind.__init__
+
+        def recorded(self: Any, key: bytes, *rest: Any, make: Any = make) -> None:
+            used.add(key)
+            make(self, key, *rest)
+
+        monkeypatch.setattr(kind, "__init__", recorded)
+    monkeypatch.setattr("mpc_backend.testing.random_keys", lambda _: roots)
+    with World("rep4", workers=2) as world:
+        world.run(lambda s, a: over_shards(s, doubled, [a * a]), world.share(np.arange(ROWS)))
+    known = {
+        key for one in roots for key in (*one.everyone_but.values(), *one.pair.values(), *one.mac.values())
+    }
+    assert used and not used & (known | {roots[0].everyone})
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS[1:])
