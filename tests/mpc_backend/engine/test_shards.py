@@ -155,11 +155,11 @@ def all_of(_: Session, a: SecretInt) -> Total:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_total_is_as_wide_as_the_whole_sum_may_be(protocol: str) -> None:
-    """Where the parts of two shards are just as wide as their declared widths let them be."""
-    with World(protocol, workers=2) as world:
-        shared = world.share(np.full(2 * UNIT, 127), bits=8)
+    """Where the parts of four shards are just as wide as their declared widths let them be."""
+    with World(protocol, workers=4) as world:
+        shared = world.share(np.full(4 * UNIT, 127), bits=8)
         found = world.run(lambda s, a: [(t := over_shards(s, all_of, [a])), t > 0], shared)
-    assert found == [2 * UNIT * 127, True]
+    assert found == [4 * UNIT * 127, True]
 
 
 def test_the_keys_of_a_job_are_roots_and_nothing_is_drawn_from_them(monkeypatch: pytest.MonkeyPatch) -> None:
