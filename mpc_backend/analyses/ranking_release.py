@@ -252,19 +252,19 @@ def _states(
         ]
     )
     empty, unfollowed, unfinished, needless, thin, few, late, few_failed, rare, little, narrow = small[:11]
-    beyond = uneven(small[11], *(small[12 + len(powers) :] or (None, None)))
+    heavy = uneven(small[11], *(small[12 + len(powers) :] or (None, None)))
     views = [few[:, :, None].broadcast_to(late.shape), late, rare]
     alone = stack(views, axis=1).any(axis=0)
     needed = (~needless)[:, None, None].broadcast_to(by_stratum)
     gaps = stack([empty[:, None].broadcast_to(by_stratum), unfollowed & unfinished])
-    lacking = (gaps & stack([needed, needed])).any(axis=4)
+    lacking = concatenate([gaps & stack([needed, needed]), heavy]).any(axis=4)
     lacks, broken = lacking[0], lacking[1]
     kept = ~stack([thin[:, None].broadcast_to(shape), alone[1]]) & ~stack([alone[0], broken])
     supported, long = kept[0], kept[1]
     enough = supported & ~lacks
     outcome = stack([supported, enough, enough]) & stack([lacks, ~long, long])
     able = outcome[2] & narrow.reshape(shape)
-    even = stack([able, ~alone[2]]) & ~stack(beyond)
+    even = stack([able, ~alone[2]]) & ~lacking[2:]
     shown = even[0]
     marked = stack([shown, shown]) & stack([~even[1], few_failed])
     few_left = ~supported ^ outcome[2] ^ able

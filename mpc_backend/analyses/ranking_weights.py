@@ -62,14 +62,11 @@ def weighed(
     return Weighed(whole, spare, others)
 
 
-def uneven(
-    whole: SecretBits, apart: SecretBits | None, nobody: SecretBits | None
-) -> tuple[SecretBits, SecretBits]:
-    """Where one patient weighs too much, and where one failure does, each (groups, outcomes, treatments): from where the
-    numbers of `Weighed` are negative, and where there are no others."""
-    persons, failures = whole[..., :-1].any(axis=4).any(axis=3), whole[..., -1].any(axis=3)
+def uneven(whole: SecretBits, apart: SecretBits | None, nobody: SecretBits | None) -> SecretBits:
+    """Where one patient of a stratum weighs too much, then where one failure does, (2, groups, outcomes, treatments, strata):
+    from where the numbers of `Weighed` are negative, and where there are no others."""
+    found = stack([whole[..., :-1].any(axis=4), whole[..., -1]])
     if apart is None or nobody is None:
-        return persons, failures
-    beyond = (apart & ~nobody).any(axis=5).any(axis=0)
-    both = stack([persons, failures]) | stack([beyond[0] | beyond[1], beyond[2]])
-    return both[0], both[1]
+        return found
+    beyond = (apart & ~nobody).any(axis=0)
+    return found | stack([beyond[0] | beyond[1], beyond[2]])
