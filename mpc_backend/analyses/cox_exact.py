@@ -116,7 +116,7 @@ def _fitted(cox: CoxParameters, common: dict[str, Any], confidence: float, found
     wald = np.linalg.inv(variance) if common["clustered"] else info
     tests = CoxTests(
         wald=None if lost.any() else float(beta @ wald @ beta),
-        score=null, lr=None if lost.any() else 2 * found.number("likelihood"), df=len(found.kept),
+        score=null, lr=None if lost.any() else max(0.0, 2 * found.number("likelihood")), df=len(found.kept),
     )  # fmt: skip
     return CoxResult(
         **common, terms=terms, tests=tests, ph=None if lost.any() else _time_test(found, inverse)

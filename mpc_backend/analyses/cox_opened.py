@@ -43,7 +43,7 @@ def released_cox(
     return CoxResult(
         ties=cox.ties, n=None, events=None, stratified_by=stratified_by, clustered=cox.cluster is not None,
         terms=terms, ph=ph,
-        tests=CoxTests(wald=float(tests[0]), score=float(tests[1]), lr=float(tests[2]), df=p) if tested else None,
+        tests=CoxTests(wald=float(tests[0]), score=float(tests[1]), lr=max(0.0, float(tests[2])), df=p) if tested else None,
     )  # fmt: skip
 
 

@@ -129,7 +129,7 @@ def logistic_result(parameters: LogisticParameters, released: Released, opened: 
         return found
     coefs, errors = (real(opened[name], exact) * _sizes(parameters) for name in ("coefficient", "error"))
     wide = normal_reach(parameters.confidence)
-    statistic, p = float(real(opened["lr"], exact)), len(parameters.terms) - 1
+    statistic, p = max(0.0, float(real(opened["lr"], exact))), len(parameters.terms) - 1
     rarer = min(events.value or 0, (n.value or 0) - (events.value or 0))
     few = [f"Fewer than {FEW_EVENTS} persons of the rarer outcome for each coefficient."]
     return found.model_copy(

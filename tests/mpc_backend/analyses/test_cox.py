@@ -64,6 +64,7 @@ def test_all_events_at_one_time(run, ties):
     x = np.random.default_rng(2).normal(size=60)
     found = fitted(run, small(x=x).assign(o_time=5, o_event=1), {"x": 1}, ties=ties)
     assert found.terms[0].coef == pytest.approx(0, abs=1e-4) and found.events == 60
+    assert 0 <= found.tests.lr < 1e-3
 
 
 def test_fewer_than_ten_events_a_coefficient_is_said(run):
