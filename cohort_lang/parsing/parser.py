@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
@@ -15,6 +15,9 @@ from cohort_lang.tree import Cohort, ConceptSet
 
 LONGEST_TEXT = 1_000_000
 """Characters; a definition of a thousand concepts is a tenth of that."""
+
+KEPT_TEXT = 50_000
+"""Characters of a definition whose tree is kept, in case that it is asked for again."""
 
 DEEPEST_NESTING = 40
 """Parentheses within parentheses. The most nested public definition has four levels."""
@@ -53,6 +56,11 @@ def parse(text: str) -> Cohort:
 
     Raises CohortSyntaxError with line, column and what could have stood there.
     """
+    return _parsed(text) if len(text) <= KEPT_TEXT else _parsed.__wrapped__(text)
+
+
+@lru_cache(maxsize=64)  # whoever holds a study asks for the trees of its cohorts each time that it is judged
+def _parsed(text: str) -> Cohort:
     return build_cohort(_run(text, "cohort"), text)
 
 

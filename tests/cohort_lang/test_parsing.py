@@ -3,6 +3,7 @@
 import pytest
 
 from cohort_lang import CohortSyntaxError, parse, parse_concept_sets
+from cohort_lang.parsing.parser import KEPT_TEXT
 from cohort_lang.tree import (
     Amount,
     Count,
@@ -204,3 +205,12 @@ def test_concept_sets_refuse_other_statements():
 def test_a_long_text_is_refused_before_it_is_read():
     with pytest.raises(CohortSyntaxError, match="more than the 1000000 allowed"):
         parse("#" * 1_000_001)
+
+
+def test_the_tree_of_a_text_is_made_once_and_a_long_text_is_not_kept():
+    kept, long = HEAD + "# short\n", HEAD + "#" * KEPT_TEXT
+    assert parse(kept) is parse("" + kept)
+    assert parse(long) == parse(long) and parse(long) is not parse(long)
+    for _ in range(2):
+        with pytest.raises(CohortSyntaxError):
+            parse(HEAD + "require")
