@@ -17,6 +17,8 @@ from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 WEIGHT_BITS, WEIGHED_BITS = VARIANCE_SCALE + 2, VARIANCE_SCALE + 3
 """Signed widths at VARIANCE_SCALE of what one person weighs, and of what any number of them do: at most one."""
+LIGHT = 1 << (VARIANCE_SCALE - 27)
+"""What a person weighs is known to within this; k who weigh alike are enough, whatever strata they are in."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ def judge(
     persons, failed = weighed[0], weighed[1]
     whole, early = failed.sum(2), failed[..., :tau].sum(2)
     happened = (events[0] > 0).to_int()
-    most = stack([weight, weight * happened]).with_bits(WEIGHED_BITS) * policy.minimum_cell
+    known = real(raw(weight) - LIGHT, VARIANCE_SCALE)
+    most = stack([known, known * happened]).with_bits(WEIGHED_BITS) * policy.minimum_cell
     views, arms, bins = persons.shape
     spare = [
         persons.reshape(views, arms, 1, bins).broadcast_to(at_risk.shape) - most[:1],

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mpc_backend.analyses.curve_weights import WEIGHED_BITS, WEIGHT_BITS
+from mpc_backend.analyses.curve_weights import LIGHT, WEIGHED_BITS, WEIGHT_BITS
 from mpc_backend.analyses.secret_curves import SCALE, VARIANCE_SCALE, Hazards, raw, real, unit
 from mpc_backend.operations import concatenate, stack
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 NOTHING = 1 << (SCALE - 20)
 """A stratum with less of the curve than 2^-20 has come down to zero; errors of divisions lie below."""
-LIGHT = 1 << (VARIANCE_SCALE - 27)
-"""What a patient weighs is known to within this."""
 
 
 @dataclass(frozen=True)

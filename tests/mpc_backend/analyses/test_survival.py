@@ -369,3 +369,16 @@ def test_impossible_data_are_refused(lung):
         chosen.local(typed, SiteData(lung.assign(o_time=-1)))
     with pytest.raises(LocalDataError, match="sex"):
         chosen.local(typed, SiteData(lung.drop(columns="sex")))
+
+
+def test_ten_who_weigh_alike_are_enough_whatever_stratum_they_are_in(run):
+    """Four and six of strata of forty and sixty are left: each weighs a tenth, but for errors in the last place."""
+    months = [200] * 36 + [1000] * 4, [200] * 54 + [1000] * 6
+    parts = [
+        pd.DataFrame({"sex": sex, "ecog": ecog, "o_time": months[ecog]}) for sex in (1, 2) for ecog in (0, 1)
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    frame["o_event"] = (frame.o_time == 200).astype(int)
+    parameters = {**MONTHS, "strata": [{"variable": "ecog", "levels": ["0", "1"]}]}
+    for arm in run("survival", parameters, thirds(frame), policy=HIDING).arms:
+        assert arm.curve.rmst is not None and arm.curve.cut_at == 33
