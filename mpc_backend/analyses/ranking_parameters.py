@@ -49,7 +49,8 @@ class RankingParameters(Parameters):
     and are taken by ceiling to ``unit``; ``tau`` counts ``unit``s. ``harm``: a second time-to-event variable in the same
     units, whose event is harm; its restricted mean is shown beside that of the outcome. ``period``: bands of the index
     year, always adjusted for, unless the study says that the data hold no index date; ``strata``: further declared
-    covariates. ``capacity``: most rows over all hospitals, padding included; up to 65,535 the counts travel in 16-bit words.
+    covariates. ``capacity``: most rows over all hospitals, padding included; up to 65,535 the counts travel in
+    16-bit words; beyond 2^22 squares of counts would not fit the ring with their fractional bits.
     """
 
     mode: Literal["neighbours", "cells"] = "neighbours"
@@ -69,7 +70,7 @@ class RankingParameters(Parameters):
     strata: Annotated[tuple[Stratum, ...], Field(max_length=4)] = ()
     minimum_support: Annotated[int, Field(ge=20, le=10_000)] = 20
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    capacity: Annotated[int, Field(ge=1_024, le=2**30)] = 65_535
+    capacity: Annotated[int, Field(ge=1_024, le=2**22)] = 65_535
 
     @model_validator(mode="after")
     def _consistent(self) -> RankingParameters:
