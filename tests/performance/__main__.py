@@ -46,7 +46,7 @@ def main() -> int:
         except (NodeFailed, UnequalRuns) as error:  # the others can be measured all the same
             print(f"{task.how}: {task.name} was not measured: {error}", file=sys.stderr, flush=True)
             failed = True
-    page.PAGE.write_text(page.renewed(page.PAGE.read_text(encoding="utf-8"), records), encoding="utf-8")
+    page.PAGE.write_text(page.renewed(page.PAGE.read_text(encoding="utf-8"), load()), encoding="utf-8")
     return int(failed)
 
 
