@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fhir_mappings.report import LoadReport
 from mpc_backend.analyses.base import SiteData
+from site_connector import loading
 from site_connector.evaluation import site_data
 from site_connector.linked import Recognition
 from tests.site_connector.consortium import Consortium
@@ -48,7 +51,27 @@ def extract(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_extract(tmp_path_factory.mktemp("extract") / "omop")
 
 
+@pytest.fixture(scope="session")
+def database(extract: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LoadReport]:
+    """The extract as a load leaves it, loaded once: tests of what comes after a load take a copy."""
+    file = tmp_path_factory.mktemp("database") / "cdm.duckdb"
+    return file, loading._run(loading.Extract("omop", extract), file)
+
+
 @pytest.fixture
-def loaded(consortium: Consortium, extract: Path) -> Consortium:
-    consortium.load(extract)
+def loaded(
+    consortium: Consortium,
+    extract: Path,
+    database: tuple[Path, LoadReport],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Consortium:
+    file, report = database
+
+    def copied(_extract: loading.Extract, fresh: Path) -> LoadReport:
+        shutil.copy(file, fresh)
+        return report
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(loading, "_run", copied)
+        consortium.load(extract)
     return consortium
