@@ -34,6 +34,7 @@ from mpc_backend.analyses.comparative_secret import (
 from mpc_backend.analyses.curve_display import SMALLEST_ROUNDING
 from mpc_backend.analyses.distributions import normal_reach
 from mpc_backend.analyses.life_table import log_log_interval
+from mpc_backend.analyses.linked_words import UNLINKED
 from mpc_backend.analyses.secret_curves import error_of, mean_decimals
 from mpc_backend.analyses.survival_exact import exact_cell
 from mpc_backend.analyses.weighted_curves import WeightedTables, weighted_estimates
@@ -46,7 +47,7 @@ METHODS = {
 }
 NOTES = (
     "Observational; not a trial. Confounding by what is not in the score remains; the E-value says how much it would take.",
-    "History judged per hospital; persons may be counted at more than one.",
+    UNLINKED,
     "Standard errors are robust and take the weights as known.",
 )
 NO_SCORE = "the propensity score cannot be estimated: treatments are separated, or a stratum lacks one"

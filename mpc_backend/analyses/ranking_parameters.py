@@ -13,6 +13,7 @@ from mpc_backend.analyses.grid import ColumnName, Level, Stratum, Unit, strata_c
 from mpc_backend.analyses.ranking_cells import CellPlan, CellTier, check_plan
 
 LARGEST_TABLE = 1_000_000
+MOST_TIMES = 4_000
 Count = Annotated[int, Field(ge=0, le=1_000)]
 
 
@@ -60,7 +61,7 @@ class RankingParameters(Parameters):
     harm: ColumnName | None = None
     time_unit: Unit = "day"
     unit: Unit = "month"
-    tau: Annotated[int, Field(ge=1, le=4_000)]
+    tau: Annotated[int, Field(ge=1, le=MOST_TIMES)]
     markers: Annotated[tuple[ColumnName, ...], Field(max_length=512)] = ()
     age: ColumnName | None = None
     equal: Annotated[tuple[Category, ...], Field(max_length=16)] = ()

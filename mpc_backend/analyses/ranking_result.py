@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mpc_backend.analyses.base import Result, Suppressed
 from mpc_backend.analyses.grid import strata_labels
+from mpc_backend.analyses.linked_words import UNLINKED
 from mpc_backend.analyses.ranking_cells import united
 from mpc_backend.analyses.ranking_intervals import Arms, not_ruled_out, shrunken
 from mpc_backend.analyses.ranking_parameters import RankingParameters
@@ -296,7 +297,7 @@ def _notes(parameters: RankingParameters, arms: Sequence[ArmEstimate], found: bo
             "No tier of the study's ladder has two treatments with enough comparable patients "
             f"({parameters.minimum_support} of each, or k where that is more)."
         ]
-    notes = ["History judged per hospital; persons may be counted at more than one."]
+    notes = [UNLINKED]
     if parameters.period == "not available":
         notes.append("Not adjusted for calendar period: the data hold no index date.")
     if any(arm.fewer_than_ten_failures for arm in arms):

@@ -12,12 +12,12 @@ import pandas as pd
 
 from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, column, level_text
-from mpc_backend.analyses.ranking_parameters import RankingParameters
+from mpc_backend.analyses.ranking_parameters import MOST_TIMES, RankingParameters
 from mpc_backend.analyses.ranking_result import ArmEstimate, HiddenArm, RankingResult
 from mpc_backend.analyses.ranking_tables import ages, missing_facts
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.tables import bucket
-from mpc_backend.try_.data import by_site, levels, outcome_columns
+from mpc_backend.try_.data import by_site, levels, outcome_columns, require_grid
 from mpc_backend.try_.output import TAIL, Output
 from mpc_backend.try_.running import Answer, Setting, answer
 
@@ -78,6 +78,7 @@ def patient_of(text: str) -> dict[str, object]:
 
 def ranking(frame: pd.DataFrame, choice: RankingChoice, setting: Setting) -> Answer:
     """Run the analysis; persons with a missing value in a used column do not count."""
+    require_grid("--tau asks for", choice.tau, MOST_TIMES, choice.grid)
     renamed = _names(choice)
     ready = pd.DataFrame({new: column(frame, old) for old, new in renamed.items()})
     ready["treatment"] = column(frame, choice.treatment)

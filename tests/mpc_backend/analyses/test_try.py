@@ -116,6 +116,14 @@ def test_a_horizon_of_more_days_than_a_comparison_tells_apart_is_refused():
     assert "--tau asks for 3650 days, and at most 2000" in message and "--grid" in message
 
 
+def test_a_horizon_of_more_times_than_a_ranking_tells_apart_is_refused():
+    message = refusal(
+        "ranking", str(ROTTERDAM), "--treatment", "hormon", "--time", "days", "--event", "death", "--match", "meno",
+        "--max-distance", "0", "--patient", '{"meno": "1"}', "--tau", "4001", "--grid", "day",
+    )  # fmt: skip
+    assert "--tau asks for 4001 days, and at most 4000" in message and "coarser --grid" in message
+
+
 def test_survival_hides_by_default(lung_file):
     found = answered("survival", lung_file, *SURVIVAL, "--times", "90,365,900", "--tau", "365")
     rows = found["arms"][0]["survival"]
