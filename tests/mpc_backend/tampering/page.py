@@ -11,8 +11,8 @@ from tests.mpc_backend.tampering.attack import Report
 HEAD = """# Tampering with messages
 
 Written by `make tampering`. What it shows of `rep4`: in whichever of the cases below one node changed a message that it sends,
-the job aborted, and nothing that depends on it was opened or left a node. Of long operations a sample of the cases is tried;
-the column *attacked* says for each operation how many there are.
+the job aborted, and nothing that depends on it was opened or left a node. Where of a long operation only a sample of the cases
+was tried, the column *attacked* says how many there are; `make tampering ALL=1` leaves none out.
 
 For each line all four nodes run the operation honestly, and every message between them is noted: its bytes, its round, what
 it is, and in which message the tag of it travels. Every kind of deviation below that a message allows is then tried on it in
