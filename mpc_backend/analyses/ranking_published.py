@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mpc_backend.analyses.base import Outputs, Released
+from mpc_backend.analyses.disclosure import sum_of
 from mpc_backend.analyses.errors import InputsRefused
 from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.ranking_cells import Unions, cell_count, question_bits, question_count, unions
@@ -78,26 +79,24 @@ def _by_cell(parameters: RankingParameters, hospitals: Sequence[Columns], bits: 
     """All counts of these hospitals together: (cells, outcomes, treatments, strata, 2 tau + 1)."""
     numbers = []
     for name in (*times_of(parameters), "everyone"):
-        column = _added([columns[name] for columns in hospitals])
+        column = sum_of([_column(columns, name) for columns in hospitals])
         numbers.append(column.reshape(len(column), -1))
     rows = concatenate(numbers, axis=1).with_bits(bits)
     cells = rows.reshape(cell_count(parameters), len(parameters.treatments), parameters.strata_count, -1)
     return by_outcome(cells, len(parameters.outcomes), axis=1)
 
 
+def _column(columns: Columns, name: str) -> SecretInt:
+    column = columns[name]
+    assert isinstance(column, SecretInt)
+    return column
+
+
 def _united(members: Ints, cells: SecretInt) -> SecretInt:
     """Counts (cells, ...) of each union (unions, ...). Sums; free."""
-    return stack([_added([cells[cell] for cell in np.flatnonzero(inside)]) for inside in members]).with_bits(
+    return stack([sum_of([cells[cell] for cell in np.flatnonzero(inside)]) for inside in members]).with_bits(
         cells.bits
     )
-
-
-def _added(columns: Sequence[SecretValue]) -> SecretInt:
-    total = columns[0]
-    assert isinstance(total, SecretInt)
-    for column in columns[1:]:
-        total = total + column
-    return total
 
 
 def _sizes(parameters: RankingParameters, counts: SecretInt) -> SecretInt:
