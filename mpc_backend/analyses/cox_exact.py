@@ -36,6 +36,8 @@ LEAST_INFORMATION = 1e-4
 """Below this share of a scale squared at zero coefficients, a covariate never differed within a risk set."""
 TOLERANCE = 1e-5
 """Of a covariate's information that the covariates before it leave: below, it is a combination of them."""
+NO_SPREAD = 3e-3
+"""A robust error that is so much smaller than the model's is what fixed point makes of zero."""
 LARGEST_EXCESS = 0.25
 """Expected minus observed deaths: rounding leaves less than a thousandth, a number out of range far more."""
 PREFIX = "cox_"
@@ -97,7 +99,8 @@ def _fitted(cox: CoxParameters, common: dict[str, Any], confidence: float, found
     step = inverse @ found.vector("score")
     errors = np.sqrt(np.diag(inverse))
     variance = inverse @ found.matrix("middle") @ inverse
-    robust = np.sqrt(np.diag(variance))
+    robust = np.sqrt(np.maximum(np.diag(variance), 0.0))
+    robust = np.where(robust < NO_SPREAD * errors, 0.0, robust)
     lost = (np.abs(beta) > LARGEST_SHOWN) | (np.abs(step) > LARGEST_STEP) | ~(errors < LARGEST_ERROR)
     beta = beta + np.where(lost, 0.0, step)
     why = {**found.why, **{found.kept[place]: NOT_ESTIMABLE for place in np.flatnonzero(lost)}}
@@ -113,14 +116,23 @@ def _fitted(cox: CoxParameters, common: dict[str, Any], confidence: float, found
         found.vector("null_score")
         @ np.linalg.solve(found.matrix("null_information"), found.vector("null_score"))
     )
-    wald = np.linalg.inv(variance) if common["clustered"] else info
+    wald = _robust_inverse(variance, errors) if common["clustered"] else info
     tests = CoxTests(
-        wald=None if lost.any() else float(beta @ wald @ beta),
+        wald=None if lost.any() or wald is None else float(beta @ wald @ beta),
         score=null, lr=None if lost.any() else max(0.0, 2 * found.number("likelihood")), df=len(found.kept),
     )  # fmt: skip
     return CoxResult(
         **common, terms=terms, tests=tests, ph=None if lost.any() else _time_test(found, inverse)
     )
+
+
+def _robust_inverse(variance: Floats, errors: Floats) -> Floats | None:
+    """The inverse of a robust variance (p, p); None where its rank falls short, as it does where all fail at once and no
+    residual is left. ``errors`` (p,), those of the model, say what is small."""
+    scaled = variance / np.outer(errors, errors)
+    if np.linalg.matrix_rank(scaled, tol=TOLERANCE, hermitian=True) < len(errors):
+        return None
+    return np.asarray(np.linalg.inv(variance), np.float64)
 
 
 def _time_test(found: _Opened, inverse: Floats) -> Any:

@@ -15,6 +15,7 @@ LARGEST_ERROR = 5.0
 """Nor is one with a larger standard error: its information has gone, as it does when the likelihood has no maximum."""
 LARGEST_STEP = 0.002
 """Nor one that the next Newton step would still move further."""
+LARGEST_LOGARITHM = 700.0
 EVENTS_PER_TERM = 10
 FEW_EVENTS = (
     f"Cox regression: fewer than {EVENTS_PER_TERM} events for each coefficient; its numbers are unreliable."
@@ -99,10 +100,15 @@ def estimated(
     z = normal_reach(confidence)
     used = robust_se if clustered else se
     return CoxTerm(
-        name=name, coef=coef, se=se, robust_se=robust_se, hr=math.exp(coef),
-        lower=math.exp(coef - z * used), upper=math.exp(coef + z * used),
+        name=name, coef=coef, se=se, robust_se=robust_se, hr=ratio(coef),
+        lower=ratio(coef - z * used), upper=ratio(coef + z * used),
         p=wald_p(coef, used),
     )  # fmt: skip
+
+
+def ratio(logarithm: float) -> float | None:
+    """e to the power of a logarithm; None beyond what a number can hold, as of a unit far wider than the covariate."""
+    return math.exp(logarithm) if logarithm < LARGEST_LOGARITHM else None
 
 
 def chi_square(statistic: float, df: int) -> ChiSquare:

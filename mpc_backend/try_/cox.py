@@ -100,10 +100,13 @@ def in_words(result: CoxResult) -> list[str]:
 
 
 def _term(term: CoxTerm) -> str:
-    if term.coef is None or term.hr is None or term.lower is None or term.upper is None:
+    if term.coef is None:
         return f"{term.name:<24} {term.why}"
     p = "" if term.p is None else f", p {term.p:.3g}"
+    hr, lower, upper = (
+        "beyond e^700" if ratio is None else f"{ratio:.4g}" for ratio in (term.hr, term.lower, term.upper)
+    )
     return (
-        f"{term.name:<24} hazard ratio {term.hr:.4g} ({term.lower:.4g} to {term.upper:.4g}){p}; coefficient "
+        f"{term.name:<24} hazard ratio {hr} ({lower} to {upper}){p}; coefficient "
         f"{term.coef:.4g} (SE {term.se:.3g}, robust {term.robust_se:.3g})"
     )

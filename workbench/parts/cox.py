@@ -18,8 +18,10 @@ def hazard_table(result: CoxResult) -> pd.DataFrame:
 
 
 def _ratio(term: CoxTerm) -> str:
-    if term.hr is None or term.lower is None or term.upper is None:
+    if term.coef is None:
         return f"not shown: {term.why}"
+    if term.hr is None or term.lower is None or term.upper is None:
+        return f"coefficient {term.coef:.3g}; its ratio is beyond e^700 for one unit"
     return f"{term.hr:.3g} ({term.lower:.3g} to {term.upper:.3g})"
 
 

@@ -18,6 +18,7 @@ from mpc_backend.try_cli import try_app
 from tests.validation.cox import compared, lines, parameters, prepared
 from tests.validation.holding import agreed
 from tests.validation.sets import data
+from workbench.parts.cox import hazard_table
 
 GOLDEN = Path(__file__).with_name("golden")
 EXACT = DisclosurePolicy(minimum_sites=1, release="exact")
@@ -65,6 +66,26 @@ def test_all_events_at_one_time(run, ties):
     found = fitted(run, small(x=x).assign(o_time=5, o_event=1), {"x": 1}, ties=ties)
     assert found.terms[0].coef == pytest.approx(0, abs=1e-4) and found.events == 60
     assert 0 <= found.tests.lr < 1e-3
+
+
+def test_all_events_at_one_time_leave_no_robust_test(run):
+    """Every residual is zero, and so is the robust variance: Wald's test by it has nothing to divide by."""
+    x, person = np.random.default_rng(2).normal(size=60), np.arange(60)
+    frame = small(x=x, person=person).assign(o_time=5, o_event=1)
+    found = fitted(run, frame, {"x": 1}, cluster="person")
+    (term,) = found.terms
+    assert (term.robust_se, term.p) == (0, None) and term.lower == term.hr == term.upper and term.se > 0.05
+    assert found.tests.wald is None and found.tests.score is not None
+
+
+def test_a_ratio_beyond_every_number_is_left_out(run):
+    """One unit is 10^15 standard deviations of the covariate: the coefficient is a number, its ratio is none."""
+    x = np.random.default_rng(3).normal(size=60)
+    found = fitted(run, small(x=x * 1e-15), {"x": 1e-15})
+    (term,) = found.terms
+    assert abs(term.coef) > 1e12 and term.why is None
+    assert None in (term.hr, term.lower, term.upper) and "beyond e^700" in try_cox.in_words(found)[1]
+    assert "beyond e^700" in hazard_table(found)["Hazard ratio"].iloc[0]
 
 
 def test_fewer_than_ten_events_a_coefficient_is_said(run):
