@@ -21,15 +21,13 @@ from mpc_backend.analyses.competing_result import (
 )
 from mpc_backend.analyses.competing_secret import (
     FEW,
-    ONE,
     RARE,
-    RISK_DECIMALS,
     SHORT,
     SHOWN,
     finest_lost,
-    step_of,
 )
 from mpc_backend.analyses.curve_display import DISPLAY, table_cells
+from mpc_backend.analyses.curve_heights import HEIGHT_DECIMALS, ONE, step_of
 from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.life_table import log_log_interval
 from mpc_backend.analyses.linked_words import UNLINKED
@@ -219,16 +217,16 @@ def _curve(
     state, row = int(opened["state"][arm, place]), arm * len(parameters.causes) + place
     followed = int(opened["followed"][row])
     where = np.flatnonzero(np.asarray(opened["step"][row], dtype=bool))
-    height = np.round(np.asarray(opened["height"][row], dtype=np.float64)[where] * unit, RISK_DECIMALS)
-    error = error_of(opened["height_variance"][row], RISK_DECIMALS)[where]
+    height = np.round(np.asarray(opened["height"][row], dtype=np.float64)[where] * unit, HEIGHT_DECIMALS)
+    error = error_of(opened["height_variance"][row], HEIGHT_DECIMALS)[where]
     start = [CurvePoint(time=0, estimate=0.0, se=0.0, lower=None, upper=None)]
     times = [parameters.display_times[i] for i in where]
     risk = lost = None
     if state == SHOWN:
-        se = float(error_of(opened["risk_variance"][arm, place], RISK_DECIMALS))
-        risk = _risk(parameters, round(float(opened["risk"][arm, place]) * unit, RISK_DECIMALS), se)
+        se = float(error_of(opened["risk_variance"][arm, place], HEIGHT_DECIMALS))
+        risk = _risk(parameters, round(float(opened["risk"][arm, place]) * unit, HEIGHT_DECIMALS), se)
         spread = float(error_of(opened["lost_variance"][arm, place], places))
-        time = round(float(opened["lost"][arm, place]) * lost_unit, RISK_DECIMALS)
+        time = round(float(opened["lost"][arm, place]) * lost_unit, HEIGHT_DECIMALS)
         lost = TimeLost(tau=tau, estimate=time, se=spread)
     return CauseCurve(
         cause=parameters.causes[place],

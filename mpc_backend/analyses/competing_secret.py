@@ -16,6 +16,7 @@ from mpc_backend.analyses.base import Outputs, Released
 from mpc_backend.analyses.competing_parameters import CompetingParameters
 from mpc_backend.analyses.curve_display import TOTAL_BITS, at_risk_of, table_outputs
 from mpc_backend.analyses.curve_display import steps as curve_steps
+from mpc_backend.analyses.curve_heights import HEIGHT_DECIMALS, VARIANCE_DIGITS, steps_in_one
 from mpc_backend.analyses.disclosure import views
 from mpc_backend.analyses.secret_curves import (
     HEIGHT_SCALE,
@@ -38,15 +39,8 @@ from mpc_backend.session import Session
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 SHOWN, FEW, SHORT, RARE = 0, 1, 2, 3
-RISK_DECIMALS = 4
-"""Of heights and risks."""
-ONE = 10**RISK_DECIMALS
-STEPS = (5000, 2000, 1000, 500, 200, 100, 50, 20, 10, 5, 2, 1)
-"""What they, and times lost, are multiples of, in units of that decimal; they are opened as how many of them."""
-STEP_PERSONS = 5
-"""A step is worth at least this many persons of the arm, as the numbers of the at-risk table are."""
-VARIANCE_DIGITS, LOST_DIGITS = 2, 3
-"""Significant digits of variances of heights and risks, and of time lost."""
+LOST_DIGITS = 3
+"""Significant digits of the variance of time lost."""
 SUM_SCALE = 34
 """Of sums of variance terms, which stay below 6 wherever k persons are at risk: 6 2^(34 + 24) lies below 2^61."""
 
@@ -100,7 +94,7 @@ def released_outputs(
     enough, followed = ((both >= policy.minimum_cell).all(axis=0)[place] for place in (0, 1))
     shown = outputs["table_value"]
     assert isinstance(shown, SecretInt)
-    steps = _steps_in_one(shown[:, 0, 0], finest_lost(tau))
+    steps = steps_in_one(shown[:, 0, 0], 1, finest_lost(tau))
     outputs |= _numbers(parameters, released, counts, curves, _Shown(enough, followed, visible, *steps))
     session.progress("display and numbers at tau", 0.8)
     testable = (visible.causes & enough[:, None]).all(axis=0)
@@ -155,27 +149,9 @@ def _visible(parameters: CompetingParameters, policy: DisclosurePolicy, counts: 
     return _Visible(reasons, (whole & at_tau)[:, :-1])
 
 
-def step_of(persons: int, finest: int = 1) -> int:
-    """What the heights of an arm are multiples of, in units of the last decimal: the smallest of `STEPS` that is worth
-    `STEP_PERSONS` of the persons shown for it, and at least ``finest``."""
-    fitting = [step for step in STEPS if persons * step >= STEP_PERSONS * ONE]
-    return max(min(fitting, default=STEPS[0]), finest)
-
-
 def finest_lost(tau: int) -> int:
     """A unit of the last decimal of time lost, as `step_of` takes it."""
-    return int(10 ** (RISK_DECIMALS - mean_decimals(tau)))
-
-
-def _steps_in_one(persons: SecretInt, finest: int) -> tuple[SecretInt, SecretInt]:
-    """How many of `step_of` make 1, by arm, of heights and of time lost, from the persons shown (arms,), 0 where hidden."""
-    needed = [STEP_PERSONS * ONE // step for step in STEPS[1:]]
-    large = (stack([persons - least for least in needed], axis=1).with_bits(TOTAL_BITS + 1) >= 0).to_int()
-    found = []
-    for least in (1, finest):
-        many = np.array([ONE // max(step, least) for step in STEPS])
-        found.append(((large * np.diff(many)).sum(1) + int(many[0])).with_bits(15))
-    return found[0], found[1]
+    return int(10 ** (HEIGHT_DECIMALS - mean_decimals(tau)))
 
 
 def _counts(released: Released, tables: CompetingTables) -> _Counts:
@@ -245,7 +221,7 @@ def _numbers(
     lost, lost_variance = _times_lost(curves, tau)
     height = concatenate([curves.curve[..., np.array(places)], lost[:, :, None]], axis=2)
     many = [shown.steps_in_one] * len(places) + [(shown.lost_steps_in_one * tau).with_bits(15)]
-    factors = 10 ** variance_decimals(RISK_DECIMALS), tau**2 * 10 ** variance_decimals(mean_decimals(tau))
+    factors = 10 ** variance_decimals(HEIGHT_DECIMALS), tau**2 * 10 ** variance_decimals(mean_decimals(tau))
     values, spread, lost_spread = rounded_numbers(
         [
             ((unit(height) * stack(many, axis=1)[:, None]).with_bits(SCALE + 16), 1),

@@ -21,12 +21,14 @@ from mpc_backend.values import SecretBits, SecretInt
 
 DISPLAY_POINTS = 60
 """A released curve has at most this many places where a step may fall, whatever the grid."""
-CURVE_DECIMALS = 3
 TOTAL_BITS = 29
 """Signed width of a count over all hospitals."""
 SMALLEST_ROUNDING = 5
 """At-risk tables are rounded at least this far, so that one column does not give another away."""
-DISPLAY = "for display: steps are merged until each has at least {k} events, and cut where fewer than {k} are at risk"
+DISPLAY = (
+    "for display: steps are merged until each has at least {k} events, cut where fewer than {k} are at risk, and heights are "
+    "rounded to what five persons are worth"
+)
 
 
 def display_times(horizon: int) -> tuple[int, ...]:

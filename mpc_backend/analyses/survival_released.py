@@ -8,8 +8,9 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses import life_table as km
 from mpc_backend.analyses import survival_exact as exact
 from mpc_backend.analyses.base import Opened, Suppressed
-from mpc_backend.analyses.cells import HiddenCount
-from mpc_backend.analyses.curve_display import CURVE_DECIMALS, DISPLAY, table_cells
+from mpc_backend.analyses.cells import Cell, HiddenCount
+from mpc_backend.analyses.curve_display import DISPLAY, table_cells
+from mpc_backend.analyses.curve_heights import HEIGHT_DECIMALS, ONE, step_of
 from mpc_backend.analyses.linked_words import REPEATED, UNLINKED, linked_note
 from mpc_backend.analyses.secret_curves import error_of, mean_decimals
 from mpc_backend.analyses.secret_tests import CHI2_DECIMALS
@@ -106,8 +107,8 @@ def _arm(parameters: SurvivalParameters, policy: DisclosurePolicy, opened: Opene
         arm=parameters.arms[index],
         n=table.persons,
         events=table.all_gone[0],
-        curve=_curve(parameters, policy, opened, index, index, main),
-        crude=_curve(parameters, policy, opened, index, arms + index, exact.CRUDE)
+        curve=_curve(parameters, policy, opened, index, index, main, table.persons),
+        crude=_curve(parameters, policy, opened, index, arms + index, exact.CRUDE, table.persons)
         if parameters.standardised
         else None,
         table=[
@@ -129,7 +130,13 @@ def _why(state: int, policy: DisclosurePolicy) -> str | None:
 
 
 def _curve(
-    parameters: SurvivalParameters, policy: DisclosurePolicy, opened: Opened, arm: int, row: int, label: str
+    parameters: SurvivalParameters,
+    policy: DisclosurePolicy,
+    opened: Opened,
+    arm: int,
+    row: int,
+    label: str,
+    persons: Cell,
 ) -> Curve:
     state = int(opened["state"][arm])
     followed = int(opened["followed"][arm])
@@ -147,7 +154,9 @@ def _curve(
         rmst = RestrictedMean(tau=tau, estimate=float(opened["mean"][row]) / 10.0**places, se=float(error))
     return Curve(
         label=f"{label}; {DISPLAY.format(k=policy.minimum_cell)}",
-        steps=_steps(parameters, opened, arm, row) if countable and followed else [],
+        steps=_steps(parameters, opened, arm, row, step_of(persons.value or 0))
+        if countable and followed
+        else [],
         cut_at=parameters.display_times[followed - 1] if followed else None,
         median=_median(parameters, opened, row) if countable and frequent and even else None,
         rmst=rmst,
@@ -155,10 +164,11 @@ def _curve(
     )
 
 
-def _steps(parameters: SurvivalParameters, opened: Opened, arm: int, row: int) -> list[CurvePoint]:
+def _steps(parameters: SurvivalParameters, opened: Opened, arm: int, row: int, unit: int) -> list[CurvePoint]:
+    """Heights are opened as how many times ``unit``, in units of the last decimal."""
     where = np.flatnonzero(np.asarray(opened["step"][arm], dtype=bool))
-    height = np.asarray(opened["height"][row])[where] / 10.0**CURVE_DECIMALS
-    error = error_of(opened["height_variance"][row], CURVE_DECIMALS)[where]
+    height = np.round(np.asarray(opened["height"][row])[where] * (unit / ONE), HEIGHT_DECIMALS)
+    error = error_of(opened["height_variance"][row], HEIGHT_DECIMALS)[where]
     safe = np.where(height > 0, height, 1.0)
     lower, upper = km.log_log_interval(height, (error / safe) ** 2, parameters.confidence)
     points = [CurvePoint(time=0, estimate=1.0, se=0.0, lower=None, upper=None)]

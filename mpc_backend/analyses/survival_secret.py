@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Outputs
-from mpc_backend.analyses.curve_display import CURVE_DECIMALS, TOTAL_BITS, at_risk_of, table_outputs
+from mpc_backend.analyses.curve_display import TOTAL_BITS, at_risk_of, table_outputs
 from mpc_backend.analyses.curve_display import steps as curve_steps
+from mpc_backend.analyses.curve_heights import HEIGHT_DECIMALS, VARIANCE_DIGITS, steps_in_one
 from mpc_backend.analyses.curve_weights import Even, judge, weights
 from mpc_backend.analyses.disclosure import at_least, masked
 from mpc_backend.analyses.distributions import normal_reach
@@ -94,7 +95,9 @@ def released_outputs(
     persons = counts.exits.sum(3).sum(2)
     enough = (persons >= policy.minimum_cell).all(axis=0)
     outputs = _tables(parameters, policy, counts)
-    numbers = _rounded(parameters, curves)
+    shown = outputs["table_value"]
+    assert isinstance(shown, SecretInt)
+    numbers = _rounded(parameters, curves, steps_in_one(shown[:, 0, 0], 1)[0])
     able = enough & overlap & even.events
     outputs |= _display(parameters, policy, counts, numbers, able, even.persons)
     frequent = _frequent(parameters, policy, counts)
@@ -171,8 +174,8 @@ def _complete(
 
 @dataclass(frozen=True)
 class Rounded:
-    """Curves (curves, display times) and means (curves,) as whole numbers of their last decimal; variances have
-    the decimals of `variance_decimals`."""
+    """Curves (curves, display times), as how many steps of `curve_heights` they are high, and means (curves,) as whole numbers
+    of their last decimal; variances have the decimals of `variance_decimals`."""
 
     height: SecretInt
     height_variance: SecretInt
@@ -180,21 +183,24 @@ class Rounded:
     mean_variance: SecretInt
 
 
-def _rounded(parameters: SurvivalParameters, curves: Curves) -> Rounded:
+def _rounded(parameters: SurvivalParameters, curves: Curves, steps: SecretInt) -> Rounded:
+    """``steps`` (arms,): how many steps make 1."""
     places, tau = np.array(parameters.display_times), parameters.restricted_at
     decimals = mean_decimals(tau)
-    factor = tau**2 * 10 ** variance_decimals(decimals)
+    heights, factor = curves.survival[:, places], tau**2 * 10 ** variance_decimals(decimals)
+    sets = heights.shape[0] // len(steps)
+    high = unit(heights) * concatenate([steps] * sets)[:, None].broadcast_to(heights.shape)
+    finest = 10 ** variance_decimals(HEIGHT_DECIMALS)
     height, height_variance, mean, variance = rounded_numbers(
         [
-            (curves.survival[:, places], 10**CURVE_DECIMALS),
-            (curves.variance[:, places], 10 ** variance_decimals(CURVE_DECIMALS)),
+            (high.with_bits(SCALE + 16), 1),
+            (curves.variance[:, places], finest),
             (curves.means.mean, tau * 10**decimals),
             (curves.means.variance, factor),
         ]
     )
-    return Rounded(
-        height, height_variance, mean, rounded_to(variance, MEAN_DIGITS, min(2 * factor, 2**31 - 1))
-    )
+    spread = rounded_to(height_variance.ravel(), VARIANCE_DIGITS, finest).reshape(heights.shape)
+    return Rounded(height, spread, mean, rounded_to(variance, MEAN_DIGITS, min(2 * factor, 2**31 - 1)))
 
 
 def _tables(parameters: SurvivalParameters, policy: DisclosurePolicy, counts: Counts) -> Outputs:

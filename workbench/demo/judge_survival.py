@@ -16,19 +16,25 @@ from mpc_backend.analyses.survival_result import ArmSurvival, Curve, CurvePoint,
 from workbench.demo import curves
 from workbench.demo.curves import TAU
 from workbench.demo.intervals import chi_square_p, difference, half_time, log_log_band, log_log_limit
-from workbench.demo.judge import Check, judge_counts, reach
+from workbench.demo.judge import Check, judge_counts, reach, release
 from workbench.demo.similar import SMALLEST
 from workbench.demo.truth import ARMS, Comparison
 
 TIMES: Final = (0, 6, 12, 18, 24)
 """The times of the at-risk table of the survival example; the last is its horizon."""
 
-CURVE: Final = 0.0005 + 0.0005
+CURVE: Final = 0.001
 CURVE_ERROR: Final = 0.00005 + 0.0004
+ERROR_DIGITS: Final = 0.025
+"""Of an error whose square has two significant digits."""
+LIMIT: Final = 1e-6
 MEAN: Final = 0.005 + 0.003
 MEAN_ERROR: Final = 0.0005 + 0.003
 CHI_SQUARE: Final = 0.0005 + 0.01
 """Tolerances: half a unit of the last released digit, and room for fixed-point arithmetic."""
+STEPS: Final = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
+STEP_PERSONS: Final = 5
+"""Heights are multiples of the smallest of these steps that is worth so many of the persons shown."""
 NEVER: Final = 2.0 * TAU
 """Stands for a median that is not reached."""
 
@@ -83,8 +89,9 @@ def _judge_curve(
     yield Check(f"{label}: start of the curve", start, [(one.time, one.estimate) for one in found.steps[:1]])
     yield Check(f"{label}: months with a visible step", steps, [point.time for point in found.steps[1:]])
     yield Check(f"{label}: end of the curve", followed[-1] if followed else None, found.cut_at)
+    step = _step(int(risk[0]))
     for point in found.steps[1:]:
-        yield from _judge_point(label, truth, point)
+        yield from _judge_point(label, truth, point, step)
     yield from _judge_median(label, counts, truth, found)
     why = _withheld(counts)
     if why is not None or found.rmst is None:
@@ -104,19 +111,28 @@ def _visible(failed: curves.Ints, months: list[int]) -> list[int]:
     return found
 
 
-def _judge_point(label: str, truth: curves.Standardised, point: CurvePoint) -> Iterator[Check]:
+def _step(persons: int) -> float:
+    """What heights are multiples of, from the number of persons as it is shown."""
+    shown = release([persons])[0]
+    return min(
+        (step for step in STEPS if isinstance(shown, int) and round(shown * step, 6) >= STEP_PERSONS),
+        default=STEPS[0],
+    )
+
+
+def _judge_point(label: str, truth: curves.Standardised, point: CurvePoint, step: float) -> Iterator[Check]:
+    """Limits follow from the height and the error that are told."""
     survival, error = float(truth.survival[point.time]), float(truth.standard_error[point.time])
-    yield Check(f"{label}: S({point.time})", survival, point.estimate, CURVE)
-    yield Check(f"{label}: error of S({point.time})", error, point.se, CURVE_ERROR)
-    if not CURVE < survival < 1 - CURVE:
-        undefined = not 0 < point.estimate < 1
-        yield Check(f"{label}: limits of S({point.time}) left out", undefined, point.lower is None)
+    yield Check(f"{label}: S({point.time})", survival, point.estimate, step / 2 + CURVE)
+    nearest = round(point.estimate / step) * step
+    yield Check(f"{label}: S({point.time}) as a multiple of {step}", nearest, point.estimate, LIMIT)
+    yield Check(f"{label}: error of S({point.time})", error, point.se, CURVE_ERROR + ERROR_DIGITS * error)
+    if not 0 < point.estimate < 1 or point.se is None:
+        yield Check(f"{label}: limits of S({point.time}) left out", True, point.lower is None)
         return
     for name, side, told in (("lower", -1, point.lower), ("upper", 1, point.upper)):
-        limit, off = reach(
-            lambda s, e, side=side: log_log_limit(s, e, side), (survival, CURVE), (error, CURVE_ERROR)
-        )
-        yield Check(f"{label}: {name} limit of S({point.time})", limit, told, off)
+        limit = log_log_limit(point.estimate, point.se, side)
+        yield Check(f"{label}: {name} limit of S({point.time})", limit, told, LIMIT)
 
 
 def _judge_median(

@@ -11,8 +11,8 @@ from mpc_backend.analyses import aalen_johansen as aj
 from mpc_backend.analyses import life_table as km
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.cells import HiddenCount
-from mpc_backend.analyses.competing_secret import ONE, STEPS, step_of
 from mpc_backend.analyses.competing_tables import counts
+from mpc_backend.analyses.curve_heights import ONE, STEPS, step_of
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs
 from mpc_backend.analyses.registry import analysis, parse_parameters

@@ -10,6 +10,7 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses import life_table as km
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.cells import HiddenCount
+from mpc_backend.analyses.curve_heights import ONE, step_of
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs, run_here
 from mpc_backend.analyses.registry import analysis, parse_parameters
@@ -106,9 +107,28 @@ def test_displayed_steps_hold_k_events_each_and_stop_where_fewer_than_k_are_at_r
                 np.bincount(months[rows.o_event == 1], minlength=35),
                 np.bincount(months[rows.o_event == 0], minlength=35),
             )
-            assert step.estimate == pytest.approx(found.survival[step.time], abs=5.1e-4)
-            assert step.se == pytest.approx(found.standard_error[step.time], abs=1.2e-4)
+            height = step_of(arm.n.value) / ONE
+            many = step.estimate / height
+            assert height * arm.n.value >= 5 and many == pytest.approx(round(many), abs=1e-9)
+            assert step.estimate == pytest.approx(found.survival[step.time], abs=height / 2 + 1e-6)
+            assert step.se == pytest.approx(found.standard_error[step.time], rel=0.026, abs=6e-5)
             assert step.lower < step.estimate < step.upper
+
+
+def test_heights_tell_no_more_than_numbers_of_persons_do(run):
+    """Forty in each arm, ten or eleven of whom fail at once: persons, events and heights are the same, to the last digit."""
+
+    def shown(failing: int) -> tuple[object, ...]:
+        frame = pd.DataFrame({"sex": 1, "o_time": 100, "o_event": 0}, index=range(40))
+        frame.loc[: failing - 1, ["o_time", "o_event"]] = [30, 1]
+        result = run(
+            "survival", {**DAYS, "arms": ["1"], "horizon": 100, "tau": 20}, {"a": frame}, policy=HIDING
+        )
+        (arm,) = result.arms
+        return arm.n, arm.events, [(step.time, step.estimate) for step in arm.curve.steps]
+
+    assert shown(10) == shown(11) == shown(12)
+    assert shown(12) != shown(20)
 
 
 @pytest.mark.parametrize(("protocol", "receiving"), [("rep3", ()), ("plain", ("a",))])
