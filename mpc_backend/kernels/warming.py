@@ -56,6 +56,7 @@ def _compile_products(dtype: np.dtype[np.uint64]) -> None:
     triples.multiply_pairs(table[:2], table[:2], index, rows[:2], 0, 4, masks[:2], out[2])
     triples.mask_sums(x[0], out[:2], 0, 4, masks[:2], out[2])
     matrices.matrix_product(x, x)
+    matrices.across(x, np.zeros((4, 3), dtype))
     matrices.dot_rows(x, x, np.zeros(3, dtype))
 
 

@@ -31,7 +31,7 @@ import numpy as np
 from mpc_backend.errors import ProtocolAbort
 from mpc_backend.kernels.arrays import Indices, Words, WordType, operand
 from mpc_backend.kernels.halves import and_cycle, multiply_cycle
-from mpc_backend.kernels.matrices import dot_rows, matrix_product
+from mpc_backend.kernels.matrices import across, dot_rows, lines_across, matrix_product
 from mpc_backend.kernels.products import and_block, mask_block, multiply_block, pair_sums
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor
 from mpc_backend.prg import Keystream
@@ -122,11 +122,8 @@ class Rep4(Replicated):
     def matmul(self, x: Words, y: Words) -> Words:
         a, b = x, y.transpose(0, 2, 1)
         terms = np.zeros((3, a.shape[1], b.shape[1]), a.dtype)
-        (a0, a1, a2), (b0, b1, b2) = ([operand(component) for component in part] for part in (a, b))
         for start, stop in inner_blocks(a, b):
-            left, right = (np.empty((3, part.shape[1], stop - start), part.dtype) for part in (a, b))
-            pair_sums(a0, a1, a2, start, left)
-            pair_sums(b0, b1, b2, start, right)
+            left, right = (_pair_sums(part, start, stop) for part in (a, b))
             np.negative(right[2], out=right[2])
             for operands in zip(left, right, terms, strict=True):
                 matrix_product(*operands)
@@ -438,3 +435,18 @@ class Rep4(Replicated):
             pieces.append(np.frombuffer(payload[done : done + size], shares.dtype).reshape(shares[0].shape))
             done += size
         return pieces
+
+
+def _pair_sums(x: Words, start: int, stop: int) -> Words:
+    """What a matrix product needs of positions [start, stop) of an operand (3, n, k): `pair_sums` (3, n, stop - start)."""
+    lines = np.empty((3, x.shape[1], stop - start), x.dtype)
+    if not lines_across(x[0]):
+        first, second, third = (operand(component) for component in x)
+        pair_sums(first, second, third, start, lines)
+        return lines
+    first, second, third = (operand(component[:, start:stop].T) for component in x)
+    sums = np.empty((3, *first.shape), x.dtype)
+    pair_sums(first, second, third, 0, sums)
+    for component, line in zip(sums, lines, strict=True):
+        across(operand(component), line)
+    return lines

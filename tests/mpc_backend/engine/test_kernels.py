@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc_backend.kernels import planes
-from mpc_backend.kernels.matrices import dot_rows, matrix_product
+from mpc_backend.kernels.matrices import across, dot_rows, matrix_product
 from mpc_backend.kernels.rows import fisher_yates, permute_add, permute_xor, taken
 
 WIDTHS = (8, 16, 32, 64)
@@ -52,6 +52,15 @@ def test_matrix_products_are_exact_mod_the_ring(dtype: str, n: int, m: int, k: i
     rows = np.zeros(min(n, m), dtype)
     dot_rows(x[: rows.size].astype(dtype), y[: rows.size].astype(dtype), rows)
     assert np.array_equal(rows, np.diagonal(expected)[: rows.size])
+
+
+@pytest.mark.parametrize("dtype", ["u2", "u4", "u8"])
+@pytest.mark.parametrize("shape", [(1, 1), (64, 32), (63, 33), (130, 100), (0, 5), (5, 0)])
+def test_matrices_are_transposed_as_numpy_transposes_them(dtype: str, shape: tuple[int, int]) -> None:
+    table = np.random.default_rng(7).integers(0, 1 << 63, shape).astype(dtype)
+    turned = np.zeros(shape[::-1], dtype)
+    across(table, turned)
+    assert np.array_equal(turned, table.T)
 
 
 def test_every_order_of_four_comes_up_equally_often() -> None:
