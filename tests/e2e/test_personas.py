@@ -1,4 +1,4 @@
-"""All three personas in a browser against real processes: four nodes, three connectors, two workbenches."""
+"""The whole of it: `tessera demo` as a user starts it, and all three personas in a browser against what it serves."""
 
 from __future__ import annotations
 
@@ -11,16 +11,26 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from mpc_backend.node.local import NODE_IDS
 from tests.e2e.conftest import PATIENCE_MS, Account, Visitor
-from workbench.demo.hospital import Hospital
-from workbench.demo.runner import Demonstration
-from workbench.demo.workbenches import Workbenches
+from tests.e2e.demonstrating import AtTerminal, processes_of
+from workbench.demo.population import HOSPITALS
 from workbench.parts.patient_form import readable
 
-pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(900)]
+browser = pytest.mark.browser
 
 Visit = Callable[[str], Visitor]
-PATIENTS = 6_000
+WORDS = (
+    "--patients",
+    "6000",
+    "--patient",
+    "advanced",
+    "--patient",
+    "missing-facts",
+    "--patient",
+    "common-genotype",
+)
 AGE = 46
 PRESENT = [f"marker_{number:02}" for number in (2, 10, 12, 13, 14, 16, 20, 21, 22)]
 SET_ASIDE = "regimen 002"
@@ -33,30 +43,46 @@ CHART = "[data-testid=stVegaLiteChart] :is(canvas, svg)"
 class World:
     """The consortium, and how its people sign in."""
 
-    demonstration: Demonstration
+    demo: AtTerminal
     accounts: dict[str, Account]
+    logs: Path
 
     @property
     def passphrase(self) -> str:
         """The stewards' passphrase."""
-        return self.demonstration.layout.passphrase_file.read_text()
+        return self.demo.layout.passphrase_file.read_text()
 
     def approve_elsewhere(self, digest: str) -> None:
         """Let the stewards of the two hospitals without a workbench sign."""
-        one = self.demonstration
-        for name in ("south", "west"):
-            Hospital(name, one.layout, one.federation, one.processes).approve([digest])
+        self.demo.approve(["south", "west"], digest, self.logs)
 
 
 @pytest.fixture(scope="module")
-def world(chromium: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    root = tmp_path_factory.mktemp("consortium") / "root"
-    with Demonstration(root, PATIENTS) as demonstration:
-        demonstration.start()
-        workbenches = Workbenches(demonstration)
-        workbenches.start()
-        accounts = {one.name: Account(one.url, one.name, one.password) for one in workbenches.accounts}
-        yield World(demonstration, accounts)
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("consortium")
+    with AtTerminal(folder / "root", folder / "said", WORDS) as demo:
+        demo.await_answers()
+        accounts = {name: Account(url, name, password) for url, name, password in demo.accounts()}
+        yield World(demo, accounts, folder / "logs")
+
+
+def test_the_demonstration_answers_every_question(world: World) -> None:
+    report = world.demo.report
+    assert report["agrees"]
+    assert [story["differences"] for story in report["stories"]] == [[]] * 6
+    assert {story["result"]["kind"] for story in report["stories"]} == {
+        "cohort_count",
+        "survival",
+        "treatment_ranking",
+    }
+    assert set(report["peak_mib"]) == {
+        "demonstration",
+        *(f"{kind}-{hospital}" for kind in ("load", "site") for hospital in HOSPITALS),
+        *NODE_IDS,
+    }
+    for name, mib in report["peak_mib"].items():
+        assert 20 < mib < 1024, (name, mib)
+    assert set(world.accounts) == {"researcher", "physician", "steward"}
 
 
 def enter(visit: Visit, world: World, name: str, path: str = "/") -> Visitor:
@@ -66,6 +92,7 @@ def enter(visit: Visit, world: World, name: str, path: str = "/") -> Visitor:
     return visitor
 
 
+@browser
 def test_a_study_from_draft_over_three_signatures_to_its_count(visit: Visit, world: World) -> None:
     researcher = enter(visit, world, "researcher", "/studies")
     digest = submit_example(researcher, "Adults with type 2 diabetes on metformin")
@@ -129,8 +156,9 @@ def sign_as_steward(visitor: Visitor, world: World, digest: str) -> None:
     visitor.shot("ledger")
 
 
+@browser
 def test_survival_curves_with_their_table(visit: Visit, world: World) -> None:
-    visitor = enter(visit, world, "researcher", f"/study?id={world.demonstration.studies['survival'].digest}")
+    visitor = enter(visit, world, "researcher", f"/study?id={world.demo.digest('second-line')}")
     page = visitor.page
     visitor.looks_until("runs left")
     page.get_by_role("button", name="Run").click()
@@ -147,11 +175,12 @@ def test_survival_curves_with_their_table(visit: Visit, world: World) -> None:
     visitor.shot("survival-at-risk")
 
 
+@browser
 def test_a_feasibility_count_shows_counts_left_and_staleness(visit: Visit, world: World) -> None:
     visitor = enter(visit, world, "researcher", "/count")
     page = visitor.page
     visitor.looks_until("Concept sets this study allows")
-    visitor.sees("50 counts left")
+    visitor.sees("49 counts left")
     page.get_by_role("button", name="Count patients").click()
     page.get_by_text("patients are in the cohort").wait_for(timeout=RUN_MS)
     page.locator(CHART).first.wait_for()
@@ -161,9 +190,10 @@ def test_a_feasibility_count_shows_counts_left_and_staleness(visit: Visit, world
     editor.fill(editor.input_value().replace("18 or more", "65 or more"))
     editor.press("Control+Enter")
     visitor.sees("edited since last count")
-    visitor.looks_until("49 counts left")
+    visitor.looks_until("48 counts left")
 
 
+@browser
 def test_a_physician_asks_for_one_patient_of_whom_nothing_is_kept(visit: Visit, world: World) -> None:
     visitor = enter(visit, world, "physician")
     page = visitor.page
@@ -187,7 +217,7 @@ def test_a_physician_asks_for_one_patient_of_whom_nothing_is_kept(visit: Visit, 
     page.get_by_role("link", name="All answers").click()
     page.get_by_text("asked", exact=False).first.click()
     visitor.sees("comparable patients, matched as")
-    assert traces(world.demonstration.layout.root) == []
+    assert traces(world.demo.layout.root) == []
 
 
 def describe(page: Page) -> None:
@@ -230,6 +260,15 @@ def traces(root: Path) -> list[str]:
     }
     found = {file: sought.search(file.read_bytes()) for file in files}
     return [f"{file.relative_to(root)}: {hit[0]!r}" for file, hit in found.items() if hit]
+
+
+def test_interrupted_while_it_serves_it_ends_everything(world: World) -> None:
+    """The last test with the consortium."""
+    root = world.demo.layout.root
+    assert len(processes_of(root)) > len(NODE_IDS) + len(HOSPITALS)
+    assert world.demo.interrupt() == 0
+    assert "Traceback" not in world.demo.said()
+    assert processes_of(root) == []
 
 
 @pytest.mark.parametrize(

@@ -99,13 +99,13 @@ def _run(demonstration: Demonstration, as_json: bool) -> None:
 
 
 def _serve(demonstration: Demonstration, as_json: bool) -> None:
-    """Both workbenches until Ctrl-C."""
+    """Both workbenches until Ctrl-C. With `--json`, how to sign in goes to standard error."""
     from workbench.demo.workbenches import Workbenches  # noqa: PLC0415  (half a second that a headless run need not wait)
 
     workbenches = Workbenches(demonstration)
     workbenches.start()
     for line in workbenches.lines():
-        _say(line, quiet=as_json)
+        typer.echo(line, err=as_json)
     stop = threading.Event()
     while not stop.wait(1.0):
         demonstration.processes.check()
