@@ -14,6 +14,7 @@ from mpc_backend.try_ import ranking as ranks
 from mpc_backend.try_ import survival as curves
 from mpc_backend.try_.data import listed, read_csv
 from mpc_backend.try_.options import AsJson, File, ProtocolName, Release, Site, say
+from mpc_backend.try_.ranking_balance import balance_of
 from mpc_backend.try_.running import Setting
 from mpc_backend.try_.statistics_cli import add_statistics
 
@@ -166,6 +167,10 @@ def ranking(
     ] = None,
     harm_time: Annotated[str | None, typer.Option(help="Its times; without it those of --time.")] = None,
     strata: StrataColumns = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(help="Columns judged for balance, in bands with =: stage,age=10; none. As matched on."),
+    ] = None,
     mode: Annotated[
         str, typer.Option(help="neighbours; or cells: bands of --caliper and --max-distance, --match.")
     ] = "neighbours",
@@ -180,7 +185,7 @@ def ranking(
     choice = ranks.RankingChoice(
         treatment, time, event, listed(match), ranks.caliper_of(caliper), listed(markers), max_distance,
         ranks.patient_of(patient), tau, listed(strata), unit, grid or unit, site,
-        ranks.harm_of(harm, harm_time, time), mode,
+        ranks.harm_of(harm, harm_time, time), mode, balance_of(balance),
     )  # fmt: skip
     say(ranks.ranking(read_csv(file), choice, Setting(protocol, release)), ranks, as_json)
 

@@ -33,6 +33,16 @@ def _cells(said: RankingParameters) -> str:
     return f"{literal('; '.join(sides))}; the answers of all cells are computed once for each set of uploads"
 
 
+def balance_words(said: RankingParameters) -> str:
+    """Which covariates are judged for balance, to end the sentence with; nothing where the study names none."""
+    names = ", ".join(_readable(covariate.variable) for covariate in said.balance)
+    return (
+        f"; where {names} are out of balance between two treatments, neither rules the other out"
+        if names
+        else ""
+    )
+
+
 def _listed(numbers: tuple[int, ...]) -> str:
     return ", ".join(map(str, numbers))
 

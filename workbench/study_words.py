@@ -18,7 +18,7 @@ from mpc_backend.tables import TableSpec
 from site_connector.plain import literal, outline, paragraphs
 from site_connector.review import PURPOSES
 from site_connector.words import day, variable_words
-from workbench.ranking_words import ranking_words
+from workbench.ranking_words import balance_words, ranking_words
 
 LEVELS = {
     "aggregate": "sums over the hospital's patients",
@@ -166,7 +166,7 @@ def _about(entry: StudyAnalysis, on: str) -> str:
                 "equal; coefficients, intervals and tests."
             )
         case "treatment_ranking":
-            words = f"{ranking_words(said, on)}{_adjusted(said.all_strata, True)}."
+            words = f"{ranking_words(said, on)}{_adjusted(said.all_strata, True)}{balance_words(said)}."
         case _:
             words = f"{entry.kind.replace('_', ' ')}{on}."
     return words

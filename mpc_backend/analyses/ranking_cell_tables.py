@@ -24,6 +24,7 @@ from mpc_backend.analyses.ranking_tables import (
     Known,
     age_of,
     ages,
+    balance_levels,
     bit_of,
     check_fact_names,
     level_of,
@@ -40,12 +41,14 @@ PUBLISHED = "published"
 
 def counts_table(parameters: RankingParameters) -> TableSpec:
     """One row for each cell, treatment and stratum, stratum fastest: how many fail, and how many fail or leave, in each
-    unit of time before tau, of the outcome and of the harm; and everybody."""
+    unit of time before tau, of the outcome and of the harm; everybody; and by level of each covariate of ``balance``."""
     bits = parameters.capacity.bit_length() + 1
     rows = cell_count(parameters) * len(parameters.treatments) * parameters.strata_count
     times = [Column(name=name, kind="int", bits=bits, width=parameters.tau) for name in times_of(parameters)]
-    columns = (*times, Column(name="everyone", kind="int", bits=bits))
-    return TableSpec(name="counts", level="aggregate", columns=columns, rows=rows)
+    columns = [*times, Column(name="everyone", kind="int", bits=bits)]
+    if parameters.balance:
+        columns.append(Column(name="balance", kind="int", bits=bits, width=sum(parameters.balance_levels)))
+    return TableSpec(name="counts", level="aggregate", columns=tuple(columns), rows=rows)
 
 
 def question_table(parameters: RankingParameters) -> TableSpec:
@@ -89,7 +92,12 @@ def counts(parameters: RankingParameters, site: SiteData) -> Arrays:
             _tally(rows, bins[known], keep[known], size, tau) for keep in (before & (events == 1), before)
         ]
     everyone = np.bincount(rows, minlength=size).astype(np.int64)
-    return {**dict(zip(times_of(parameters), columns, strict=True)), "everyone": everyone}
+    found_counts: Arrays = {**dict(zip(times_of(parameters), columns, strict=True)), "everyone": everyone}
+    if parameters.balance:
+        levels = balance_levels(parameters, frame)[known]
+        tallies = [np.bincount(rows[mine == 1], minlength=size) for mine in levels.T]
+        found_counts["balance"] = np.stack(tallies, axis=1).astype(np.int64)
+    return found_counts
 
 
 def _tally(rows: Ints, bins: Ints, keep: Known, size: int, tau: int) -> Ints:

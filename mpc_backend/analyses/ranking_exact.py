@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mpc_backend.analyses import life_table as km
 from mpc_backend.analyses.grid import Ints
+from mpc_backend.analyses.ranking_contrasts import judged_exactly
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_result import (
     FEW,
@@ -33,7 +34,11 @@ def opened_exactly(parameters: RankingParameters, opened: Mapping[str, NDArray[n
         harm = replace(found, state=np.where(benefit.state == SHOWN, found.state, SHOWN))
     size = cells[0, ..., 2 * parameters.tau].sum(axis=1)
     shown = np.where(benefit.state == SHOWN, size, 0)
-    return OpenedRanking(int(opened["tier"]), benefit, shown, int(size.sum()), 1, harm)
+    balance = None
+    if parameters.balance:
+        everyone, levels = cells[0, ..., 2 * parameters.tau], np.asarray(opened["balance"], dtype=np.int64)
+        balance = judged_exactly(parameters.balance_levels, everyone, levels, benefit.state == SHOWN)
+    return OpenedRanking(int(opened["tier"]), benefit, shown, int(size.sum()), 1, harm, balance)
 
 
 def numbers_of(parameters: RankingParameters, cells: Ints) -> OpenedNumbers:

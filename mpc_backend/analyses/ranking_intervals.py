@@ -69,10 +69,11 @@ def _clopper_pearson(mean: Floats, persons: Floats, tail: float) -> tuple[Floats
     return np.where(passed > tiny, lower, 0.0), np.where(missed > tiny, upper, 1.0)
 
 
-def not_ruled_out(arms: Arms, alpha: float) -> NDArray[np.bool_]:
+def not_ruled_out(arms: Arms, alpha: float, counts: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
     """Which arms (arms,) cannot be ruled out as best, a larger mean being better.
 
-    The chance that any arm is ruled out while all are equal is at most ``alpha``.
+    The chance that any arm is ruled out while all are equal is at most ``alpha``. ``counts`` (arms, arms): the contrasts by
+    which one may rule the other out, None for all; the critical value stays that of all, so that the chance only falls.
     """
     count = len(arms.mean)
     if count < 2:
@@ -83,7 +84,8 @@ def not_ruled_out(arms: Arms, alpha: float) -> NDArray[np.bool_]:
     lower, upper = arms.interval(critical)
     difference = arms.mean[None, :] - arms.mean[:, None]
     margin = (arms.mean - lower)[None, :] ** 2 + (upper - arms.mean)[:, None] ** 2
-    return np.asarray(~(difference > np.sqrt(margin)).any(axis=1))
+    beaten = difference > np.sqrt(margin)
+    return np.asarray(~(beaten if counts is None else beaten & counts).any(axis=1))
 
 
 def shrunken(arms: Arms) -> Floats:

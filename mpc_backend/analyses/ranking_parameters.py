@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mpc_backend.analyses.base import Parameters
 from mpc_backend.analyses.grid import ColumnName, Level, Stratum, Unit, strata_count
-from mpc_backend.analyses.ranking_cells import CellPlan, CellTier, check_plan
+from mpc_backend.analyses.ranking_cells import CellPlan, CellTier, check_plan, unions
 
 LARGEST_TABLE = 1_000_000
 MOST_TIMES = 4_000
+MOST_COVARIATES, MOST_LEVELS = 16, 64
+MOST_COMPARED, MOST_COMPARED_OF_ALL = 500_000, 4_000_000
+"""Most numbers by pair of treatments and level of a covariate, of one group of patients and of all unions of cells."""
 Count = Annotated[int, Field(ge=0, le=1_000)]
 
 
@@ -50,8 +53,10 @@ class RankingParameters(Parameters):
     and are taken by ceiling to ``unit``; ``tau`` counts ``unit``s. ``harm``: a second time-to-event variable in the same
     units, whose event is harm; its restricted mean is shown beside that of the outcome. ``period``: bands of the index
     year, always adjusted for, unless the study says that the data hold no index date; ``strata``: further declared
-    covariates. ``capacity``: most rows over all hospitals, padding included; up to 65,535 the counts travel in
-    16-bit words; beyond 2^22 squares of counts would not fit the ring with their fractional bits.
+    covariates. ``balance``: covariates whose balance between each two treatments is judged, by declared levels or cuts,
+    matched on and adjusted for or not; who lacks one counts in a level of its own. ``capacity``: most rows over all
+    hospitals, padding included; up to 65,535 the counts travel in 16-bit words; beyond 2^22 squares of counts would not fit
+    the ring with their fractional bits.
     """
 
     mode: Literal["neighbours", "cells"] = "neighbours"
@@ -69,6 +74,7 @@ class RankingParameters(Parameters):
     cells: CellPlan | None = None
     period: Stratum | Literal["not available"]
     strata: Annotated[tuple[Stratum, ...], Field(max_length=4)] = ()
+    balance: Annotated[tuple[Stratum, ...], Field(max_length=MOST_COVARIATES)] = ()
     minimum_support: Annotated[int, Field(ge=20, le=10_000)] = 20
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     capacity: Annotated[int, Field(ge=1_024, le=2**22)] = 65_535
@@ -95,6 +101,7 @@ class RankingParameters(Parameters):
             check_plan(self)
         elif self.cells is not None or not self.tiers:
             raise ValueError("mode neighbours: give tiers, at least one, and no cells")
+        self._check_balance()
         self._check_tiers()
         return self
 
@@ -111,6 +118,21 @@ class RankingParameters(Parameters):
             if not _relaxes(strict, loose):
                 raise ValueError(f"tier {loose.name!r} must relax {strict.name!r} in every criterion")
 
+    def _check_balance(self) -> None:
+        _distinct("balance", tuple(covariate.variable for covariate in self.balance))
+        if refusal := too_much_balance(self, self.balance_levels):
+            raise ValueError(f"balance: {refusal}")
+
+    @property
+    def balance_levels(self) -> tuple[int, ...]:
+        """Levels of each covariate whose balance is judged, the last for who lacks it."""
+        return tuple(len(covariate.labels) + 1 for covariate in self.balance)
+
+    @property
+    def pairs_count(self) -> int:
+        """How many pairs of treatments there are."""
+        return len(self.treatments) * (len(self.treatments) - 1) // 2
+
     @property
     def ladder(self) -> tuple[Tier | CellTier, ...]:
         """The tiers of either mode, strict to loose."""
@@ -124,7 +146,7 @@ class RankingParameters(Parameters):
 
     @property
     def covariates(self) -> tuple[str, ...]:
-        """Treatment, what is matched on, and what is adjusted for."""
+        """Treatment, what is matched on, what is adjusted for, and what is judged for balance."""
         ages = () if self.age is None else (self.age,)
         equal = (category.variable for category in self.equal)
         return (
@@ -133,6 +155,7 @@ class RankingParameters(Parameters):
             *ages,
             *equal,
             *(stratum.variable for stratum in self.all_strata),
+            *(covariate.variable for covariate in self.balance),
         )
 
     @property
@@ -154,6 +177,25 @@ class RankingParameters(Parameters):
     def levels_width(self) -> int:
         """Width of all one-hot levels of the equality variables together."""
         return sum(len(category.levels) for category in self.equal)
+
+
+def too_much_balance(parameters: RankingParameters, widths: Sequence[int]) -> str | None:
+    """Why covariates of so many levels each, one of them for who lacks it, cannot be judged; None where they can."""
+    if sum(widths) > MOST_LEVELS:
+        return (
+            f"{sum(widths)} levels, with one more of each covariate for who lacks it; at most {MOST_LEVELS}: take wider "
+            "bands or fewer covariates"
+        )
+    compared = parameters.pairs_count * sum(widths)
+    groups = 1 if parameters.cells is None or not widths else len(unions(parameters).members)
+    for found, most, what in (
+        (compared, MOST_COMPARED, "pair of treatments x level"),
+        (compared * groups, MOST_COMPARED_OF_ALL, "pair of treatments x level x union of cells"),
+    ):
+        if found > most:
+            advice = "take fewer covariates, wider bands, fewer treatments or fewer cells"
+            return f"{found} numbers of {what}; at most {most}: {advice}"
+    return None
 
 
 def _distinct(what: str, values: tuple[str, ...]) -> None:

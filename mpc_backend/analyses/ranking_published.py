@@ -14,6 +14,7 @@ from mpc_backend.analyses.base import Outputs, Released
 from mpc_backend.analyses.disclosure import sum_of
 from mpc_backend.analyses.errors import InputsRefused
 from mpc_backend.analyses.grid import Ints
+from mpc_backend.analyses.ranking_balance import Profile, packed, packed_width
 from mpc_backend.analyses.ranking_cells import Unions, cell_count, question_bits, question_count, unions
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_release import HARM, released_outputs
@@ -28,6 +29,8 @@ from mpc_backend.values import SecretBits, SecretInt, SecretValue
 AT_ONCE = 400_000
 """Numbers by treatment, stratum and time that are worked on at once: bounds the memory of a large table."""
 BY_ARM = ("state", "few", "coarse", "estimate", "variance", "spread")
+PAIRS = ("imbalanced", "unjudged")
+"""Verdicts on balance by pair of treatments."""
 PRODUCT_BITS = 62
 
 Columns = Mapping[str, SecretValue]
@@ -38,9 +41,19 @@ def layout(parameters: RankingParameters, released: Released) -> dict[str, tuple
     arms = len(parameters.treatments)
     if released.policy.release == "exact":
         shape = (len(parameters.outcomes), arms, parameters.strata_count, 2 * parameters.tau + 1)
-        return {"tier": (), "cells": shape}
+        levels = (arms, parameters.strata_count, sum(parameters.balance_levels))
+        return {"tier": (), "cells": shape, **({"balance": levels} if parameters.balance else {})}
     harm = () if parameters.harm is None else tuple(f"{HARM}{name}" for name in BY_ARM)
-    return {"tier": (), **dict.fromkeys((*BY_ARM, *harm, "size"), (arms,)), "total": (), "total_shown": ()}
+    numbers = dict.fromkeys((*BY_ARM, *harm, "size"), (arms,))
+    return {"tier": (), **numbers, "total": (), "total_shown": (), **_balance_layout(parameters)}
+
+
+def _balance_layout(parameters: RankingParameters) -> dict[str, tuple[int, ...]]:
+    """Verdicts by pair and by covariate, many to a number."""
+    if not parameters.balance:
+        return {}
+    sizes = dict.fromkeys(PAIRS, parameters.pairs_count) | {"out_of_balance": len(parameters.balance)}
+    return {name: (packed_width(size),) for name, size in sizes.items()}
 
 
 def width(parameters: RankingParameters, released: Released) -> int:
@@ -65,13 +78,15 @@ def published(
     cells = _by_cell(parameters, list(counts.values()), bits)
     own = [_by_cell(parameters, [counts[site]], bits) for site in released.receiving_sites]
     places = stack([_united(found.members, _sizes(parameters, place)) for place in (cells, *own)])
+    levels = _profiles(parameters, released, counts, found, bits)
     del own
     supported = enough(parameters, released, *_supports(places))
     session.progress("cells counted", 0.1)
     if released.policy.release == "exact":
-        answers = _united(found.members, cells).reshape(len(found.members), -1)
+        all_of = [_united(found.members, cells), *([] if levels is None else [levels.counts])]
+        answers = concatenate([each.reshape(len(found.members), -1) for each in all_of], axis=1)
     else:
-        answers = _answers(session, parameters, released, found.members, cells, places[1:])
+        answers = _answers(session, parameters, released, found.members, cells, places[1:], levels)
     return _chosen(parameters, released, found, supported, answers)
 
 
@@ -84,6 +99,24 @@ def _by_cell(parameters: RankingParameters, hospitals: Sequence[Columns], bits: 
     rows = concatenate(numbers, axis=1).with_bits(bits)
     cells = rows.reshape(cell_count(parameters), len(parameters.treatments), parameters.strata_count, -1)
     return by_outcome(cells, len(parameters.outcomes), axis=1)
+
+
+def _profiles(
+    parameters: RankingParameters, released: Released, counts: Mapping[str, Columns], found: Unions, bits: int
+) -> Profile | None:
+    """Persons of each union by level of the covariates whose balance is judged; None where the study names none."""
+    if not parameters.balance:
+        return None
+    shape = (cell_count(parameters), len(parameters.treatments), parameters.strata_count, -1)
+    levels = (
+        sum_of([_column(columns, "balance") for columns in counts.values()]).with_bits(bits).reshape(shape)
+    )
+    own = [
+        _united(found.members, _column(counts[site], "balance").reshape(shape).sum(2).sum(1).with_bits(bits))
+        for site in released.receiving_sites
+    ]
+    united = _united(found.members, levels)
+    return Profile(united, stack(own) if own else united[:, 0, 0][None][:0])
 
 
 def _column(columns: Columns, name: str) -> SecretInt:
@@ -127,26 +160,35 @@ def _answers(
     members: Ints,
     cells: SecretInt,
     own: SecretInt,
+    levels: Profile | None,
 ) -> SecretInt:
     """What each union would be told: (unions, width - 1), in blocks of unions of a size that memory bears."""
-    step = max(1, AT_ONCE // (cells[0].size // 2))
+    step = max(1, AT_ONCE // (cells[0].size // 2 + parameters.pairs_count * sum(parameters.balance_levels)))
     rows = []
     for start in range(0, len(members), step):
         there = slice(start, min(start + step, len(members)))
-        rows.append(_row(parameters, released, _united(members[there], cells), own[:, there]))
+        near = None if levels is None else Profile(levels.counts[there], levels.own[:, there])
+        rows.append(_row(parameters, released, _united(members[there], cells), own[:, there], near))
         session.progress("answers of all cells", 0.1 + 0.8 * there.stop / len(members))
     return concatenate(rows, axis=0)
 
 
-def _row(parameters: RankingParameters, released: Released, counts: SecretInt, own: SecretInt) -> SecretInt:
-    outputs = released_outputs(parameters, released, counts, own)
+def _row(
+    parameters: RankingParameters,
+    released: Released,
+    counts: SecretInt,
+    own: SecretInt,
+    levels: Profile | None,
+) -> SecretInt:
+    outputs = released_outputs(parameters, released, counts, own, levels)
     names = [name for name in layout(parameters, released) if name != "tier"]
     numbers = []
     for name in names:
         value = outputs[name]
         whole = value.to_int() if isinstance(value, SecretBits) else value
         assert isinstance(whole, SecretInt)
-        numbers.append(whole.reshape(len(counts), -1))
+        rows = whole.reshape(len(counts), -1)
+        numbers.append(packed(rows) if name in (*PAIRS, "out_of_balance") else rows)
     return concatenate(numbers, axis=1).with_bits(PRODUCT_BITS)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc_backend.analyses.base import Opened, Outputs, Released
+from mpc_backend.analyses.ranking_balance import Levels, Profile, Verdicts, compared, judged, opened_balance
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_result import (
     FEW,
@@ -108,14 +109,18 @@ def _similar(parameters: RankingParameters, cells: SecretInt, own: SecretInt) ->
 
 
 def released_outputs(
-    parameters: RankingParameters, released: Released, cells: SecretInt, own: SecretInt
+    parameters: RankingParameters,
+    released: Released,
+    cells: SecretInt,
+    own: SecretInt,
+    profile: Profile | None = None,
 ) -> Outputs:
     """States and, for supported treatments only, numbers, for each of several groups of patients: (groups, treatments),
     the total (groups,); everything else opens to zero. Those of the harm outcome are called ``harm_...``.
 
     ``cells`` (groups, outcomes, treatments, strata, 2 tau + 1): events before tau by time, exits before tau by time,
     everybody. ``own`` (receiving hospitals, groups, outcomes, treatments, strata, 3): each one's own patients' events before
-    tau, exits before tau, everybody.
+    tau, exits before tau, everybody. ``profile``: by level of the covariates whose balance is judged.
     """
     tau, bits = parameters.tau, cells.bits
     events, exits = cells[..., :tau], cells[..., tau : 2 * tau]
@@ -129,14 +134,22 @@ def released_outputs(
     pairs = [(events, at_risk), (None, rest), (pooled, of), (None, groups.complete)]
     if released.receiving_sites:
         pairs.append((None, stack([counts[..., place] for place in (0, tau, tau + 1)])))
-    hazard, inverse, share, weight, *each = fractions(pairs)
+    if profile is not None:
+        persons = groups.everyone
+        pairs += [
+            (profile.counts, persons[..., None].broadcast_to(profile.counts.shape)),
+            (None, persons),
+        ]
+    hazard, inverse, share, weight, *more = fractions(pairs)
+    each, portions = (more[:1], more[1:]) if released.receiving_sites else ([], more)
     found = hazards(hazard, inverse)
     mix = share.reshape(len(share), 1, 1, -1)
     means = restricted_means(found, mix, tau)
     apart = (groups.others, each[0]) if each else None
     even = weighed(released.policy.minimum_cell, found, share, counts, apart)
     spread = weighted_variance(weight, mix)
-    return _masked(parameters, released, groups, found, means, spread, even)
+    levels = None if profile is None else Levels(compared(share, *portions), profile.views())
+    return _masked(parameters, released, groups, found, means, spread, even, levels)
 
 
 def _masked(
@@ -147,6 +160,7 @@ def _masked(
     means: Means,
     spread: SecretFixed,
     even: Weighed,
+    levels: Levels | None,
 ) -> Outputs:
     places, tau = decimals(parameters), parameters.tau
     estimate, variance, inverse = (
@@ -160,7 +174,7 @@ def _masked(
         )
     )
     fine = concatenate([variance, inverse]).with_bits(NUMBER_BITS)
-    found_states = _states(parameters, released, groups, found, fine, even)
+    found_states = _states(parameters, released, groups, found, fine, even, levels)
     marks = _beside(found_states.marks)
     flags = marks[:6].to_int()
     shown, coarse = flags[4], flags[5]
@@ -188,7 +202,14 @@ def _masked(
         "size": values[5 * count : 5 * count + size.size].reshape(size.shape),
         "total": values[5 * count + size.size :],
         "total_shown": visible,
+        **_balance_outputs(found_states.balance),
     }
+
+
+def _balance_outputs(found: Verdicts | None) -> Outputs:
+    if found is None:
+        return {}
+    return {"imbalanced": found.imbalanced, "unjudged": found.unjudged, "out_of_balance": found.covariates}
 
 
 @dataclass(frozen=True)
@@ -196,11 +217,13 @@ class States:
     """``marks`` (7, groups, outcomes, treatments): too few (also by effective size, which means something only with
     overlap and follow-up), no overlap, too short, uneven, shown; of the shown ones, whether fewer than k fail in some view
     or one failure weighs more than a k-th of them, and whether fewer than ten fail. ``below`` (powers, numbers): whether each
-    number is below each threshold of significant digits. ``large`` (groups,): whether all similar patients may be told."""
+    number is below each threshold of significant digits. ``large`` (groups,): whether all similar patients may be told.
+    ``balance``: None where the study names no covariates for it."""
 
     marks: SecretBits
     below: SecretBits
     large: SecretBits
+    balance: Verdicts | None
 
 
 def _beside(marks: SecretBits) -> SecretBits:
@@ -221,6 +244,7 @@ def _states(
     found: Hazards,
     numbers: SecretInt,
     weights: Weighed,
+    levels: Levels | None,
 ) -> States:
     """All comparisons, in the same rounds. Every view must hold k patients, k of them followed to tau: a hospital that
     receives the answer could subtract its own."""
@@ -229,6 +253,9 @@ def _states(
     pooled = groups.everyone.sum(1)
     curve = raw(found.survival[..., parameters.tau - 1])
     powers = thresholds(COARSE_DIGITS, _largest(parameters))
+    others = (
+        [] if weights.apart is None or weights.others is None else [(weights.apart, 0), (weights.others, 1)]
+    )
     small = _below(
         [
             (groups.everyone, 1),
@@ -244,15 +271,13 @@ def _states(
             (numbers[len(numbers) // 2 :], SPREAD // LEAST_INFORMATION + 1),
             (weights.whole, 0),
             *((numbers, power) for power in powers),
-            *(
-                ()
-                if weights.apart is None or weights.others is None
-                else ((weights.apart, 0), (weights.others, 1))
-            ),
+            *others,
+            *([] if levels is None else levels.tests(groups.sizes, k)),
         ]
     )
+    rest = small[12 + len(powers) :]
     empty, unfollowed, unfinished, needless, thin, few, late, few_failed, rare, little, narrow = small[:11]
-    heavy = uneven(small[11], *(small[12 + len(powers) :] or (None, None)))
+    heavy = uneven(small[11], *(rest[: len(others)] or (None, None)))
     views = [few[:, :, None].broadcast_to(late.shape), late, rare]
     alone = stack(views, axis=1).any(axis=0)
     needed = (~needless)[:, None, None].broadcast_to(by_stratum)
@@ -269,7 +294,10 @@ def _states(
     marked = stack([shown, shown]) & stack([~even[1], few_failed])
     few_left = ~supported ^ outcome[2] ^ able
     states = [few_left, outcome[0], outcome[1], able ^ shown, shown, marked[0], marked[1]]
-    return States(stack(states), stack(small[12 : 12 + len(powers)]), ~little.any(axis=0))
+    balance = None
+    if levels is not None:
+        balance = judged(rest[len(others)], rest[len(others) + 1 :], shown[:, 0], parameters.balance_levels)
+    return States(stack(states), stack(small[12 : 12 + len(powers)]), ~little.any(axis=0), balance)
 
 
 def _largest(parameters: RankingParameters) -> int:
@@ -303,6 +331,7 @@ def opened_ranking(parameters: RankingParameters, released: Released, opened: Op
         total=int(opened["total"]) if opened["total_shown"] else None,
         band=band(released),
         harm=None if parameters.harm is None else _numbers(parameters, opened, HARM),
+        balance=opened_balance(parameters, opened),
     )
 
 

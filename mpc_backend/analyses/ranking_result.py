@@ -14,6 +14,7 @@ from mpc_backend.analyses.base import Result, Suppressed
 from mpc_backend.analyses.grid import strata_labels
 from mpc_backend.analyses.linked_words import UNLINKED
 from mpc_backend.analyses.ranking_cells import united
+from mpc_backend.analyses.ranking_contrasts import Balance, OpenedBalance, comparable
 from mpc_backend.analyses.ranking_intervals import Arms, not_ruled_out, shrunken
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 
@@ -84,7 +85,8 @@ class HiddenArm(BaseModel):
 
 class RankingResult(Result):
     """The ranking for one patient. ``total``: a band of comparable patients over all treatments, or None. What can be
-    ruled out is judged by ``measure`` alone; ``harm_measure`` is shown beside it, None where the study names no harm."""
+    ruled out is judged by ``measure`` alone; ``harm_measure`` is shown beside it, None where the study names no harm.
+    ``balance``: None where the study names no covariates for it."""
 
     kind: Literal["treatment_ranking"] = "treatment_ranking"
     measure: str
@@ -100,6 +102,7 @@ class RankingResult(Result):
     total: tuple[int, int] | None
     cannot_be_ruled_out: list[str]
     verdict: str
+    balance: Balance | None = None
     not_matched_on: tuple[str, ...] = ()
     cannot_receive: tuple[str, ...] = ()
     adjusted_for: list[str]
@@ -112,10 +115,11 @@ class RankingResult(Result):
         )
         if unknown:
             raise ValueError(f"not among the study's treatments: {', '.join(sorted(unknown))}")
-        arms = ranked([arm for arm in self.arms if arm.treatment not in treatments], self.tau, self.alpha)
-        return self.model_copy(
-            update={"arms": arms, "cannot_receive": tuple(sorted(treatments)), **conclusion(arms)}
-        )
+        left = [arm for arm in self.arms if arm.treatment not in treatments]
+        balance = None if self.balance is None else self.balance.among([arm.treatment for arm in left])
+        arms = ranked(left, self.tau, self.alpha, balance)
+        changed = {"arms": arms, "balance": balance, "cannot_receive": tuple(sorted(treatments))}
+        return self.model_copy(update={**changed, **conclusion(arms)})
 
     @property
     def treatments(self) -> list[str]:
@@ -166,13 +170,16 @@ class OpenedRanking:
     total: int | None
     band: int
     harm: OpenedNumbers | None = None
+    balance: OpenedBalance | None = None
 
 
 def ranking_result(parameters: RankingParameters, opened: OpenedRanking, release: str) -> RankingResult:
     """The result a physician reads, from released numbers."""
     state = opened.benefit.state
     shown = np.flatnonzero(state == SHOWN)
-    arms = ranked([_arm(parameters, opened, int(index)) for index in shown], parameters.tau, parameters.alpha)
+    balance = None if opened.balance is None else opened.balance.read(parameters)
+    found_arms = [_arm(parameters, opened, int(index)) for index in shown]
+    arms = ranked(found_arms, parameters.tau, parameters.alpha, balance)
     hidden = [
         HiddenArm(treatment=parameters.treatments[index], reason=REASONS[int(state[index])])
         for index in np.flatnonzero(state != SHOWN)
@@ -190,8 +197,9 @@ def ranking_result(parameters: RankingParameters, opened: OpenedRanking, release
         hidden=hidden,
         hidden_count=len(hidden),
         total=None if opened.total is None else (opened.total, opened.total + opened.band - 1),
+        balance=balance,
         adjusted_for=list(strata_labels(parameters.all_strata)),
-        suppressed=_suppressed(arms, hidden, opened.total),
+        suppressed=[*_suppressed(arms, hidden, opened.total), *_withheld_contrasts(balance)],
         notes=[WARNING, OBSERVATIONAL, *_notes(parameters, arms, found)],
         release=release,
         **conclusion(arms),
@@ -219,8 +227,12 @@ def _arm(parameters: RankingParameters, opened: OpenedRanking, index: int) -> Ar
     )
 
 
-def ranked(arms: Sequence[ArmEstimate], tau: int, alpha: float) -> list[ArmEstimate]:
-    """Intervals, the set that cannot be ruled out as best and shrunken values; best shrunken value first."""
+def ranked(
+    arms: Sequence[ArmEstimate], tau: int, alpha: float, balance: Balance | None = None
+) -> list[ArmEstimate]:
+    """Intervals, the set that cannot be ruled out as best and shrunken values; best shrunken value first.
+
+    Treatments between which a covariate is out of balance cannot rule each other out."""
     if not arms:
         return []
     numbers = Arms(
@@ -230,7 +242,8 @@ def ranked(arms: Sequence[ArmEstimate], tau: int, alpha: float) -> list[ArmEstim
         np.array([arm.fewer_than_ten_failures for arm in arms]),
     )
     lower, upper = numbers.interval(NINETY_FIVE)
-    best, drawn = not_ruled_out(numbers, alpha), shrunken(numbers)
+    counts = comparable([arm.treatment for arm in arms], balance)
+    best, drawn = not_ruled_out(numbers, alpha, counts), shrunken(numbers)
     complete = [
         arm.model_copy(
             update={
@@ -291,6 +304,13 @@ def _suppressed(
     return withheld
 
 
+def _withheld_contrasts(balance: Balance | None) -> list[Suppressed]:
+    if balance is None:
+        return []
+    why = "covariates are out of balance between them"
+    return [Suppressed(what=f"contrast of {one} and {other}", why=why) for one, other in balance.withheld]
+
+
 def _notes(parameters: RankingParameters, arms: Sequence[ArmEstimate], found: bool) -> list[str]:
     if not found:
         return [
@@ -302,6 +322,8 @@ def _notes(parameters: RankingParameters, arms: Sequence[ArmEstimate], found: bo
         notes.append("Not adjusted for calendar period: the data hold no index date.")
     if any(arm.fewer_than_ten_failures for arm in arms):
         notes.append("Fewer than 10 failures on some treatments: their intervals are exact and wide.")
+    if not parameters.balance:
+        notes.append("Balance not judged: the study names no covariates for it.")
     if parameters.harm is not None:
         notes.append(
             "Harm is shown beside the outcome; which treatments cannot be ruled out is judged without it."

@@ -35,7 +35,7 @@ def people_table(parameters: RankingParameters) -> TableSpec:
 
     ``traits``: markers as 0/1, then the one-hot levels of each equality variable. ``cell``: arm x stratum, stratum
     fastest. ``event`` and ``exit``: the bin of the event, and of the event or censoring, before tau; with a harm outcome
-    also ``harm_event`` and ``harm_exit``.
+    also ``harm_event`` and ``harm_exit``. ``balance``, where the study names covariates for it: their one-hot levels.
     """
     ring = parameters.ring
     traits = len(parameters.markers) + parameters.levels_width
@@ -50,6 +50,10 @@ def people_table(parameters: RankingParameters) -> TableSpec:
         Column(name=name, kind="int", bits=2, ring=ring, width=parameters.tau)
         for name in times_of(parameters)
     ]
+    if parameters.balance:
+        columns.append(
+            Column(name="balance", kind="int", bits=2, ring=ring, width=sum(parameters.balance_levels))
+        )
     return TableSpec(name="people", level="rows", columns=tuple(columns))
 
 
@@ -95,7 +99,21 @@ def people(parameters: RankingParameters, site: SiteData) -> Arrays:
         complete &= aged
     columns["cell"] = one_hot(arms * strata + cells, len(parameters.treatments) * strata)
     columns.update(times)
+    if parameters.balance:
+        columns["balance"] = balance_levels(parameters, frame)
     return {name: values[complete] for name, values in columns.items()}
+
+
+def balance_levels(parameters: RankingParameters, frame: pd.DataFrame) -> Ints:
+    """One-hot levels of the covariates whose balance is judged, side by side (rows, levels). The last of each is that of
+    rows where it is missing or no declared level: they are judged like the others, so that none drops out for it."""
+    found = [covariate.codes(frame) for covariate in parameters.balance]
+    widths = parameters.balance_levels
+    levels = [
+        one_hot(np.where(codes < 0, width - 1, codes), width)
+        for codes, width in zip(found, widths, strict=True)
+    ]
+    return np.concatenate(levels, axis=1)
 
 
 def _times(parameters: RankingParameters, frame: pd.DataFrame) -> tuple[Arrays, Known]:

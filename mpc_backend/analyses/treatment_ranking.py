@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
 from mpc_backend.analyses.disclosure import require_sites
 from mpc_backend.analyses.errors import InputsRefused
+from mpc_backend.analyses.ranking_balance import Profile
 from mpc_backend.analyses.ranking_cell_tables import (
     PUBLISHED,
     counts,
@@ -117,11 +118,12 @@ def _neighbours(
     chosen, none = first_supported(enough(parameters, released, *_supports(parameters, released, found)))
     tier = concatenate([chosen, none], axis=0).to_int() @ np.arange(len(parameters.tiers) + 1)
     counted = over_shards(session, count, [*table, near], chosen.to_int(parameters.ring))
-    cells, own = _cells(parameters, released, counted)
+    cells, own, profile = _cells(parameters, released, *counted)
     session.progress("patients counted by treatment, stratum and time", 0.8)
     if released.policy.release == "exact":
-        return {"tier": tier, "cells": cells}
-    outputs = released_outputs(parameters, released, cells[None], own[:, None])
+        levels = {} if profile is None else {"balance": profile.counts[0]}
+        return {"tier": tier, "cells": cells, **levels}
+    outputs = released_outputs(parameters, released, cells[None], own[:, None], profile)
     return {"tier": tier, **{name: value[0] for name, value in outputs.items()}}
 
 
@@ -181,36 +183,55 @@ def _wide(parameters: RankingParameters, counts: SecretInt) -> SecretInt:
     return ((counts - half).widen(64) + half).with_bits(parameters.capacity.bit_length() + 1)
 
 
-def _counted_rows(parameters: RankingParameters, names: tuple[str, ...], _: Session, *given: Any) -> Total:
-    """Of some rows: their part of the counts that `_cells` reads, by treatment and stratum."""
+def _counted_rows(
+    parameters: RankingParameters, names: tuple[str, ...], _: Session, *given: Any
+) -> list[Total]:
+    """Of some rows: their part of the counts that `_cells` reads, by treatment and stratum; and, with covariates to judge for
+    balance, of those by level on any treatment in each place of ``slices`` (places, levels)."""
     people, slices, (near, chosen) = _parted(names, given, 2)
     tau, weight = parameters.tau, near @ chosen
     times = concatenate([_matrix(people[name]) for name in times_of(parameters)], axis=1)
-    counted = concatenate([times * weight[:, None], weight[:, None]], axis=1)
+    levels = [_matrix(people["balance"])] if parameters.balance else []
+    weighed = concatenate([times, *levels], axis=1) * weight[:, None]
+    counted, own = weighed[:, : times.shape[1]], weighed[:, times.shape[1] :]
     spans = [counted[:, start : start + tau].sum(1) for start in range(0, times.shape[1], tau)]
     sums = stack([*spans, weight], axis=1)
-    columns = concatenate([counted, *(sums * here for here in slices)], axis=1)
-    return Total(_matrix(people["cell"]).T @ columns)
+    columns = concatenate([counted, weight[:, None], *(sums * here for here in slices), own], axis=1)
+    found = [Total(_matrix(people["cell"]).T @ columns)]
+    if levels and slices:
+        found.append(Total(stack([(own * here).sum(0) for here in slices])))
+    return found
 
 
 def _cells(
-    parameters: RankingParameters, released: Released, counted: SecretInt
-) -> tuple[SecretInt, SecretInt]:
+    parameters: RankingParameters, released: Released, counted: SecretInt, own_levels: SecretInt | None = None
+) -> tuple[SecretInt, SecretInt, Profile | None]:
     """Similar patients by outcome, treatment and stratum (outcomes, treatments, strata, 2 tau + 1), and those of each
-    hospital that receives the answer (receiving, outcomes, treatments, strata, 3); ring 64.
+    hospital that receives the answer (receiving, outcomes, treatments, strata, 3); ring 64. And by level of the covariates
+    that are judged for balance, where the study names any.
 
     The first: events before tau by time, then events and censorings before tau by time, then all. The second: events
     before tau, events and censorings before tau, all. A hospital's rows are a known slice, so that its own patients are
     a few more columns of the same matrix product, and so is the harm outcome: its rounds are those of the benefit.
     """
-    arms, outcomes = len(parameters.treatments), len(parameters.outcomes)
+    arms, outcomes, levels = (
+        len(parameters.treatments),
+        len(parameters.outcomes),
+        sum(parameters.balance_levels),
+    )
     width, places = 2 * parameters.tau * outcomes, len(released.receiving_sites)
     found = counted.reshape(arms, parameters.strata_count, -1)
-    whole, own = found[..., : width + 1], found[..., width + 1 :]
-    wide = _wide(parameters, concatenate([whole.ravel(), own.ravel()], axis=0))
-    apart = wide[whole.size :].reshape(arms, parameters.strata_count, places, 2 * outcomes + 1)
-    return by_outcome(wide[: whole.size].reshape(whole.shape), outcomes), by_outcome(
-        apart.rearranged(lambda words: np.moveaxis(words, 2, 0)), outcomes, axis=1
+    end = found.shape[2] - levels
+    whole, own, by_level = found[..., : width + 1], found[..., width + 1 : end], found[..., end:]
+    every = [whole, own, by_level, by_level[:0] if own_levels is None else own_levels]
+    wide = _wide(parameters, concatenate([each.ravel() for each in every], axis=0))
+    whole, own, by_level, own_level = parts(wide, every)
+    apart = own.reshape(arms, parameters.strata_count, places, 2 * outcomes + 1)
+    profile = Profile(by_level[None], own_level.reshape(places, 1, levels)) if levels else None
+    return (
+        by_outcome(whole, outcomes),
+        by_outcome(apart.rearranged(lambda words: np.moveaxis(words, 2, 0)), outcomes, axis=1),
+        profile,
     )
 
 

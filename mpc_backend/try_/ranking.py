@@ -12,13 +12,22 @@ import pandas as pd
 
 from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, column, level_text
-from mpc_backend.analyses.ranking_parameters import MOST_TIMES, RankingParameters
+from mpc_backend.analyses.ranking_contrasts import Balance
+from mpc_backend.analyses.ranking_parameters import MOST_TIMES
 from mpc_backend.analyses.ranking_result import ArmEstimate, HiddenArm, RankingResult
 from mpc_backend.analyses.ranking_tables import ages, missing_facts
-from mpc_backend.analyses.registry import analysis, parse_parameters
+from mpc_backend.analyses.registry import analysis
 from mpc_backend.tables import bucket
 from mpc_backend.try_.data import by_site, levels, outcome_columns, require_grid
 from mpc_backend.try_.output import TAIL, Output
+from mpc_backend.try_.ranking_balance import (
+    Wanted,
+    columns_of,
+    declared,
+    in_the_files_names,
+    usual,
+    with_balance,
+)
 from mpc_backend.try_.running import Answer, Setting, answer
 
 MOST_TREATMENTS = 2_000
@@ -28,7 +37,7 @@ SMALL_RING = 65_535
 @dataclass(frozen=True)
 class RankingChoice:
     """The options of the command; ``tau`` counts units of ``grid``, ``caliper`` is column and years, ``harm`` the columns of
-    time and event of the harm outcome."""
+    time and event of the harm outcome, ``balance`` what is judged (None: what is matched on)."""
 
     treatment: str
     time: str
@@ -45,6 +54,7 @@ class RankingChoice:
     site: str | None
     harm: tuple[str, str] | None = None
     mode: str = "neighbours"
+    balance: Wanted | None = None
 
 
 def harm_of(event: str | None, time: str | None, default: str) -> tuple[str, str] | None:
@@ -89,17 +99,23 @@ def ranking(frame: pd.DataFrame, choice: RankingChoice, setting: Setting) -> Ans
     strata = [f"stratum{number}" for number in range(len(choice.strata))]
     for name, source in zip(strata, choice.strata, strict=True):
         ready[name] = column(frame, source)
+    wanted = usual(choice.match, choice.caliper) if choice.balance is None else choice.balance
+    for name, source in columns_of(wanted).items():
+        ready[name] = column(frame, source)
     sites = by_site(ready, frame, choice.site)
     rows = sum(bucket(len(data.frame)) for data in sites.values())
-    parameters = parse_parameters("treatment_ranking", _parameters(frame, choice, renamed, strata, rows))
+    given = _parameters(frame, choice, renamed, strata, rows)
+    parameters = with_balance(given, declared(frame, wanted), asked=choice.balance is not None)
     found = analysis("treatment_ranking")
     facts = _facts(choice, renamed)
     back = {new: old for old, new in renamed.items()}
-    names = {**back, **dict(zip(strata, choice.strata, strict=True)), "treatment": choice.treatment}
+    names = {**back, **dict(zip(strata, choice.strata, strict=True)), **columns_of(wanted)}
+    names["treatment"] = choice.treatment
     done = answer(found, parameters, setting, sites, facts, names)
-    assert isinstance(done.result, RankingResult) and isinstance(parameters, RankingParameters)
+    assert isinstance(done.result, RankingResult)
     missing = tuple(back[name] for name in missing_facts(parameters, facts))
-    return Answer(done.result.model_copy(update={"not_matched_on": missing}), done.protocol, done.seconds)
+    told = in_the_files_names(done.result, wanted).model_copy(update={"not_matched_on": missing})
+    return Answer(told, done.protocol, done.seconds)
 
 
 def _names(choice: RankingChoice) -> dict[str, str]:
@@ -229,6 +245,7 @@ class RankingOutput(Output):
     total: tuple[int, int] | None
     cannot_be_ruled_out: list[str]
     verdict: str
+    balance: Balance | None
     not_matched_on: tuple[str, ...]
     cannot_receive: tuple[str, ...]
 
@@ -255,4 +272,5 @@ def in_words(result: RankingResult) -> list[str]:
         f"{arm.size[0]} to {arm.size[1]} patients{'' if arm.cannot_be_ruled_out else ', ruled out as best'}{_harm(arm)}"
         for arm in result.arms
     ]
+    lines += [] if result.balance is None else result.balance.in_words()
     return [*lines, f"{result.hidden_count} treatment{'' if result.hidden_count == 1 else 's'} withheld"]

@@ -9,6 +9,7 @@ import pytest
 
 from mpc_backend.analyses.cells import ReleasedCount
 from mpc_backend.analyses.cohort_count import CountResult, Step
+from mpc_backend.analyses.ranking_contrasts import Balance
 from mpc_backend.analyses.ranking_parameters import Category, RankingParameters, Tier
 from mpc_backend.analyses.ranking_result import HarmEstimate
 from mpc_backend.analyses.survival_result import Median
@@ -192,6 +193,29 @@ def test_harm_stands_beside_the_benefit_or_says_why_not() -> None:
 
 
 # ---- the physician's form
+
+
+def test_contrasts_withheld_for_balance_are_told_on_the_page_and_soften_the_headline() -> None:
+    arms = [estimate("a", 20, best=True), estimate("b_1", 9, best=False), estimate("c", 8, best=False)]
+    balance = Balance(
+        covariates=["age_band", "sex"],
+        out_of_balance=["age_band"],
+        withheld=[("a", "c")],
+        not_judged=[("a", "b_1")],
+    )
+    result = ranking_sample(*arms).model_copy(update={"balance": balance})
+    assert "only a cannot be ruled out" in ranking.headline(result)
+    lines = ranking.balance_lines(result)
+    assert lines[0].startswith(
+        "Out of balance between some treatments: Age band. The contrast of a and c is withheld"
+    )
+    assert lines[1] == "Balance cannot be judged between one pair of treatments: too few comparable patients."
+    even = result.model_copy(update={"balance": balance.among(["b_1", "c"])})
+    assert ranking.balance_lines(even) == [
+        "Comparable patients on the treatments shown are alike in Age band, Sex."
+    ]
+    assert "a did better than the other 2" in ranking.headline(even)
+    assert ranking.balance_lines(ranking_sample(*arms)) == []
 
 
 def parameters() -> RankingParameters:

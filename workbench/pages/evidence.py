@@ -68,6 +68,8 @@ def _draw(bench: Workbench, job: JobRow) -> None:
         )
         plain_table(ranking.arm_table(result))
         st.caption(ranking.COLUMNS_EXPLAINED)
+    for line in ranking.balance_lines(result):
+        st.markdown(literal(line))
     st.markdown(literal(ranking.hidden_sentence(result)))
     hidden, how, provenance = st.tabs(["What is hidden", "How this was found", "Provenance"])
     with hidden:

@@ -29,12 +29,30 @@ def headline(result: RankingResult) -> str:
     if len(best) == len(result.arms):
         return f"No clear difference among the {len(best)} treatments with enough comparable patients."
     if len(best) == 1:
-        others = len(result.arms) - 1
-        return f"Among comparable patients {best[0]} did better than the other {others} treatments."
+        return _only(result, best[0])
     others = len(result.arms) - len(best)
     if len(best) > MOST_NAMED:
         return f"{len(best)} treatments cannot be told apart from the best; the other {others} did worse."
     return f"No clear difference among {', '.join(best[:-1])} and {best[-1]}; the other {others} did worse."
+
+
+def _only(result: RankingResult, best: str) -> str:
+    """One is left; where contrasts are withheld, others may have been ruled out by another than this one."""
+    if result.balance is not None and result.balance.withheld:
+        return f"Among comparable patients only {best} cannot be ruled out as best."
+    return f"Among comparable patients {best} did better than the other {len(result.arms) - 1} treatments."
+
+
+def balance_lines(result: RankingResult) -> list[str]:
+    """Which contrasts are withheld for covariates out of balance, and where balance cannot be judged."""
+    if result.balance is None:
+        return []
+    names = [readable(name) for name in result.balance.out_of_balance]
+    said = result.balance.model_copy(update={"out_of_balance": names}).in_words()
+    judged = ", ".join(map(readable, result.balance.covariates))
+    if said or len(result.arms) < 2:
+        return said
+    return [f"Comparable patients on the treatments shown are alike in {judged}."]
 
 
 def basis(result: RankingResult) -> str:
