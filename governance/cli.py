@@ -71,4 +71,9 @@ def _report(federation: Federation, verified: VerifiedReceipt) -> str:
         f"attested by {', '.join(verified.nodes)}",
     ]
     lines += [f"input of {site}: upload {digest}" for site, digest in sorted(verified.inputs.items())]
+    for site, facts in sorted(verified.data.items()):
+        lines.append(
+            f"data of {site}: up to {facts.extract_date}; observation: {facts.observation_period}; deaths: {facts.death}"
+        )
+    lines += [f"not included: {site}" for site in verified.left_out]
     return "\n".join(lines)

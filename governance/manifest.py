@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from governance.document import Digest, Document, Nonce, Part, Slug, UtcTime, Words
+from governance.document import Digest, Document, Nonce, Part, Slug, UtcTime, Words, absent
 from governance.envelope import Envelope, open_document, peek_document
 from governance.errors import DocumentError, Expired, FederationMismatch, ForeignSignature, SignatureError
 from governance.federation import Federation
@@ -23,6 +23,15 @@ class ManifestTable(Part):
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
+class DataFacts(Part):
+    """What a reader of a result must know about a hospital's data: the day up to which they reach and, in the words of its
+    profile, between which days a person counts as observed and which deaths are known."""
+
+    extract_date: date
+    observation_period: Annotated[str, Field(min_length=1, max_length=400)]
+    death: Annotated[str, Field(min_length=1, max_length=400)]
+
+
 class UploadManifest(Document):
     """One upload of one site.
 
@@ -31,6 +40,7 @@ class UploadManifest(Document):
     ``shares``: for each share index, SHA-256(salt || share), the 32-byte salt being sealed to that share's
     holders: an unsalted digest would let one node test guesses of the plaintext.
     ``sealed``: SHA-256 of the ciphertext for each node id.
+    ``data``: what results say of the data; None from a connector that does not tell.
     """
 
     payload_type: ClassVar[str] = "application/vnd.tessera.upload+json"
@@ -47,6 +57,7 @@ class UploadManifest(Document):
     shares: dict[str, Digest]
     sealed: dict[Slug, Digest]
     software: Words
+    data: Annotated[DataFacts | None, Field(exclude_if=absent)] = None
 
 
 def check_manifest(

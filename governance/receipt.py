@@ -11,8 +11,14 @@ from governance.document import Digest, Document, Part, Slug, UtcTime, Words
 from governance.envelope import Envelope, open_document, peek_document
 from governance.errors import DocumentError, FederationMismatch, ReceiptError, SignatureError
 from governance.federation import Federation
+from governance.manifest import DataFacts
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
+
+
+def _nothing(value: object) -> bool:
+    """For ``exclude_if``: attestations without it keep the canonical bytes that they always had."""
+    return not value
 
 
 class LogPosition(Part):
@@ -27,7 +33,8 @@ class RunAttestation(Document):
 
     ``inputs``: digest of each contributing site's upload manifest. ``sealed_output``: SHA-256 of the
     ciphertext this node sealed to the recipient (each node's own). ``budget_spent``: runs charged to the
-    study, this one included.
+    study, this one included. ``data``: what results say of each hospital's data, as it signed it. ``left_out``: hospitals
+    that the study names and that did not contribute.
     """
 
     payload_type: ClassVar[str] = "application/vnd.tessera.attestation+json"
@@ -44,6 +51,8 @@ class RunAttestation(Document):
     budget_spent: Annotated[int, Field(ge=1)]
     finished_at: UtcTime
     log: LogPosition
+    data: Annotated[dict[Slug, DataFacts], Field(default_factory=dict, exclude_if=_nothing)]
+    left_out: Annotated[tuple[Slug, ...], Field(exclude_if=_nothing)] = ()
 
 
 class Receipt(Document):
@@ -69,6 +78,8 @@ class VerifiedReceipt(Part):
     budget_spent: int
     nodes: tuple[str, ...]
     sealed_outputs: dict[str, Digest]
+    data: dict[str, DataFacts]
+    left_out: tuple[str, ...]
 
 
 SHARED_CLAIMS = (
@@ -80,6 +91,8 @@ SHARED_CLAIMS = (
     "inputs",
     "software",
     "budget_spent",
+    "data",
+    "left_out",
 )
 """Fields on which all nodes must agree."""
 

@@ -34,6 +34,12 @@ LINKED_ROWS = (
 )
 
 
+BESIDE = (
+    "Beside them every result says, in the clear: the day up to which the data here reach, and the rules by which times of "
+    "observation and deaths were taken from the extract"
+)
+
+
 class Verdict(Part):
     """One thing the connector checked by itself. ``holds`` False is a reason to decline."""
 

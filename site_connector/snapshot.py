@@ -13,15 +13,17 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from fhir_mappings.report import LoadReport
 from governance.canonical import canonical_json, parse_json
 from governance.files import replace_file
+from governance.manifest import DataFacts
 from site_connector.directory import SiteDirectory
 from site_connector.loading import last_report
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A frozen database. ``commitment``: SHA-256(salt || load digest), hexadecimal, which is what others see.
+    """A frozen database. ``commitment``: SHA-256(salt || load digest), hexadecimal, which is what others see, beside ``data``.
 
     The salt stays here: without it nobody can test a guess of the data against the commitment.
     """
@@ -29,6 +31,7 @@ class Snapshot:
     database: Path
     load: str
     commitment: str
+    data: DataFacts | None
 
 
 def freeze(directory: SiteDirectory, name: str) -> Snapshot:
@@ -42,10 +45,22 @@ def freeze(directory: SiteDirectory, name: str) -> Snapshot:
         with directory.data_locked():
             report = last_report(directory)
             _link(directory.loaded_database(), database)
-        replace_file(record, canonical_json({"load": report.snapshot, "salt": secrets.token_hex(32)}))
+        said = facts(report).model_dump(mode="json")
+        kept = {"load": report.snapshot, "salt": secrets.token_hex(32), "data": said}
+        replace_file(record, canonical_json(kept))
     kept = parse_json(record.read_bytes())
     salted = bytes.fromhex(kept["salt"]) + bytes.fromhex(kept["load"])
-    return Snapshot(database, kept["load"], hashlib.sha256(salted).hexdigest())
+    data = DataFacts.model_validate(kept["data"]) if "data" in kept else None
+    return Snapshot(database, kept["load"], hashlib.sha256(salted).hexdigest(), data)
+
+
+def facts(report: LoadReport) -> DataFacts:
+    """What results say of loaded data."""
+    return DataFacts(
+        extract_date=report.extract_date,
+        observation_period=report.observation_period_rule,
+        death=report.death_rule,
+    )
 
 
 def release(directory: SiteDirectory, name: str) -> None:

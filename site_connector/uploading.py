@@ -123,6 +123,7 @@ class Uploader:
             snapshot=snapshot.commitment,
             now=now,
             run=run,
+            data=snapshot.data,
         )
 
     def _keep(self, upload_id: str, upload: Upload) -> None:

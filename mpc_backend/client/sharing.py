@@ -16,7 +16,7 @@ from governance.canonical import sha256_hex
 from governance.envelope import Envelope, sign_document
 from governance.federation import Federation
 from governance.keys import SigningKey
-from governance.manifest import ManifestTable, UploadManifest
+from governance.manifest import DataFacts, ManifestTable, UploadManifest
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 from mpc_backend.analyses.errors import InputsRefused
@@ -62,6 +62,7 @@ def share_upload(
     snapshot: str,
     now: datetime,
     run: RunRequest | None = None,
+    data: DataFacts | None = None,
 ) -> Upload:
     """Share everything a study asks of one site (or of one run, in a feasibility study).
 
@@ -69,6 +70,7 @@ def share_upload(
         tables: the columns of every planned table, unpadded.
         key: the site's connector key.
         snapshot: salted digest of the frozen database they were computed from.
+        data: what results say of that database.
 
     Raises:
         InputsRefused: a table or column is missing, foreign, of another length than planned or not of
@@ -94,6 +96,7 @@ def share_upload(
         shares=dict(shared.digests),
         sealed=shared.commitments,
         software=software_digest(),
+        data=data,
     )
     return Upload(sign_document(manifest, key), shared.sealed)
 

@@ -23,7 +23,7 @@ from mpc_backend.errors import ProtocolAbort
 from mpc_backend.keys import JobBinding, agree_keys
 from mpc_backend.node.core import NodeCore
 from mpc_backend.node.database import ResultRow, UploadRow, utc_now
-from mpc_backend.node.loading import load_inputs, open_query
+from mpc_backend.node.loading import facts_of, load_inputs, open_query
 from mpc_backend.node.published import PublishedTable, with_table
 from mpc_backend.node.rendezvous import RunTerms
 from mpc_backend.node.runs import charge_run, uploads_for
@@ -200,6 +200,8 @@ class Execution:
             budget_spent=job.charged,
             finished_at=utc_now(),
             log=LogPosition(size=size, root=core.ledger.root(size)),
+            data=facts_of(job.uploads),
+            left_out=tuple(site for site in job.study.sites if site not in job.terms.sites),
         )
 
     def _checked(self, peer: int, message: bytes, own: RunAttestation) -> Envelope:

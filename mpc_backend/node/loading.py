@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from governance.envelope import Envelope, open_document
-from governance.manifest import UploadManifest
+from governance.manifest import DataFacts, UploadManifest
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 from mpc_backend.analyses.base import Inputs
@@ -54,6 +54,15 @@ def load_inputs(
             columns = session.input_shares(table.spec, _fixed_rows(table), encoded[table.name])
             loaded[table.spec.name] = {QUERY: columns}
     return loaded
+
+
+def facts_of(uploads: dict[str, UploadRow]) -> dict[str, DataFacts]:
+    """What each hospital signed about its data, by site; without those that did not tell."""
+    manifests = {
+        site: UploadManifest.from_canonical(Envelope.from_canonical(upload.manifest).body)
+        for site, upload in uploads.items()
+    }
+    return {site: manifest.data for site, manifest in manifests.items() if manifest.data is not None}
 
 
 def _fixed_rows(table: PlannedTable) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -32,6 +33,7 @@ from governance.receipt import Receipt, RunAttestation, verify_receipt
 from governance.run_request import RunRequest, Spent, check_run_request, runs_left
 from governance.study import StudyProtocol
 from tests.governance.conftest import COHORT, NODES, NOW, Parties
+from workbench.parts.job_page import receipt_table
 
 FRESH = Spent()
 
@@ -265,6 +267,48 @@ def test_receipts_that_do_not_hold(parties: Parties, federation: Federation, stu
     renamed = federation.model_copy(update={"name": "Other"})
     with pytest.raises(FederationMismatch):
         verify_receipt(renamed, whole)
+
+
+def test_a_receipt_says_what_the_data_are_and_who_is_left_out(
+    parties: Parties, federation: Federation, study: StudyProtocol, tmp_path: Path
+) -> None:
+    first, *others = study.sites
+    data = {
+        first: {
+            "extract_date": "2026-01-31",
+            "observation_period": "from the first event",
+            "death": "as told",
+        }
+    }
+    said: dict[str, Any] = {"inputs": {first: "5" * 64}, "data": data, "left_out": others}
+    request = parties.request(study)
+
+    def of(*claims: dict[str, Any]) -> Receipt:
+        nodes = zip(NODES, claims, strict=True)
+        return Receipt(
+            request=request,
+            attestations=tuple(attestation(parties, study, request, n, **c) for n, c in nodes),
+        )
+
+    whole = of(*[said] * 4)
+    verified = verify_receipt(federation, Receipt.from_canonical(whole.canonical()), study)
+    assert verified.data[first].death == "as told" and verified.left_out == tuple(others)
+    for name, other in (("data", {}), ("left_out", [])):
+        with pytest.raises(ReceiptError, match=f"contradict each other about {name}"):
+            verify_receipt(federation, of(*[said] * 3, {**said, name: other}), study)
+    for name, document in {"federation": federation, "receipt": whole}.items():
+        (tmp_path / f"{name}.json").write_bytes(document.canonical())
+    told = CliRunner().invoke(
+        verify_app, [str(tmp_path / "receipt.json"), "--federation", str(tmp_path / "federation.json")]
+    )
+    assert (
+        f"data of {first}: up to 2026-01-31; observation: from the first event; deaths: as told"
+        in told.output
+    )
+    assert all(f"not included: {site}" in told.output for site in others)
+    table = receipt_table(verified, federation)["Value"]
+    assert table["Not included"] == ", ".join(federation.site(site).name for site in others)
+    assert "Up to 2026-01-31" in table[f"Observation and deaths at {federation.site(first).name}"]
 
 
 def test_verify_command(

@@ -26,7 +26,9 @@ from site_connector.errors import (
 )
 from site_connector.evaluated import Evaluated
 from site_connector.evaluation import site_data
+from site_connector.loading import last_report
 from site_connector.models import StudyState
+from site_connector.snapshot import facts
 from tests.site_connector.consortium import NODES, Consortium, approved, ready
 from tests.site_connector.extract import ADULTS_ON_METFORMIN, PERSONS, write_extract
 
@@ -180,6 +182,7 @@ def test_a_quiet_round_asks_each_node_one_thing(loaded: Consortium) -> None:
 def test_an_upload_stays_what_it_was_when_new_data_are_loaded(loaded: Consortium, tmp_path: Path) -> None:
     study = approved(loaded)
     manifest, _ = loaded.nodes[0].uploads[study.digest, "", "north"]
+    assert manifest.data == facts(last_report(loaded.north))
     frozen = (loaded.north.snapshots / f"{study.digest}.duckdb").read_bytes()
     loaded.load(write_extract(tmp_path / "newer", metformin=1560171))
     with loaded.mailbox() as mailbox:

@@ -87,9 +87,23 @@ def receipt_table(verified: VerifiedReceipt, federation: Federation) -> pd.DataF
             f"Data of {federation.site(site).name}": _beginning(digest)
             for site, digest in verified.inputs.items()
         },
+        **_facts(verified, federation),
         "Software": _beginning(verified.software),
     }
     return pd.DataFrame({"Fact": list(facts), "Value": list(facts.values())}).set_index("Fact")
+
+
+def _facts(verified: VerifiedReceipt, federation: Federation) -> dict[str, str]:
+    """What hospitals say of their data, those that say the same together; and which hospitals are not in the answer."""
+    names = {site: federation.site(site).name for site in (*verified.data, *verified.left_out)}
+    rules: dict[str, list[str]] = {}
+    for site, one in verified.data.items():
+        said = f"observation: {one.observation_period}; deaths: {one.death}"
+        rules.setdefault(f"Up to {one.extract_date}; {said}.", []).append(names[site])
+    found = {f"Observation and deaths at {', '.join(sites)}": said for said, sites in rules.items()}
+    if verified.left_out:
+        found["Not included"] = ", ".join(names[site] for site in verified.left_out)
+    return found
 
 
 def _beginning(digest: str) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from governance.approval import InvestigatorSubmission, SiteDecision, Withdrawal
 from governance.envelope import Envelope, sign_document
 from governance.keys import SealingKey, SigningKey
+from governance.manifest import DataFacts
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 from mpc_backend.analyses.base import Released, SiteData
@@ -21,6 +22,11 @@ from mpc_backend.client.sharing import Upload, share_upload
 
 from .conftest import SITES, Party
 
+DATA = DataFacts(
+    extract_date="2026-01-31",
+    observation_period="from the first event to the extract date",
+    death="death as recorded",
+)
 COHORT = """
 cohort "Adults with diabetes"
 concept set diabetes: 201826 and descendants
@@ -212,6 +218,7 @@ def shared(
         snapshot="0" * 64,
         now=now(),
         run=run,
+        data=DATA,
     )
 
 

@@ -37,6 +37,7 @@ from mpc_backend.planned import query_tables
 from .conftest import SITES, Party, make_party
 from .studying import (
     COHORT,
+    DATA,
     PEOPLE,
     approvals,
     by_cells,
@@ -138,6 +139,7 @@ def test_a_count_over_four_processes_equals_the_pooled_count(cluster: Cluster) -
     verified = verify_receipt(cluster.party.federation, answer.receipt, one)
     assert set(verified.inputs) == set(SITES)
     assert verified.budget_spent == 1
+    assert verified.data == dict.fromkeys(SITES, DATA) and verified.left_out == ()
 
 
 def test_a_secret_patient_is_ranked_for(cluster: Cluster) -> None:
@@ -281,6 +283,16 @@ def test_withdrawal_leaves_too_few_sites(cluster: Cluster) -> None:
         [line.destroyed for line in lines if line.site == "west"] == [True]
         for lines in cluster.client.uploads(one.digest).values()
     )
+
+
+def test_a_result_says_which_hospital_is_left_out(cluster: Cluster) -> None:
+    one = cluster.publish(study(cluster.party, disclosure={"minimum_sites": 2}))
+    cluster.client.post_envelope(one.digest, withdrawal(cluster.party, one, "west"))
+    keys = {"signing_key": PEOPLE.researcher, "sealing_key": PEOPLE.sealing}
+    verified = verify_receipt(
+        cluster.party.federation, run(cluster.client, one, "persons", **keys).receipt, one
+    )
+    assert verified.left_out == ("west",) and set(verified.data) == {"north", "south"}
 
 
 def test_logs_are_cosigned_by_the_other_nodes(cluster: Cluster) -> None:
