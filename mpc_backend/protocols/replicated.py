@@ -13,7 +13,7 @@ from mpc_backend.protocols.keys import JobKeys
 from mpc_backend.protocols.sharing import layout
 from mpc_backend.transport.base import Transport
 
-BLOCK_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 17
 """Work is done in blocks whose masks and messages stay in the second-level cache."""
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mpc_backend import operations as op
+from mpc_backend.operations.exponential import power_of_fraction
 from mpc_backend.testing import World
 
 PROTOCOLS = ("plain", "rep3", "rep4")
@@ -20,6 +21,31 @@ def test_exponential_over_its_whole_range(protocol: str, own: int, scale: int) -
     with World(protocol) as world:
         found = world.run(lambda _, a: op.exp(a, scale), world.share(x, scale=own, bits=own + 12))
     assert np.all(np.abs(found - np.exp(x)) <= 2.0**-22 * np.exp(x) + 2 * 2.0**-scale)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_exponential_where_it_is_cut_off(protocol: str) -> None:
+    """Where halves' fractional parts carry into a whole part that is next to nothing."""
+    own, scale = 24, 20
+    x = -(scale + 2) * math.log(2) + np.arange(-600, 600) * 2.0**-17
+    x = np.rint(x * 2**own) / 2**own
+    with World(protocol) as world:
+        found = world.run(lambda _, a: op.exp(a, scale), world.share(x, scale=own, bits=own + 12))
+    assert np.all(np.abs(found - np.exp(x)) <= 2 * 2.0**-scale)
+
+
+def test_powers_of_fractions_are_the_same_whole_numbers_on_every_machine() -> None:
+    """Within one of what 40 decimals give: nodes that know one half in common compare what they make of it bit by bit."""
+    known = {0: 1 << 29, 1: 536870917, 12_345_678: 609886245, 1 << 25: 759250125, (1 << 26) - 1: 1073741812}
+    found = power_of_fraction(np.array(list(known), np.uint64))
+    assert found.dtype == np.uint64
+    assert found.tolist() == list(known.values())
+
+
+def test_powers_of_fractions_are_right_to_two_units() -> None:
+    fraction = np.arange(0, 1 << 26, 1_009, dtype=np.uint64)
+    exact = np.exp2(fraction / 2**26) * 2**29
+    assert np.abs(power_of_fraction(fraction) - exact).max() < 2
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
