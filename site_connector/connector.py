@@ -27,6 +27,7 @@ from governance.errors import (
 from governance.federation import Federation
 from governance.run_request import RunRequest, check_run_request
 from governance.study import StudyProtocol
+from mpc_backend.analyses.registry import side_by_side
 from mpc_backend.client.errors import NodeRefused, NodeUnreachable
 from site_connector.directory import SiteDirectory
 from site_connector.dry_run import dry_run
@@ -45,7 +46,7 @@ from site_connector.intake import Intake
 from site_connector.leaving import columns_leaving, release_fault
 from site_connector.loading import last_report
 from site_connector.mailbox import Mailbox
-from site_connector.models import DryRun, Upload
+from site_connector.models import DryRun, StudyState, Upload
 from site_connector.nodes import NodeLink
 from site_connector.patience import Patience
 from site_connector.turns import Turns
@@ -56,6 +57,7 @@ log = structlog.get_logger()
 FINAL_REFUSALS = frozenset({"withdrawn", "not-permitted", "tables-mismatch", "shares-mismatch"})
 """A node's reasons against an upload that sending the same bytes again cannot change. ``expired`` is none: what
 has expired by our own clock is not offered, and otherwise the node's clock is wrong."""
+NEVER_RAN = frozenset({StudyState.DECLINED, StudyState.DECLINED_ELSEWHERE})
 RUN_ARRIVES_WITHIN = timedelta(minutes=10)
 """A run request reaches all nodes within seconds. A node that still does not know it this long after the upload
 was prepared never will, so that its refusal is final too."""
@@ -188,9 +190,19 @@ class Connector:
         else:
             if not found.problems:
                 self._evaluated.keep(study.digest, snapshot, data)
+            found = found.model_copy(update={"beside": self._beside(study, now)})
         self._mailbox.put_dry_run(study.digest, found)
         self._mailbox.put_note(study.digest, "")
         log.info("dry run made", study=study.digest, problems=len(found.problems))
+
+    def _beside(self, study: StudyProtocol, now: datetime) -> tuple[str, ...]:
+        """What its numbers would tell beside those of other studies here that ran or may yet."""
+        others = [
+            item.study
+            for item in self._mailbox.inbox(now)
+            if item.digest != study.digest and item.state not in NEVER_RAN
+        ]
+        return tuple(said for other in others for said in side_by_side(study, other))
 
     def _deliver_statements(self, now: datetime) -> None:
         by_id = {node.node: node for node in self._nodes}

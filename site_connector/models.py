@@ -82,7 +82,8 @@ class TableOut(Part):
 
 class DryRun(Part):
     """A study on this hospital's own data, with nothing sent. ``problems``: why an upload would fail, if it would.
-    ``linkage``: how persons are recognised across hospitals, in words; empty: they are not.
+    ``linkage``: how persons are recognised across hospitals, in words; empty: they are not. ``beside``: what its numbers
+    would tell beside those of other studies here.
     """
 
     snapshot: str
@@ -91,6 +92,7 @@ class DryRun(Part):
     tables: tuple[TableOut, ...] = ()
     problems: tuple[str, ...] = ()
     linkage: str = ""
+    beside: tuple[str, ...] = ()
 
 
 class SiteStanding(Part):

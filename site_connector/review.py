@@ -110,6 +110,7 @@ class ReviewPage(Part):
     tables: tuple[TableOut, ...]
     dry_run_at: datetime | None
     problems: tuple[str, ...]
+    beside: tuple[str, ...]
     linkage: str
     recipients: tuple[RecipientOnPage, ...]
     release: str
@@ -157,6 +158,7 @@ def review_page(
         tables=dry.tables if dry else (),
         dry_run_at=dry.made_at if dry else None,
         problems=dry.problems if dry else (),
+        beside=dry.beside if dry else (),
         linkage=dry.linkage if dry else "",
         recipients=_recipients(study, spent),
         release=study.disclosure.footnote(),

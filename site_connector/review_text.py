@@ -15,6 +15,7 @@ def review_markdown(page: ReviewPage) -> str:
     sections = (
         _head(page),
         _verdicts(page),
+        _beside(page),
         _why(page),
         _what(page),
         _leaving(page),
@@ -47,6 +48,16 @@ def _verdicts(page: ReviewPage) -> Iterator[str]:
     for verdict in page.verdicts:
         detail = f" ({literal(verdict.detail)})" if verdict.detail else ""
         yield f"- {'yes' if verdict.holds else '**NO**'}: {verdict.what}{detail}"
+
+
+def _beside(page: ReviewPage) -> Iterator[str]:
+    if not page.beside:
+        return
+    yield "## Beside other studies here"
+    yield ""
+    yield "No node compares studies: weigh whether both are needed."
+    yield ""
+    yield from _bullets(*(literal(said) for said in page.beside))
 
 
 def _why(page: ReviewPage) -> Iterator[str]:

@@ -47,31 +47,55 @@ def check_horizons(
     Raises:
         ParametersRefused: names the other analysis, and both horizons or grids.
     """
-    mine = _followed(entry)
+    mine = _followed(entry, str)
     if mine is None:
         return
     for other in others:
-        theirs = _followed(other)
-        if theirs is None or mine.arm != theirs.arm or not mine.outcomes & theirs.outcomes:
+        theirs = _followed(other, str)
+        if theirs is None or not _same_persons(mine, theirs) or not same_cohort(other):
             continue
-        if not same_cohort(other):
-            continue
-        gap = abs(mine.tau - theirs.tau)
-        if 0 < gap < APART * max(mine.tau, theirs.tau):
+        if _near(mine, theirs):
             raise ParametersRefused(
                 f"analyses {entry.id!r} and {other.id!r} follow the same arms of the same cohort to tau of "
                 f"{float(mine.tau):g} and {float(theirs.tau):g} days: the difference of two such means would tell when single "
                 "persons failed; take the same tau, or tau at least a quarter of the later one apart"
             )
-        if mine.grid is not None and theirs.grid is not None and mine.grid != theirs.grid:
+        if _off_grid(mine, theirs):
             raise ParametersRefused(
                 f"analyses {entry.id!r} and {other.id!r} show curves of the same arms of the same cohort with different "
                 "unit, horizon or times: side by side their steps would tell when single persons failed; take the same"
             )
 
 
-def _followed(entry: StudyAnalysis) -> _Followed | None:
-    """None for analyses without times, or whose parameters are refused elsewhere."""
+def beside(
+    entry: StudyAnalysis, other: StudyAnalysis, mine_of: Callable[[str], str], theirs_of: Callable[[str], str]
+) -> str | None:
+    """What numbers of an analysis of one study tell beside those of another study's, of the same cohort; None: nothing.
+
+    ``mine_of`` and ``theirs_of``: what a variable of either study is, whatever it is called there.
+    """
+    mine, theirs = _followed(entry, mine_of), _followed(other, theirs_of)
+    if mine is None or theirs is None or not _same_persons(mine, theirs):
+        return None
+    if _near(mine, theirs):
+        return f"tau of {float(mine.tau):g} and {float(theirs.tau):g} days"
+    return "curves with different unit, horizon or times" if _off_grid(mine, theirs) else None
+
+
+def _same_persons(mine: _Followed, theirs: _Followed) -> bool:
+    return mine.arm == theirs.arm and bool(mine.outcomes & theirs.outcomes)
+
+
+def _near(mine: _Followed, theirs: _Followed) -> bool:
+    return 0 < abs(mine.tau - theirs.tau) < APART * max(mine.tau, theirs.tau)
+
+
+def _off_grid(mine: _Followed, theirs: _Followed) -> bool:
+    return mine.grid is not None and theirs.grid is not None and mine.grid != theirs.grid
+
+
+def _followed(entry: StudyAnalysis, named: Callable[[str], str]) -> _Followed | None:
+    """None for analyses without times, or whose parameters are refused elsewhere. ``named``: what a variable stands for."""
     given: dict[str, Any] = dict(entry.parameters)
     tau = given.get("tau") or given.get("horizon")
     unit = given.get("unit", "month")
@@ -82,5 +106,5 @@ def _followed(entry: StudyAnalysis) -> _Followed | None:
     names = [given.get(name) for name in ("outcome", "harm", "negative_control")]
     names += causes if isinstance(causes, list) else []
     grid = (unit, given.get("horizon"), str(given.get("times") or [])) if entry.kind in CURVES else None
-    outcomes = frozenset(name for name in names if isinstance(name, str))
-    return _Followed(arm, outcomes, tau * Fraction(*DAYS[unit]), grid)
+    outcomes = frozenset(named(name) for name in names if isinstance(name, str))
+    return _Followed(named(arm), outcomes, tau * Fraction(*DAYS[unit]), grid)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
-from cohort_lang import CohortRefused, parse
+from cohort_lang import CohortError, CohortRefused, parse
 from cohort_lang.linking import linked
 from cohort_lang.tree import Cohort
 from cohort_lang.variables import Presence, TimeToEvent, Variable
+from governance.canonical import canonical_json
 from governance.document import explain_validation
 from governance.study import StudyAnalysis, StudyProtocol
 from mpc_backend.analyses.base import Analysis, Parameters
@@ -20,7 +22,7 @@ from mpc_backend.analyses.comparative_effectiveness import ComparativeEffectiven
 from mpc_backend.analyses.competing_risks import CompetingRisks
 from mpc_backend.analyses.correlation import Correlation
 from mpc_backend.analyses.errors import ParametersRefused
-from mpc_backend.analyses.horizons import check_horizons
+from mpc_backend.analyses.horizons import beside, check_horizons
 from mpc_backend.analyses.linear_regression import LinearRegression
 from mpc_backend.analyses.logistic_regression import LogisticRegression
 from mpc_backend.analyses.survival import Survival
@@ -171,6 +173,39 @@ def _check_alone(study: StudyProtocol, entry: StudyAnalysis, text: str) -> None:
             f"analysis {entry.id!r} counts persons of several hospitals once, and {', '.join(others)} uses the same cohort: "
             "the difference would tell how many persons hospitals have in common; put them into studies of their own"
         )
+
+
+def side_by_side(study: StudyProtocol, other: StudyProtocol) -> list[str]:
+    """What thresholded numbers of two studies, put side by side, would tell of single persons, one sentence for each pair of
+    analyses that follow the same arms of the same cohort: cohorts and variables that mean the same, whatever they are called.
+    """
+    if "exact" in (study.disclosure.release, other.disclosure.release):
+        return []
+    found = []
+    for mine in study.analyses:
+        for theirs in other.analyses:
+            what = beside(mine, theirs, partial(_defined, study), partial(_defined, other))
+            texts = study.cohorts.get(mine.cohort or ""), other.cohorts.get(theirs.cohort or "")
+            if what is not None and _readable_and_same(*texts):
+                found.append(
+                    f"{mine.id!r} here and {theirs.id!r} of study {other.short_name} ({other.digest[:8]}) follow the same "
+                    f"arms of the same cohort with {what}: side by side they may tell when single persons failed"
+                )
+    return found
+
+
+def _readable_and_same(one: str | None, other: str | None) -> bool:
+    """A text that cannot be read defines no cohort: no study runs with it, and the page that shows it says why."""
+    try:
+        return other is not None and _same_cohort(one, other)
+    except CohortError:
+        return False
+
+
+def _defined(study: StudyProtocol, name: str) -> str:
+    """What a variable of a study is, whatever it is called."""
+    variable = study.variables.get(name)
+    return name if variable is None else canonical_json(variable).decode()
 
 
 def _same_cohort(one: str | None, other: str) -> bool:

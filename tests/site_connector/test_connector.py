@@ -15,6 +15,7 @@ from governance.approval import SiteDecision, Withdrawal
 from governance.envelope import sign_document
 from governance.errors import Expired, NotApproved
 from governance.keys import SigningKey
+from governance.run_request import Spent
 from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.errors import InputsRefused
 from mpc_backend.client.sharing import seal_tables
@@ -28,8 +29,11 @@ from site_connector.evaluated import Evaluated
 from site_connector.evaluation import site_data
 from site_connector.loading import last_report
 from site_connector.models import StudyState
+from site_connector.plain import literal
+from site_connector.review import review_page
+from site_connector.review_text import review_markdown
 from site_connector.snapshot import facts
-from tests.site_connector.consortium import NODES, Consortium, approved, ready
+from tests.site_connector.consortium import NODES, RANKING, Consortium, approved, ready
 from tests.site_connector.extract import ADULTS_ON_METFORMIN, PERSONS, write_extract
 
 
@@ -298,3 +302,29 @@ def test_rows_of_another_load_are_not_used() -> None:
     for number in range(9):
         kept.keep(f"study-{number}", "load", rows)
     assert [kept.take(f"study-{number}", "load") is rows for number in range(9)] == [False] + [True] * 8
+
+
+def test_a_steward_is_told_what_another_study_would_tell_beside_this_one(loaded: Consortium) -> None:
+    approved(loaded)
+    near = loaded.study(
+        short_name="metformin-again",
+        analyses=[
+            {
+                "id": "later",
+                "kind": "treatment_ranking",
+                "cohort": "treated",
+                "parameters": {**RANKING, "tau": 11},
+            }
+        ],
+    )
+    loaded.submit(near)
+    with loaded.mailbox() as mailbox:
+        loaded.connector(mailbox).round()
+        first, second = (mailbox.item(one, loaded.now) for one in ("metformin", "metformin-again"))
+        assert first.dry_run is not None and first.dry_run.beside == ()
+        page = review_page(loaded.federation, loaded.north.settings(), second, Spent(), loaded.now)
+    (said,) = page.beside
+    assert (
+        "'later' here and 'ranking' of study metformin" in said and "tau of 334.812 and 365.25 days" in said
+    )
+    assert page.may_approve and literal(said) in review_markdown(page)

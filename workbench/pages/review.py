@@ -159,6 +159,8 @@ def _reader(person: RecipientOnPage, names: Mapping[str, str]) -> str:
 def _checks(page: ReviewPage) -> None:
     st.subheader("Checked by the connector")
     st.markdown("  \n".join(_verdict(verdict) for verdict in page.verdicts))
+    for said in page.beside:
+        st.warning(f"Beside another study here: {literal(said)}. No node compares studies.")
     if page.note:
         st.warning(literal(page.note))
     st.download_button(

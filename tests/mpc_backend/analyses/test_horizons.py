@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mpc_backend.analyses.errors import ParametersRefused
-from mpc_backend.analyses.registry import resolve
+from mpc_backend.analyses.registry import resolve, side_by_side
 from tests.mpc_backend.analyses.test_planner import COHORT, study
 
 CURVE = {"outcome": "o", "arm": "drug", "arms": ["a", "b"], "time_unit": "month", "horizon": 12}
@@ -101,3 +101,36 @@ def test_another_cohort_and_exact_release_are_not_judged():
     assert refused(near, cohorts={"again": other}) is None
     exact = {"disclosure": {"release": "exact"}, "synthetic_data": True}
     assert refused(near, **exact) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tau": 9}, "tau of 243.5 and 273.938 days"),
+        ({"tau": 8}, None),
+        ({"tau": 11}, None),
+        ({"tau": 8, "times": [6]}, "curves with different unit, horizon or times"),
+    ],
+)
+def test_studies_side_by_side_are_judged_by_what_their_names_stand_for(changes, said):
+    """Another study may call cohort, arm and outcome something else; another definition is another thing."""
+
+    def asking(parameters: dict[str, object], **more: object):
+        entry = {"id": "curve", "kind": "survival", "cohort": "adults", "parameters": parameters}
+        return study(analyses=[entry], **{"variables": DECLARED, **more})
+
+    renamed = {"arm": "treatment", "outcome": "dead"}
+    named = {"treatment": DECLARED["drug"], "dead": DECLARED["o"]}
+    mine = asking({**CURVE, "tau": 8, "times": []})
+    theirs = asking({**CURVE, **changes, **renamed}, variables=named, short_name="other")
+    found = side_by_side(mine, theirs)
+    assert [said in line and "of study other" in line for line in found] == ([] if said is None else [True])
+    assert len(side_by_side(theirs, mine)) == len(found)
+    exact = {"disclosure": {"release": "exact"}, "synthetic_data": True}
+    for more in (
+        {"cohorts": {"adults": COHORT.replace("18 or more", "40 or more")}},
+        {"cohorts": {"adults": "nobody can read this"}},
+        {"variables": {**DECLARED, "o": {**DECLARED["o"], "horizon_days": 600}}},
+        exact,
+    ):
+        assert side_by_side(mine, asking({**CURVE, **changes}, **more)) == []
