@@ -166,6 +166,9 @@ def ranking(
         str | None, typer.Option(help="Column of 0 and 1: a harm shown beside the outcome.")
     ] = None,
     harm_time: Annotated[str | None, typer.Option(help="Its times; without it those of --time.")] = None,
+    negative_control: Annotated[
+        str | None, typer.Option(help="Columns of time and event that no treatment can cause: T2,E2")
+    ] = None,
     strata: StrataColumns = None,
     balance: Annotated[
         str | None,
@@ -186,6 +189,7 @@ def ranking(
         treatment, time, event, listed(match), ranks.caliper_of(caliper), listed(markers), max_distance,
         ranks.patient_of(patient), tau, listed(strata), unit, grid or unit, site,
         ranks.harm_of(harm, harm_time, time), mode, balance_of(balance),
+        ranks.control_of(negative_control),
     )  # fmt: skip
     say(ranks.ranking(read_csv(file), choice, Setting(protocol, release)), ranks, as_json)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from mpc_backend.analyses.comparative_result import ComparativeResult, Compared, Estimate
+from mpc_backend.analyses.comparative_result import ComparativeResult, Compared
+from mpc_backend.analyses.effect_ratios import Estimate
 from workbench.columns import counts, numbers
 
 

@@ -12,7 +12,9 @@ from mpc_backend.analyses.cohort_count import CountResult
 from mpc_backend.analyses.comparative_result import ComparativeResult
 from mpc_backend.analyses.competing_result import CompetingResult
 from mpc_backend.analyses.correlation_result import CorrelationResult
-from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
+from mpc_backend.analyses.ranking_arms import ArmEstimate
+from mpc_backend.analyses.ranking_contrasts import Balance
+from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.regression_result import RegressionResult
 from mpc_backend.analyses.survival_result import ArmSurvival, Curve, Median, SurvivalResult
 from mpc_backend.analyses.table_one_result import TableOneResult
@@ -52,9 +54,26 @@ def table_of(result: Result) -> pd.DataFrame:
 
 
 def _ranked_arm(arm: ArmEstimate) -> dict[str, Any]:
-    """One row of a ranking; numbers of the harm outcome begin with ``harm_``."""
-    harm = {} if arm.harm is None else arm.harm.model_dump()
-    return {**arm.model_dump(exclude={"harm"}), **{f"harm_{name}": value for name, value in harm.items()}}
+    """One row of a ranking; numbers of the harm, of the negative control and of the risk begin with ``harm_``, ``control_``
+    and ``risk_``."""
+    beside = {"harm": arm.harm, "control": arm.control, "risk": arm.risk}
+    numbers = {
+        name if name == of else f"{of}_{name}": value
+        for of, found in beside.items()
+        if found is not None
+        for name, value in found.model_dump().items()
+    }
+    return {**arm.model_dump(exclude=set(beside)), **numbers}
+
+
+def _contrasts(balance: Balance) -> dict[str, pd.DataFrame]:
+    """The pairs of treatments that are out of balance, or cannot be judged."""
+    rows = [
+        {"one": pair[0], "other": pair[1], "balance": said}
+        for said, pairs in (("out of balance", balance.withheld), ("cannot be judged", balance.not_judged))
+        for pair in pairs
+    ]
+    return {"contrasts": pd.DataFrame(rows)} if rows else {}
 
 
 def tables_of(result: Result) -> dict[str, pd.DataFrame]:
@@ -71,6 +90,8 @@ def _others(result: Result) -> dict[str, pd.DataFrame]:
             found = competing_frames.others(result)
         case ComparativeResult():
             found = comparative_frames.others(result)
+        case RankingResult(balance=Balance() as balance):
+            found = _contrasts(balance)
         case CorrelationResult():
             found = correlation_frames.others(result)
         case TableOneResult():

@@ -14,6 +14,8 @@ def ranking_words(said: RankingParameters, on: str) -> str:
         else f"among patients of the same cell{on} ({_cells(said)}), united"
     )
     beside = f", and beside it the mean time without {_readable(said.harm)}" if said.harm else ""
+    if said.negative_control:
+        beside += f", and as a negative control, which no treatment should change, {_readable(said.negative_control)}"
     return (
         f"for one patient whose facts stay secret, the mean time without {_readable(said.outcome)} over {said.tau} "
         f"{said.unit}s on {len(said.treatments)} treatments, {similar} from “{literal(said.ladder[0].name)}” to "

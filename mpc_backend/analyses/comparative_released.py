@@ -15,11 +15,9 @@ from mpc_backend.analyses.comparative_result import (
     ComparativeResult,
     Compared,
     CovariateBalance,
-    Estimate,
     Positivity,
     WeightedArm,
     contrast,
-    wald,
 )
 from mpc_backend.analyses.comparative_secret import (
     FEW,
@@ -33,6 +31,7 @@ from mpc_backend.analyses.comparative_secret import (
 )
 from mpc_backend.analyses.curve_display import SMALLEST_ROUNDING
 from mpc_backend.analyses.distributions import normal_reach
+from mpc_backend.analyses.effect_ratios import Estimate, wald
 from mpc_backend.analyses.life_table import log_log_interval
 from mpc_backend.analyses.linked_words import UNLINKED
 from mpc_backend.analyses.secret_curves import error_of, mean_decimals

@@ -9,20 +9,12 @@ from pydantic import BaseModel, ConfigDict
 
 from mpc_backend.analyses.base import Result
 from mpc_backend.analyses.cells import Cell
-from mpc_backend.analyses.distributions import normal_reach, wald_p
+from mpc_backend.analyses.distributions import wald_p
+from mpc_backend.analyses.effect_ratios import Estimate, e_value, e_value_of_limit, ratio, wald
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
-
-
-class Estimate(_Frozen):
-    """A number with its robust standard error and interval."""
-
-    estimate: float
-    se: float
-    lower: float
-    upper: float
 
 
 class WeightedArm(_Frozen):
@@ -104,29 +96,6 @@ class ComparativeResult(Result):
     release: str
 
 
-def wald(estimate: float, se: float, confidence: float) -> Estimate:
-    """estimate +- z se."""
-    reach = normal_reach(confidence) * se
-    return Estimate(estimate=estimate, se=se, lower=estimate - reach, upper=estimate + reach)
-
-
-def ratio(mine: Estimate, base: Estimate, confidence: float) -> Estimate | None:
-    """mine / base by the delta method on the logarithm, of independent numbers; None unless both are positive. ``se`` is
-    that of the logarithm."""
-    if mine.estimate <= 0 or base.estimate <= 0:
-        return None
-    value = mine.estimate / base.estimate
-    se = math.hypot(mine.se / mine.estimate, base.se / base.estimate)
-    spread = math.exp(normal_reach(confidence) * se)
-    return Estimate(estimate=value, se=se, lower=value / spread, upper=value * spread)
-
-
-def e_value(risk_ratio: float) -> float:
-    """RR + sqrt(RR (RR - 1)) for RR >= 1, of 1 / RR below."""
-    above = max(risk_ratio, 1 / risk_ratio)
-    return above + math.sqrt(above * (above - 1))
-
-
 def contrast(arms: list[WeightedArm], tau: int, confidence: float) -> EffectContrast | None:
     """The second arm against the first; weights are taken as known, so that arms are independent."""
     base, mine = arms
@@ -134,8 +103,6 @@ def contrast(arms: list[WeightedArm], tau: int, confidence: float) -> EffectCont
         return None
     difference, se = mine.rmst.estimate - base.rmst.estimate, math.hypot(mine.rmst.se, base.rmst.se)
     risks = ratio(mine.risk, base.risk, confidence)
-    nearer = None if risks is None else risks.lower if risks.estimate > 1 else risks.upper
-    crosses = risks is not None and risks.lower <= 1 <= risks.upper
     return EffectContrast(
         arm=mine.arm,
         reference=base.arm,
@@ -148,5 +115,5 @@ def contrast(arms: list[WeightedArm], tau: int, confidence: float) -> EffectCont
         ),
         risk_ratio=risks,
         e_value=None if risks is None else e_value(risks.estimate),
-        e_value_limit=None if nearer is None else 1.0 if crosses else e_value(nearer),
+        e_value_limit=None if risks is None else e_value_of_limit(risks),
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mpc_backend.analyses import life_table as km
 from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.ranking_contrasts import judged_exactly
-from mpc_backend.analyses.ranking_parameters import RankingParameters
+from mpc_backend.analyses.ranking_parameters import CONTROL, HARM, RankingParameters
 from mpc_backend.analyses.ranking_result import (
     FEW,
     FEW_FAILURES,
@@ -21,6 +21,7 @@ from mpc_backend.analyses.ranking_result import (
     SHOWN,
     OpenedNumbers,
     OpenedRanking,
+    OpenedRisks,
 )
 
 
@@ -28,17 +29,33 @@ def opened_exactly(parameters: RankingParameters, opened: Mapping[str, NDArray[n
     """The numbers of an exact release: no rounding, no minimum cell; the statistical minimum of patients stays."""
     cells = np.asarray(opened["cells"], dtype=np.int64)
     benefit = numbers_of(parameters, cells[0])
-    harm = None
-    if parameters.harm is not None:
-        found = numbers_of(parameters, cells[1])
-        harm = replace(found, state=np.where(benefit.state == SHOWN, found.state, SHOWN))
+    others = {
+        begin: _beside(numbers_of(parameters, counts), benefit)
+        for begin, counts in zip(parameters.outcome_names[1:], cells[1:], strict=True)
+    }
     size = cells[0, ..., 2 * parameters.tau].sum(axis=1)
     shown = np.where(benefit.state == SHOWN, size, 0)
     balance = None
     if parameters.balance:
         everyone, levels = cells[0, ..., 2 * parameters.tau], np.asarray(opened["balance"], dtype=np.int64)
         balance = judged_exactly(parameters.balance_levels, everyone, levels, benefit.state == SHOWN)
-    return OpenedRanking(int(opened["tier"]), benefit, shown, int(size.sum()), 1, harm, balance)
+    risks = _risks(parameters, cells[0])
+    return OpenedRanking(
+        int(opened["tier"]),
+        benefit,
+        shown,
+        int(size.sum()),
+        1,
+        risks,
+        others.get(HARM),
+        balance,
+        others.get(CONTROL),
+    )
+
+
+def _beside(found: OpenedNumbers, benefit: OpenedNumbers) -> OpenedNumbers:
+    """Of another outcome, nothing where the treatment itself is not shown."""
+    return replace(found, state=np.where(benefit.state == SHOWN, found.state, SHOWN))
 
 
 def numbers_of(parameters: RankingParameters, cells: Ints) -> OpenedNumbers:
@@ -64,6 +81,18 @@ def numbers_of(parameters: RankingParameters, cells: Ints) -> OpenedNumbers:
         information=np.where(shown, information, 0.0).astype(np.int64),
         few=shown & (events.sum(axis=(1, 2)) < FEW_FAILURES),
     )
+
+
+def _risks(parameters: RankingParameters, cells: Ints) -> OpenedRisks:
+    """Unrounded risks of failure before tau, of everybody as `numbers_of` has them."""
+    tau = parameters.tau
+    events, exits, everyone = cells[..., :tau], cells[..., tau : 2 * tau], cells[..., 2 * tau]
+    table = _table(events, exits, everyone - exits.sum(axis=2))
+    share = everyone.sum(axis=0) / max(1, int(everyone.sum()))
+    mixed = km.standardise(table, share, tau)
+    curve, spread = mixed.survival[:, tau - 1], mixed.log_variance[:, tau - 1]
+    error = np.where(curve > 0, curve * np.sqrt(np.where(curve > 0, spread, 0.0)), 0.0)
+    return OpenedRisks(1 - curve, error, events.sum(axis=(1, 2)) > 0)
 
 
 def _table(events: Ints, exits: Ints, followed: Ints) -> km.LifeTable:

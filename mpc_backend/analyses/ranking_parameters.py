@@ -14,6 +14,7 @@ from mpc_backend.analyses.ranking_cells import CellPlan, CellTier, check_plan, u
 
 LARGEST_TABLE = 1_000_000
 MOST_TIMES = 4_000
+HARM, CONTROL = "harm_", "control_"
 MOST_COVARIATES, MOST_LEVELS = 16, 64
 MOST_COMPARED, MOST_COMPARED_OF_ALL = 500_000, 4_000_000
 """Most numbers by pair of treatments and level of a covariate, of one group of patients and of all unions of cells."""
@@ -51,7 +52,8 @@ class RankingParameters(Parameters):
     declared ``cells``, which have tiers of their own.
     ``outcome``: a time-to-event variable whose event is the failure to be delayed; its times are in ``time_unit``
     and are taken by ceiling to ``unit``; ``tau`` counts ``unit``s. ``harm``: a second time-to-event variable in the same
-    units, whose event is harm; its restricted mean is shown beside that of the outcome. ``period``: bands of the index
+    units, whose event is harm; its restricted mean is shown beside that of the outcome. ``negative_control``: one that no
+    treatment can cause, so that a difference in it speaks for confounding. ``period``: bands of the index
     year, always adjusted for, unless the study says that the data hold no index date; ``strata``: further declared
     covariates. ``balance``: covariates whose balance between each two treatments is judged, by declared levels or cuts,
     matched on and adjusted for or not; who lacks one counts in a level of its own. ``capacity``: most rows over all
@@ -64,6 +66,7 @@ class RankingParameters(Parameters):
     treatments: Annotated[tuple[Level, ...], Field(min_length=2, max_length=2_000)]
     outcome: ColumnName
     harm: ColumnName | None = None
+    negative_control: ColumnName | None = None
     time_unit: Unit = "day"
     unit: Unit = "month"
     tau: Annotated[int, Field(ge=1, le=MOST_TIMES)]
@@ -90,6 +93,10 @@ class RankingParameters(Parameters):
             raise ValueError(f"strata: {self.strata_count} cells; at most 64 can carry any comparison")
         if self.harm == self.outcome:
             raise ValueError(f"harm: {self.harm} is the outcome already; name another variable or none")
+        if self.negative_control is not None and self.negative_control in (self.outcome, self.harm):
+            raise ValueError(
+                f"negative_control: {self.negative_control} is the outcome or the harm; name one that no treatment can cause"
+            )
         cells = len(self.treatments) * self.strata_count * self.tau * len(self.outcomes)
         if cells > LARGEST_TABLE:
             raise ValueError(
@@ -140,9 +147,15 @@ class RankingParameters(Parameters):
 
     @property
     def outcomes(self) -> Mapping[str, str]:
-        """The outcome, then the harm if there is one, in ``time_unit``."""
-        names = (self.outcome,) if self.harm is None else (self.outcome, self.harm)
-        return dict.fromkeys(names, self.time_unit)
+        """The outcome, then the harm and the negative control if there are any, in ``time_unit``."""
+        names = (self.outcome, self.harm, self.negative_control)
+        return dict.fromkeys((name for name in names if name is not None), self.time_unit)
+
+    @property
+    def outcome_names(self) -> tuple[str, ...]:
+        """What the names of each outcome's columns and released numbers begin with."""
+        given = {"": self.outcome, HARM: self.harm, CONTROL: self.negative_control}
+        return tuple(begin for begin, name in given.items() if name is not None)
 
     @property
     def covariates(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from mpc_backend.analyses.grid import Ints
 from mpc_backend.analyses.ranking_balance import Profile, packed, packed_width
 from mpc_backend.analyses.ranking_cells import Unions, cell_count, question_bits, question_count, unions
 from mpc_backend.analyses.ranking_parameters import RankingParameters
-from mpc_backend.analyses.ranking_release import HARM, released_outputs
+from mpc_backend.analyses.ranking_release import released_outputs
 from mpc_backend.analyses.ranking_result import FEW
 from mpc_backend.analyses.ranking_support import by_outcome, enough
 from mpc_backend.analyses.ranking_tables import times_of
@@ -43,8 +43,8 @@ def layout(parameters: RankingParameters, released: Released) -> dict[str, tuple
         shape = (len(parameters.outcomes), arms, parameters.strata_count, 2 * parameters.tau + 1)
         levels = (arms, parameters.strata_count, sum(parameters.balance_levels))
         return {"tier": (), "cells": shape, **({"balance": levels} if parameters.balance else {})}
-    harm = () if parameters.harm is None else tuple(f"{HARM}{name}" for name in BY_ARM)
-    numbers = dict.fromkeys((*BY_ARM, *harm, "size"), (arms,))
+    of_all = [f"{begin}{name}" for begin in parameters.outcome_names for name in BY_ARM]
+    numbers = dict.fromkeys((*of_all, "risk", "risk_variance", "size"), (arms,))
     return {"tier": (), **numbers, "total": (), "total_shown": (), **_balance_layout(parameters)}
 
 

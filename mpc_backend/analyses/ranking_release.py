@@ -1,4 +1,4 @@
-"""What a ranking may open, from the secret counts of similar patients; and how the recipient reads it.
+"""What a ranking may open, from the secret counts of similar patients.
 
 Independent steps share their rounds: all divisions, all comparisons, all roundings are one batch each.
 """
@@ -9,10 +9,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mpc_backend.analyses.base import Opened, Outputs, Released
-from mpc_backend.analyses.ranking_balance import Levels, Profile, Verdicts, compared, judged, opened_balance
+from mpc_backend.analyses.base import Outputs, Released
+from mpc_backend.analyses.ranking_balance import Levels, Profile, Verdicts, compared, judged
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_result import (
     FEW,
@@ -21,19 +20,17 @@ from mpc_backend.analyses.ranking_result import (
     NO_OVERLAP,
     SHORT,
     UNEVEN,
-    OpenedNumbers,
-    OpenedRanking,
 )
+from mpc_backend.analyses.ranking_risks import Risks, means_and_risks
 from mpc_backend.analyses.ranking_weights import Weighed, uneven, weighed
 from mpc_backend.analyses.secret_curves import (
     SCALE,
     Hazards,
     Means,
-    error_of,
     fractions,
     hazards,
+    parts,
     raw,
-    restricted_means,
     rounded_numbers,
     variance_decimals,
     weighted_variance,
@@ -44,13 +41,12 @@ from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 SPREAD = 10**5
 """The reciprocal of the effective size is opened to five decimals."""
+RISK, RISK_VARIANCE = 10**3, 10**6
+"""A risk is opened to three decimals, and its variance to two significant digits of six."""
 COARSE_DIGITS = 2
 """Significant digits of a treatment's variance and effective size where fewer than k patients fail."""
-INFORMATION_STEP = 5
 NUMBER_BITS = 32
 """Signed width of a variance or an inverse effective size as it is opened."""
-HARM = "harm_"
-"""What the names of the harm outcome's numbers begin with."""
 UNFINISHED = 2.0**-16
 """A stratum's curve above this at tau, with nobody left to follow, is unfinished."""
 
@@ -116,7 +112,8 @@ def released_outputs(
     profile: Profile | None = None,
 ) -> Outputs:
     """States and, for supported treatments only, numbers, for each of several groups of patients: (groups, treatments),
-    the total (groups,); everything else opens to zero. Those of the harm outcome are called ``harm_...``.
+    the total (groups,); everything else opens to zero. Those of the harm outcome are called ``harm_...``,
+    those of the negative control ``control_...``.
 
     ``cells`` (groups, outcomes, treatments, strata, 2 tau + 1): events before tau by time, exits before tau by time,
     everybody. ``own`` (receiving hospitals, groups, outcomes, treatments, strata, 3): each one's own patients' events before
@@ -144,12 +141,12 @@ def released_outputs(
     each, portions = (more[:1], more[1:]) if released.receiving_sites else ([], more)
     found = hazards(hazard, inverse)
     mix = share.reshape(len(share), 1, 1, -1)
-    means = restricted_means(found, mix, tau)
+    means, risks = means_and_risks(found, share, tau)
     apart = (groups.others, each[0]) if each else None
     even = weighed(released.policy.minimum_cell, found, share, counts, apart)
     spread = weighted_variance(weight, mix)
     levels = None if profile is None else Levels(compared(share, *portions), profile.views())
-    return _masked(parameters, released, groups, found, means, spread, even, levels)
+    return _masked(parameters, released, groups, found, means, risks, spread, even, levels)
 
 
 def _masked(
@@ -158,23 +155,26 @@ def _masked(
     groups: Similar,
     found: Hazards,
     means: Means,
+    risks: Risks,
     spread: SecretFixed,
     even: Weighed,
     levels: Levels | None,
 ) -> Outputs:
     places, tau = decimals(parameters), parameters.tau
-    estimate, variance, inverse = (
+    estimate, variance, inverse, risk, risk_variance = (
         numbers.ravel()
         for numbers in rounded_numbers(
             [
                 (means.mean, tau * 10**places),
                 (means.variance, tau**2 * 10 ** variance_decimals(places)),
                 (spread, SPREAD),
+                (risks.risk, RISK),
+                (risks.variance, RISK_VARIANCE),
             ]
         )
     )
-    fine = concatenate([variance, inverse]).with_bits(NUMBER_BITS)
-    found_states = _states(parameters, released, groups, found, fine, even, levels)
+    fine = concatenate([variance, inverse, risk_variance]).with_bits(NUMBER_BITS)
+    found_states = _states(parameters, released, groups, found, fine, inverse, even, levels)
     marks = _beside(found_states.marks)
     flags = marks[:6].to_int()
     shown, coarse = flags[4], flags[5]
@@ -184,23 +184,33 @@ def _masked(
     visible = ((first.sum(1) - size.shape[1]) != -1) & found_states.large
     cut = significant(fine, found_states.below, COARSE_DIGITS)
     few, many, seen = coarse.ravel(), (shown - coarse).ravel(), shown.ravel()
-    mask = concatenate([few, few, many, many, seen, first.ravel(), visible.to_int()])
-    values = concatenate([cut, fine, estimate, banded]) * mask
+    told = (first - coarse[:, 0]).ravel()
     count, shape = shown.size, shown.shape
-    spreads = values[: 2 * count] + values[2 * count : 4 * count]
+    mask = concatenate([few, few, many, many, seen, told, told, first.ravel(), visible.to_int()])
+    columns = [cut[: 2 * count], fine[: 2 * count], estimate, risk, cut[2 * count :], banded]
+    values = parts(
+        concatenate(columns) * mask,
+        [variance, inverse, variance, inverse, estimate, risk, risk_variance, size, people[size.size :]],
+    )
+    spreads = [(values[at] + values[at + 2]).reshape(shape) for at in (0, 1)]
     by_outcome: Outputs = {
         "state": flags[0] * FEW + flags[1] * NO_OVERLAP + flags[2] * SHORT + flags[3] * UNEVEN,
         "few": marks[6],
         "coarse": marks[5],
-        "estimate": values[4 * count : 5 * count].reshape(shape),
-        "variance": spreads[:count].reshape(shape),
-        "spread": spreads[count:].reshape(shape),
+        "estimate": values[4].reshape(shape),
+        "variance": spreads[0],
+        "spread": spreads[1],
     }
     return {
-        **{name: value[:, 0] for name, value in by_outcome.items()},
-        **{f"{HARM}{name}": value[:, 1] for name, value in by_outcome.items() if shape[1] > 1},
-        "size": values[5 * count : 5 * count + size.size].reshape(size.shape),
-        "total": values[5 * count + size.size :],
+        **{
+            f"{begin}{name}": value[:, place]
+            for place, begin in enumerate(parameters.outcome_names)
+            for name, value in by_outcome.items()
+        },
+        "risk": values[5].reshape(size.shape),
+        "risk_variance": values[6].reshape(size.shape),
+        "size": values[7],
+        "total": values[8],
         "total_shown": visible,
         **_balance_outputs(found_states.balance),
     }
@@ -227,12 +237,12 @@ class States:
 
 
 def _beside(marks: SecretBits) -> SecretBits:
-    """Nothing about harm where the treatment itself is not shown: (7, groups, outcomes, treatments)."""
+    """Nothing about other outcomes where the treatment itself is not shown: (7, groups, outcomes, treatments)."""
     if marks.shape[2] == 1:
         return marks
-    harm = marks[:, :, 1:]
+    others = marks[:, :, 1:]
     shown: SecretBits = concatenate(
-        [marks[:, :, :1], harm & marks[4:5, :, :1].broadcast_to(harm.shape)], axis=2
+        [marks[:, :, :1], others & marks[4:5, :, :1].broadcast_to(others.shape)], axis=2
     )
     return shown
 
@@ -243,6 +253,7 @@ def _states(
     groups: Similar,
     found: Hazards,
     numbers: SecretInt,
+    inverse: SecretInt,
     weights: Weighed,
     levels: Levels | None,
 ) -> States:
@@ -268,7 +279,7 @@ def _states(
             (groups.failures[0], FEW_FAILURES),
             (groups.failures, k),
             (groups.sizes.sum(2), k),
-            (numbers[len(numbers) // 2 :], SPREAD // LEAST_INFORMATION + 1),
+            (inverse, SPREAD // LEAST_INFORMATION + 1),
             (weights.whole, 0),
             *((numbers, power) for power in powers),
             *others,
@@ -303,7 +314,7 @@ def _states(
 def _largest(parameters: RankingParameters) -> int:
     """The largest whole number that a variance or an inverse effective size is opened as."""
     variance = 2 * parameters.tau**2 * 10 ** variance_decimals(decimals(parameters))
-    return int(min(max(SPREAD, variance), 2 ** (NUMBER_BITS - 1) - 1))
+    return int(min(max(SPREAD, variance, RISK_VARIANCE // 4), 2 ** (NUMBER_BITS - 1) - 1))
 
 
 def _below(tests: list[tuple[SecretInt, int]]) -> list[SecretBits]:
@@ -313,37 +324,3 @@ def _below(tests: list[tuple[SecretInt, int]]) -> list[SecretBits]:
     below = flat < 0
     ends = np.cumsum([x.size for x, _ in tests])
     return [below[end - x.size : end].reshape(x.shape) for end, (x, _) in zip(ends, tests, strict=True)]
-
-
-def _upper_end(numbers: NDArray[np.int64], coarse: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The largest number that rounds to each coarse one: an effective size is not overstated by rounding."""
-    places = np.floor(np.log10(np.maximum(numbers, 1))) - (COARSE_DIGITS - 1)
-    half = np.where(coarse & (places > 0), 0.5 * 10 ** np.maximum(places, 0), 0.0)
-    return np.asarray(numbers + half)
-
-
-def opened_ranking(parameters: RankingParameters, released: Released, opened: Opened) -> OpenedRanking:
-    """Opened outputs in the units of the study, in the clear."""
-    return OpenedRanking(
-        tier=int(opened["tier"]),
-        benefit=_numbers(parameters, opened, ""),
-        size=np.asarray(opened["size"], dtype=np.int64),
-        total=int(opened["total"]) if opened["total_shown"] else None,
-        band=band(released),
-        harm=None if parameters.harm is None else _numbers(parameters, opened, HARM),
-        balance=opened_balance(parameters, opened),
-    )
-
-
-def _numbers(parameters: RankingParameters, opened: Opened, of: str) -> OpenedNumbers:
-    places = decimals(parameters)
-    coarse = np.asarray(opened[f"{of}coarse"], bool)
-    spread = _upper_end(np.asarray(opened[f"{of}spread"], np.int64), coarse) / SPREAD
-    persons = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
-    return OpenedNumbers(
-        state=np.asarray(opened[f"{of}state"], dtype=np.int64),
-        estimate=np.asarray(opened[f"{of}estimate"], dtype=np.float64) / 10.0**places,
-        standard_error=error_of(opened[f"{of}variance"], places),
-        information=(persons // INFORMATION_STEP * INFORMATION_STEP).astype(np.int64),
-        few=np.asarray(opened[f"{of}few"], dtype=bool),
-    )

@@ -8,19 +8,28 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from mpc_backend.analyses.base import Result, Suppressed
 from mpc_backend.analyses.grid import strata_labels
 from mpc_backend.analyses.linked_words import UNLINKED
+from mpc_backend.analyses.ranking_arms import (
+    FEW_TO_TELL,
+    NINETY_FIVE,
+    ArmEstimate,
+    HiddenArm,
+    NegativeControl,
+    OutcomeEstimate,
+    RiskEstimate,
+    conclusion,
+    negative_control,
+    ranked,
+)
 from mpc_backend.analyses.ranking_cells import united
-from mpc_backend.analyses.ranking_contrasts import Balance, OpenedBalance, comparable
-from mpc_backend.analyses.ranking_intervals import Arms, not_ruled_out, shrunken
+from mpc_backend.analyses.ranking_contrasts import Balance, OpenedBalance
+from mpc_backend.analyses.ranking_intervals import Arms
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 
 SHOWN, FEW, NO_OVERLAP, SHORT, UNEVEN = 0, 1, 2, 3, 4
-NINETY_FIVE = 1.959963984540054
-"""The normal quantile of a 95 % interval."""
 FEW_FAILURES = 10
 LEAST_INFORMATION = 20
 """Effective size below which a treatment has too few comparable patients."""
@@ -30,63 +39,14 @@ REASONS = {
     SHORT: "follow-up too short",
     UNEVEN: "one patient would weigh too much in the adjusted mean",
 }
-NOT_DISTINGUISHABLE = "no treatment distinguishable"
 WARNING = "Research use only. Not a medical device; not for choosing treatment."
 OBSERVATIONAL = "Observational; not a trial."
-
-
-class HarmEstimate(BaseModel):
-    """The harm outcome on one treatment: standardised restricted mean time without harm, in the study's unit.
-
-    ``why_not``: why there is no number; all are then None.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    estimate: float | None = None
-    standard_error: float | None = None
-    lower: float | None = None
-    upper: float | None = None
-    effective_size: int | None = None
-    fewer_than_ten_events: bool | None = None
-    why_not: str | None = None
-
-
-class ArmEstimate(BaseModel):
-    """One supported treatment. Times in the study's unit; ``size`` a band of comparable patients.
-
-    ``shrunken`` orders the list; ``estimate`` is the standardised restricted mean itself. ``harm``: None where the study
-    names no harm outcome.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    treatment: str
-    estimate: float
-    standard_error: float
-    lower: float
-    upper: float
-    shrunken: float
-    size: tuple[int, int]
-    effective_size: int
-    fewer_than_ten_failures: bool
-    cannot_be_ruled_out: bool
-    harm: HarmEstimate | None = None
-
-
-class HiddenArm(BaseModel):
-    """A treatment without a number, and why."""
-
-    model_config = ConfigDict(frozen=True)
-
-    treatment: str
-    reason: str
 
 
 class RankingResult(Result):
     """The ranking for one patient. ``total``: a band of comparable patients over all treatments, or None. What can be
     ruled out is judged by ``measure`` alone; ``harm_measure`` is shown beside it, None where the study names no harm.
-    ``balance``: None where the study names no covariates for it."""
+    ``balance``: None where the study names no covariates for it; ``negative_control``: None where it names no such outcome."""
 
     kind: Literal["treatment_ranking"] = "treatment_ranking"
     measure: str
@@ -103,6 +63,7 @@ class RankingResult(Result):
     cannot_be_ruled_out: list[str]
     verdict: str
     balance: Balance | None = None
+    negative_control: NegativeControl | None = None
     not_matched_on: tuple[str, ...] = ()
     cannot_receive: tuple[str, ...] = ()
     adjusted_for: list[str]
@@ -118,7 +79,14 @@ class RankingResult(Result):
         left = [arm for arm in self.arms if arm.treatment not in treatments]
         balance = None if self.balance is None else self.balance.among([arm.treatment for arm in left])
         arms = ranked(left, self.tau, self.alpha, balance)
-        changed = {"arms": arms, "balance": balance, "cannot_receive": tuple(sorted(treatments))}
+        changed: dict[str, Any] = {
+            "arms": arms,
+            "balance": balance,
+            "cannot_receive": tuple(sorted(treatments)),
+        }
+        if self.negative_control is not None:
+            measure = self.negative_control.measure
+            changed["negative_control"] = negative_control(measure, arms, self.tau, self.alpha, balance)
         return self.model_copy(update={**changed, **conclusion(arms)})
 
     @property
@@ -138,10 +106,10 @@ class OpenedNumbers:
     information: NDArray[np.int64]
     few: NDArray[np.bool_]
 
-    def harm(self, index: int, tau: int) -> HarmEstimate:
-        """What is told of harm on one shown treatment."""
+    def beside(self, index: int, tau: int) -> OutcomeEstimate:
+        """What is told of this outcome, which is not the benefit, on one shown treatment."""
         if self.state[index] != SHOWN:
-            return HarmEstimate(why_not=REASONS[int(self.state[index])])
+            return OutcomeEstimate(why_not=REASONS[int(self.state[index])])
         here = slice(index, index + 1)
         lower, upper = Arms(
             self.estimate[here] / tau,
@@ -149,7 +117,7 @@ class OpenedNumbers:
             self.information[here].astype(np.float64),
             self.few[here],
         ).interval(NINETY_FIVE)
-        return HarmEstimate(
+        return OutcomeEstimate(
             estimate=float(self.estimate[index]),
             standard_error=float(self.standard_error[index]),
             lower=float(lower[0] * tau),
@@ -160,17 +128,35 @@ class OpenedNumbers:
 
 
 @dataclass(frozen=True)
+class OpenedRisks:
+    """Released risks of failure before tau and their standard errors (arms,), and where they are told."""
+
+    risk: NDArray[np.float64]
+    standard_error: NDArray[np.float64]
+    told: NDArray[np.bool_]
+
+    def of(self, index: int) -> RiskEstimate:
+        """What is told of one shown treatment."""
+        if not self.told[index]:
+            return RiskEstimate(why_not=FEW_TO_TELL)
+        return RiskEstimate(risk=float(self.risk[index]), standard_error=float(self.standard_error[index]))
+
+
+@dataclass(frozen=True)
 class OpenedRanking:
     """Everything released: ``size`` (arms,) and ``total`` are the lower ends of bands of ``band`` persons; ``total`` None
-    where it is withheld; ``tier`` past the last: none. ``harm`` means something where ``benefit`` is shown."""
+    where it is withheld; ``tier`` past the last: none. ``harm`` and ``control`` mean something where ``benefit`` is
+    shown."""
 
     tier: int
     benefit: OpenedNumbers
     size: NDArray[np.int64]
     total: int | None
     band: int
+    risks: OpenedRisks
     harm: OpenedNumbers | None = None
     balance: OpenedBalance | None = None
+    control: OpenedNumbers | None = None
 
 
 def ranking_result(parameters: RankingParameters, opened: OpenedRanking, release: str) -> RankingResult:
@@ -185,6 +171,10 @@ def ranking_result(parameters: RankingParameters, opened: OpenedRanking, release
         for index in np.flatnonzero(state != SHOWN)
     ]
     found = opened.tier < len(parameters.ladder)
+    control = None
+    if parameters.negative_control is not None:
+        measure = _measure(parameters, parameters.negative_control)
+        control = negative_control(measure, arms, parameters.tau, parameters.alpha, balance)
     return RankingResult(
         measure=_measure(parameters, parameters.outcome),
         harm_measure=None if parameters.harm is None else _measure(parameters, parameters.harm),
@@ -198,6 +188,7 @@ def ranking_result(parameters: RankingParameters, opened: OpenedRanking, release
         hidden_count=len(hidden),
         total=None if opened.total is None else (opened.total, opened.total + opened.band - 1),
         balance=balance,
+        negative_control=control,
         adjusted_for=list(strata_labels(parameters.all_strata)),
         suppressed=[*_suppressed(arms, hidden, opened.total), *_withheld_contrasts(balance)],
         notes=[WARNING, OBSERVATIONAL, *_notes(parameters, arms, found)],
@@ -223,51 +214,10 @@ def _arm(parameters: RankingParameters, opened: OpenedRanking, index: int) -> Ar
         effective_size=int(numbers.information[index]),
         fewer_than_ten_failures=bool(numbers.few[index]),
         cannot_be_ruled_out=True,
-        harm=None if opened.harm is None else opened.harm.harm(index, parameters.tau),
+        harm=None if opened.harm is None else opened.harm.beside(index, parameters.tau),
+        control=None if opened.control is None else opened.control.beside(index, parameters.tau),
+        risk=opened.risks.of(index),
     )
-
-
-def ranked(
-    arms: Sequence[ArmEstimate], tau: int, alpha: float, balance: Balance | None = None
-) -> list[ArmEstimate]:
-    """Intervals, the set that cannot be ruled out as best and shrunken values; best shrunken value first.
-
-    Treatments between which a covariate is out of balance cannot rule each other out."""
-    if not arms:
-        return []
-    numbers = Arms(
-        np.array([arm.estimate for arm in arms]) / tau,
-        np.array([arm.standard_error for arm in arms]) / tau,
-        np.array([arm.effective_size for arm in arms], dtype=np.float64),
-        np.array([arm.fewer_than_ten_failures for arm in arms]),
-    )
-    lower, upper = numbers.interval(NINETY_FIVE)
-    counts = comparable([arm.treatment for arm in arms], balance)
-    best, drawn = not_ruled_out(numbers, alpha, counts), shrunken(numbers)
-    complete = [
-        arm.model_copy(
-            update={
-                "lower": float(lower[index] * tau),
-                "upper": float(upper[index] * tau),
-                "shrunken": float(drawn[index] * tau),
-                "cannot_be_ruled_out": bool(best[index]),
-            }
-        )
-        for index, arm in enumerate(arms)
-    ]
-    return sorted(complete, key=lambda arm: (-arm.shrunken, -arm.estimate, arm.treatment))
-
-
-def conclusion(arms: Sequence[ArmEstimate]) -> dict[str, Any]:
-    """The set that cannot be ruled out as best, and the sentence that says what it means."""
-    best = [arm.treatment for arm in arms if arm.cannot_be_ruled_out]
-    if len(arms) < 2:
-        verdict = "fewer than two treatments can be compared for this patient"
-    elif len(best) == len(arms):
-        verdict = NOT_DISTINGUISHABLE
-    else:
-        verdict = f"{len(best)} of {len(arms)} comparable treatments cannot be ruled out as best"
-    return {"cannot_be_ruled_out": best, "verdict": verdict}
 
 
 def relaxations(parameters: RankingParameters, tier: int) -> list[str]:
@@ -290,9 +240,10 @@ def _suppressed(
 ) -> list[Suppressed]:
     withheld = [Suppressed(what=arm.treatment, why=arm.reason) for arm in hidden]
     withheld += [
-        Suppressed(what=f"harm on {arm.treatment}", why=arm.harm.why_not)
+        Suppressed(what=f"{what} on {arm.treatment}", why=beside.why_not)
         for arm in arms
-        if arm.harm is not None and arm.harm.why_not is not None
+        for what, beside in (("harm", arm.harm), ("negative control", arm.control))
+        if beside is not None and beside.why_not is not None
     ]
     if total is None:
         why = (

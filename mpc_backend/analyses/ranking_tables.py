@@ -35,7 +35,8 @@ def people_table(parameters: RankingParameters) -> TableSpec:
 
     ``traits``: markers as 0/1, then the one-hot levels of each equality variable. ``cell``: arm x stratum, stratum
     fastest. ``event`` and ``exit``: the bin of the event, and of the event or censoring, before tau; with a harm outcome
-    also ``harm_event`` and ``harm_exit``. ``balance``, where the study names covariates for it: their one-hot levels.
+    also ``harm_event`` and ``harm_exit``, with a negative control ``control_event`` and ``control_exit``. ``balance``, where
+    the study names covariates for it: their one-hot levels.
     """
     ring = parameters.ring
     traits = len(parameters.markers) + parameters.levels_width
@@ -58,8 +59,8 @@ def people_table(parameters: RankingParameters) -> TableSpec:
 
 
 def times_of(parameters: RankingParameters) -> tuple[str, ...]:
-    """The columns of times: event and exit of the outcome, then of the harm."""
-    return ("event", "exit") if parameters.harm is None else ("event", "exit", "harm_event", "harm_exit")
+    """The columns of times: event and exit of the outcome, then of the harm and of the negative control."""
+    return tuple(f"{begin}{name}" for begin in parameters.outcome_names for name in ("event", "exit"))
 
 
 def query_table(parameters: RankingParameters) -> TableSpec:

@@ -28,9 +28,10 @@ from mpc_backend.analyses.ranking_cell_tables import (
     question_table,
 )
 from mpc_backend.analyses.ranking_exact import opened_exactly
+from mpc_backend.analyses.ranking_opened import opened_ranking
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_published import looked_up, published, width
-from mpc_backend.analyses.ranking_release import opened_ranking, released_outputs
+from mpc_backend.analyses.ranking_release import released_outputs
 from mpc_backend.analyses.ranking_result import (
     RankingResult,
     ranking_result,

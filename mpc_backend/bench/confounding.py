@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, SiteData
-from mpc_backend.analyses.comparative_result import ComparativeResult, Estimate
+from mpc_backend.analyses.comparative_result import ComparativeResult
+from mpc_backend.analyses.effect_ratios import Estimate
 from mpc_backend.analyses.plain import run_here
 from mpc_backend.analyses.registry import analysis, parse_parameters
 

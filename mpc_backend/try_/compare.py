@@ -15,10 +15,10 @@ from mpc_backend.analyses.comparative_result import (
     Compared,
     CovariateBalance,
     EffectContrast,
-    Estimate,
     Positivity,
     WeightedArm,
 )
+from mpc_backend.analyses.effect_ratios import Estimate
 from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, column
 from mpc_backend.analyses.registry import analysis, parse_parameters

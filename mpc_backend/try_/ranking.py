@@ -12,13 +12,20 @@ import pandas as pd
 
 from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
 from mpc_backend.analyses.grid import Unit, column, level_text
+from mpc_backend.analyses.ranking_arms import (
+    ArmEstimate,
+    HiddenArm,
+    NegativeControl,
+    OutcomeEstimate,
+    RiskEstimate,
+)
 from mpc_backend.analyses.ranking_contrasts import Balance
 from mpc_backend.analyses.ranking_parameters import MOST_TIMES
-from mpc_backend.analyses.ranking_result import ArmEstimate, HiddenArm, RankingResult
+from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.ranking_tables import ages, missing_facts
 from mpc_backend.analyses.registry import analysis
 from mpc_backend.tables import bucket
-from mpc_backend.try_.data import by_site, levels, outcome_columns, require_grid
+from mpc_backend.try_.data import by_site, levels, listed, outcome_columns, require_grid
 from mpc_backend.try_.output import TAIL, Output
 from mpc_backend.try_.ranking_balance import (
     Wanted,
@@ -37,7 +44,8 @@ SMALL_RING = 65_535
 @dataclass(frozen=True)
 class RankingChoice:
     """The options of the command; ``tau`` counts units of ``grid``, ``caliper`` is column and years, ``harm`` the columns of
-    time and event of the harm outcome, ``balance`` what is judged (None: what is matched on)."""
+    time and event of the harm outcome, ``negative_control`` likewise, ``balance`` what is judged, None for what is
+    matched on."""
 
     treatment: str
     time: str
@@ -55,6 +63,7 @@ class RankingChoice:
     harm: tuple[str, str] | None = None
     mode: str = "neighbours"
     balance: Wanted | None = None
+    negative_control: tuple[str, str] | None = None
 
 
 def harm_of(event: str | None, time: str | None, default: str) -> tuple[str, str] | None:
@@ -62,6 +71,16 @@ def harm_of(event: str | None, time: str | None, default: str) -> tuple[str, str
     if event is None and time is not None:
         raise ParametersRefused(f"--harm-time {time} needs --harm, the column of harm events")
     return None if event is None else (time or default, event)
+
+
+def control_of(text: str | None) -> tuple[str, str] | None:
+    """``T2,E2`` as the columns of time and event of the negative control."""
+    if text is None:
+        return None
+    found = listed(text)
+    if len(found) != 2:
+        raise ParametersRefused(f"--negative-control takes two columns, time and event: T2,E2; found {text}")
+    return found[0], found[1]
 
 
 def caliper_of(text: str | None) -> tuple[str, int] | None:
@@ -96,6 +115,8 @@ def ranking(frame: pd.DataFrame, choice: RankingChoice, setting: Setting) -> Ans
         ready[name] = values
     if choice.harm is not None:
         ready = ready.assign(**outcome_columns(frame, *choice.harm, "harm"))
+    if choice.negative_control is not None:
+        ready = ready.assign(**outcome_columns(frame, *choice.negative_control, "control"))
     strata = [f"stratum{number}" for number in range(len(choice.strata))]
     for name, source in zip(strata, choice.strata, strict=True):
         ready[name] = column(frame, source)
@@ -138,6 +159,7 @@ def _parameters(
         "treatments": list(levels(frame, choice.treatment, MOST_TREATMENTS)),
         "outcome": "outcome",
         "harm": None if choice.harm is None else "harm",
+        "negative_control": None if choice.negative_control is None else "control",
         "time_unit": choice.unit,
         "unit": choice.grid,
         "tau": choice.tau,
@@ -246,6 +268,7 @@ class RankingOutput(Output):
     cannot_be_ruled_out: list[str]
     verdict: str
     balance: Balance | None
+    negative_control: NegativeControl | None
     not_matched_on: tuple[str, ...]
     cannot_receive: tuple[str, ...]
 
@@ -256,12 +279,21 @@ def as_json(result: RankingResult) -> dict[str, Any]:
     return RankingOutput.model_validate(numbers).model_dump(mode="json", exclude=set(TAIL))
 
 
-def _harm(arm: ArmEstimate) -> str:
-    if arm.harm is None:
+def _beside(what: str, found: OutcomeEstimate | None) -> str:
+    if found is None:
         return ""
-    if arm.harm.estimate is None:
-        return f"; without harm: withheld, {arm.harm.why_not}"
-    return f"; without harm {arm.harm.estimate:.4g} ({arm.harm.lower:.4g} to {arm.harm.upper:.4g})"
+    if found.estimate is None:
+        return f"; without {what}: withheld, {found.why_not}"
+    return f"; without {what} {found.estimate:.4g} ({found.lower:.4g} to {found.upper:.4g})"
+
+
+def _risk(found: RiskEstimate) -> str:
+    if found.ratio is None:
+        return ""
+    return (
+        f"; risk ratio {found.ratio:.3g} ({found.lower:.3g} to {found.upper:.3g}), E-value {found.e_value:.3g}, of the limit "
+        f"{found.e_value_limit:.3g}"
+    )
 
 
 def in_words(result: RankingResult) -> list[str]:
@@ -269,8 +301,10 @@ def in_words(result: RankingResult) -> list[str]:
     lines = [result.verdict, f"similar patients: {result.tier}" if result.tier else "no tier is supported"]
     lines += [
         f"{arm.treatment:<24} {arm.estimate:.4g} ({arm.lower:.4g} to {arm.upper:.4g}) {result.unit}s, "
-        f"{arm.size[0]} to {arm.size[1]} patients{'' if arm.cannot_be_ruled_out else ', ruled out as best'}{_harm(arm)}"
+        f"{arm.size[0]} to {arm.size[1]} patients{'' if arm.cannot_be_ruled_out else ', ruled out as best'}"
+        f"{_beside('harm', arm.harm)}{_beside('the negative control', arm.control)}{_risk(arm.risk)}"
         for arm in result.arms
     ]
     lines += [] if result.balance is None else result.balance.in_words()
+    lines += [] if result.negative_control is None else [result.negative_control.verdict]
     return [*lines, f"{result.hidden_count} treatment{'' if result.hidden_count == 1 else 's'} withheld"]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from mpc_backend.analyses.ranking_result import ArmEstimate, HarmEstimate, RankingResult
+from mpc_backend.analyses.ranking_arms import ArmEstimate, OutcomeEstimate
+from mpc_backend.analyses.ranking_result import RankingResult
 from tests.validation.lines import CLEAR, Line, golden, near, same
 from tests.validation.sets import answered, data, thirds
 
@@ -48,7 +49,7 @@ def lines(name: str, protocol: str = "plain") -> Iterator[Line]:
         yield from _numbers(f"{treatment}, relapse", arm.harm, r["harm", treatment])
 
 
-def _numbers(of: str, found: ArmEstimate | HarmEstimate, r: pd.Series) -> Iterator[Line]:
+def _numbers(of: str, found: ArmEstimate | OutcomeEstimate, r: pd.Series) -> Iterator[Line]:
     yield near(f"{of}: RMST(60)", found.estimate, r["mean"], CLEAR)
     yield near(f"{of}: SE RMST(60)", found.standard_error, r["se"], CLEAR)
     yield near(f"{of}: lower limit", found.lower, r["lower"], CLEAR)

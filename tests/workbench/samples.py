@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from mpc_backend.analyses.cells import HiddenCount, ReleasedCount
-from mpc_backend.analyses.ranking_result import ArmEstimate, HiddenArm, RankingResult, conclusion
+from mpc_backend.analyses.ranking_arms import ArmEstimate, HiddenArm, conclusion
+from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.survival_result import (
     ArmSurvival,
     Contrast,

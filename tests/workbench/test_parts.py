@@ -9,15 +9,15 @@ import pytest
 
 from mpc_backend.analyses.cells import ReleasedCount
 from mpc_backend.analyses.cohort_count import CountResult, Step
+from mpc_backend.analyses.ranking_arms import NegativeControl, OutcomeEstimate, RiskEstimate
 from mpc_backend.analyses.ranking_contrasts import Balance
 from mpc_backend.analyses.ranking_parameters import Category, RankingParameters, Tier
-from mpc_backend.analyses.ranking_result import HarmEstimate
 from mpc_backend.analyses.survival_result import Median
 from tests.workbench.samples import HIDDEN, MERGED, estimate, shown
 from tests.workbench.samples import ranking as ranking_sample
 from tests.workbench.samples import survival as survival_sample
 from workbench.errors import DraftError
-from workbench.frames import table_of
+from workbench.frames import table_of, tables_of
 from workbench.parts import attrition, ranking, survival
 from workbench.parts.cells import band_text, cell_text, share_text
 from workbench.parts.patient_form import UNKNOWN, facts, marker_facts, questions
@@ -176,9 +176,9 @@ def test_the_arm_table_shows_intervals_bands_and_few_failures() -> None:
 
 
 def test_harm_stands_beside_the_benefit_or_says_why_not() -> None:
-    known = HarmEstimate(estimate=18.2, standard_error=1.0, lower=16.1, upper=20.0)
+    known = OutcomeEstimate(estimate=18.2, standard_error=1.0, lower=16.1, upper=20.0)
     arms = [estimate("a", 20, best=True), estimate("b", 9, best=False)]
-    harms = [known, HarmEstimate(why_not="follow-up too short")]
+    harms = [known, OutcomeEstimate(why_not="follow-up too short")]
     both = [arm.model_copy(update={"harm": harm}) for arm, harm in zip(arms, harms, strict=True)]
     result = ranking_sample(*both).model_copy(update={"harm_measure": "restricted mean time to stopped"})
     column = "Mean months without harm (95% interval)"
@@ -193,6 +193,31 @@ def test_harm_stands_beside_the_benefit_or_says_why_not() -> None:
 
 
 # ---- the physician's form
+
+
+def test_risk_ratios_e_values_and_the_negative_control_are_told() -> None:
+    arms = [estimate("a", 20, best=True), estimate("b", 9, best=False), estimate("c", 8, best=False)]
+    first, second = (RiskEstimate(risk=risk, standard_error=0.02) for risk in (0.2, 0.4))
+    risks = [first, second.against(first), RiskEstimate().against(first)]
+    known = OutcomeEstimate(estimate=18.2, standard_error=1.0, lower=16.1, upper=20.0)
+    control = NegativeControl(measure="time to a_fall", distinguishable=True, verdict="treatments differ")
+    given = [
+        arm.model_copy(update={"risk": risk, "control": known}) for arm, risk in zip(arms, risks, strict=True)
+    ]
+    result = ranking_sample(*given).model_copy(update={"negative_control": control})
+    table = ranking.arm_table(result)
+    ratios = table["Risk ratio to the first (95% interval)"].tolist()
+    assert ratios == ["reference", "2.00 (1.61 to 2.49)", "withheld: too few failures to tell a risk"]
+    assert table["E-value (of the limit)"].tolist() == ["", "3.4 (2.6)", ""]
+    assert table["Mean months without the negative control"].tolist() == ["18.2 (16.1 to 20.0)"] * 3
+    assert (
+        ranking.control_line(result) == "Treatments differ." and ranking.control_line(ranking_sample()) == ""
+    )
+    assert any("no treatment should change: time to a fall" in said for said in ranking.caveats(result))
+    rows = table_of(result)
+    assert (
+        rows["risk_ratio"].tolist()[1] == pytest.approx(2) and rows["control_estimate"].tolist() == [18.2] * 3
+    )
 
 
 def test_contrasts_withheld_for_balance_are_told_on_the_page_and_soften_the_headline() -> None:
@@ -210,6 +235,10 @@ def test_contrasts_withheld_for_balance_are_told_on_the_page_and_soften_the_head
         "Out of balance between some treatments: Age band. The contrast of a and c is withheld"
     )
     assert lines[1] == "Balance cannot be judged between one pair of treatments: too few comparable patients."
+    assert tables_of(result)["contrasts"].to_dict("records") == [
+        {"one": "a", "other": "c", "balance": "out of balance"},
+        {"one": "a", "other": "b_1", "balance": "cannot be judged"},
+    ]
     even = result.model_copy(update={"balance": balance.among(["b_1", "c"])})
     assert ranking.balance_lines(even) == [
         "Comparable patients on the treatments shown are alike in Age band, Sex."

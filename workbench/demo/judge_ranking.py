@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from mpc_backend.analyses.ranking_result import ArmEstimate, RankingResult
+from mpc_backend.analyses.ranking_arms import ArmEstimate
+from mpc_backend.analyses.ranking_result import RankingResult
 from workbench.demo.intervals import Ranked, drawn_together, may_be_best
 from workbench.demo.judge import ROUNDING, Check
 from workbench.demo.similar import (

@@ -70,6 +70,9 @@ def _draw(bench: Workbench, job: JobRow) -> None:
         st.caption(ranking.COLUMNS_EXPLAINED)
     for line in ranking.balance_lines(result):
         st.markdown(literal(line))
+    if result.negative_control is not None:
+        shown = st.warning if result.negative_control.distinguishable else st.markdown
+        shown(literal(ranking.control_line(result)))
     st.markdown(literal(ranking.hidden_sentence(result)))
     hidden, how, provenance = st.tabs(["What is hidden", "How this was found", "Provenance"])
     with hidden:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from mpc_backend.analyses.ranking_result import ArmEstimate, HarmEstimate, RankingResult
+from mpc_backend.analyses.ranking_arms import ArmEstimate, OutcomeEstimate, RiskEstimate
+from mpc_backend.analyses.ranking_result import RankingResult
 from workbench.parts.patient_form import readable
 
 WARNING = "Research use only. Not a medical device; not for choosing treatment."
@@ -14,7 +15,9 @@ BEST, OTHER = "cannot be ruled out as best", "worse than the best"
 INK = "#34444f"
 COLUMNS_EXPLAINED = (
     "Effective size: so many patients of equal weight would tell as much. Drawn to the average: the mean moved "
-    "towards that of all treatments, the more the less is known of it, since the best of many is partly luck."
+    "towards that of all treatments, the more the less is known of it, since the best of many is partly luck. "
+    "E-value: something not measured would have to go with treatment and with failure by a risk ratio of this size "
+    "to explain the ratio away; in brackets, to explain away that it differs from 1 at all."
 )
 COLOURS = {BEST: "#0072B2", OTHER: "#8a949c"}
 
@@ -82,12 +85,15 @@ def arm_table(result: RankingResult) -> pd.DataFrame:
             "Comparable patients": band(arm.size),
             "Effective size": f"{arm.effective_size:,}",
             f"Mean {unit} without failure (95% interval)": interval(arm),
-            **({f"Mean {unit} without harm (95% interval)": harm(arm.harm)} if arm.harm else {}),
+            **({f"Mean {unit} without harm (95% interval)": beside(arm.harm)} if arm.harm else {}),
+            **({f"Mean {unit} without the negative control": beside(arm.control)} if arm.control else {}),
             f"Drawn to the average ({unit})": f"{arm.shrunken:.1f}",
             f"Difference to the first ({unit})": "reference"
             if place == 0
             else f"{arm.estimate - reference:+.1f}",
             "Reading": BEST if arm.cannot_be_ruled_out else OTHER,
+            "Risk ratio to the first (95% interval)": risk_ratio(arm.risk),
+            "E-value (of the limit)": e_value(arm.risk),
             "Failures seen": "fewer than 10" if arm.fewer_than_ten_failures else "10 or more",
         }
         for place, arm in enumerate(result.arms)
@@ -100,11 +106,31 @@ def interval(arm: ArmEstimate) -> str:
     return f"{arm.estimate:.1f} ({arm.lower:.1f} to {arm.upper:.1f})"
 
 
-def harm(found: HarmEstimate) -> str:
-    """The same of the harm outcome, or why there is no number."""
+def beside(found: OutcomeEstimate) -> str:
+    """The same of the harm or of the negative control, or why there is no number."""
     if found.estimate is None:
         return f"withheld: {found.why_not}"
     return f"{found.estimate:.1f} ({found.lower:.1f} to {found.upper:.1f})"
+
+
+def risk_ratio(found: RiskEstimate) -> str:
+    """Ratio of risks of failure with its interval, or why there is none."""
+    if found.why_not is not None:
+        return f"withheld: {found.why_not}"
+    return (
+        "reference" if found.ratio is None else f"{found.ratio:.2f} ({found.lower:.2f} to {found.upper:.2f})"
+    )
+
+
+def e_value(found: RiskEstimate) -> str:
+    """E-value of the ratio, and of its limit nearer to 1."""
+    return "" if found.e_value is None else f"{found.e_value:.1f} ({found.e_value_limit:.1f})"
+
+
+def control_line(result: RankingResult) -> str:
+    """What the negative control says, as a sentence; nothing where the study names none."""
+    said = "" if result.negative_control is None else f"{result.negative_control.verdict}."
+    return said[:1].upper() + said[1:]
 
 
 def hidden_sentence(result: RankingResult) -> str:
@@ -173,6 +199,11 @@ def caveats(result: RankingResult) -> list[str]:
     said = [note for note in result.notes if note != WARNING]
     if result.harm_measure is not None:
         said.append(f"Harm: {result.harm_measure.replace('_', ' ')}, among the same patients.")
+    if result.negative_control is not None:
+        measure = result.negative_control.measure.replace("_", " ")
+        said.append(
+            f"Negative control, which no treatment should change: {measure}, among the same patients."
+        )
     if result.adjusted_for and any(result.adjusted_for):
         said.append(
             f"Treatments are compared within {len(result.adjusted_for)} strata of {stratum_names(result)}."

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from mpc_backend.analyses.base import SiteData
 from mpc_backend.analyses.errors import AnalysisError, LocalDataError
-from mpc_backend.analyses.ranking_result import WARNING, HiddenArm, RankingResult
+from mpc_backend.analyses.ranking_arms import HiddenArm
+from mpc_backend.analyses.ranking_result import WARNING, RankingResult
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.survival_result import Contrast
 from mpc_backend.try_.declare import codes_of, one_digit, place_and_spread

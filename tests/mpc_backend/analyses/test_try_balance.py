@@ -1,4 +1,4 @@
-"""`tessera try ranking`: what it judges for balance, as asked or as it matches."""
+"""`tessera try ranking`: what it judges for balance, as asked or as it matches; its negative control and its E-values."""
 
 import json
 
@@ -17,6 +17,7 @@ def file(tmp_path):
     frame = data.patients(3_000, 2)
     women = np.random.default_rng(5).random(len(frame)) < np.where(frame.drug == "t00", 0.9, 0.4)
     path = tmp_path / "patients.csv"
+    frame = frame.assign(fall=frame.severe, fell=np.where(frame.severe, 2, 30))
     frame.assign(sex=np.where(women, "f", "m")).to_csv(path, index=False)
     return path
 
@@ -87,3 +88,20 @@ def test_covariates_nobody_asked_for_are_left_out_where_they_are_too_many(file, 
     found = answered(path)
     assert found["balance"] is None and any("Balance not judged" in note for note in found["notes"])
     assert "69 levels" in said(path, "--balance", "stage,age=10")
+
+
+def test_a_negative_control_is_compared_and_told(file):
+    found = answered(file, "--negative-control", "fell,fall")
+    assert found["negative_control"]["distinguishable"] is False
+    assert all(arm["control"]["estimate"] is not None for arm in found["arms"])
+    assert answered(file)["negative_control"] is None
+    words = said(file, "--negative-control", "fell,fall")
+    assert "treatments do not differ distinguishably in the negative control" in words
+    assert words.count("; without the negative control ") == 2
+    assert "found fell" in said(file, "--negative-control", "fell")
+
+
+def test_risk_ratios_have_their_e_values(file):
+    first, second = (arm["risk"] for arm in answered(file)["arms"])
+    assert first["ratio"] is None and second["ratio"] == pytest.approx(second["risk"] / first["risk"])
+    assert f"E-value {second['e_value']:.3g}, of the limit {second['e_value_limit']:.3g}" in said(file)
