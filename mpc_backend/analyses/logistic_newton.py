@@ -81,7 +81,7 @@ def fit_logistic(
     ``design`` (n, p): column 0 is the constant, 1 in every row that counts; covariates about centred and scaled, mean
     square below 16, no element beyond 64. ``outcome`` (n,): 0 or 1. Rows that do not count are zero in both; or name
     the others in ``valid`` (n,), which costs a product an element. ``weights`` (n,): of rows, about 1 on average. ``steps``
-    is public. About 46 rounds a column and 205 a step.
+    is public. About 46 rounds a column and 170 a step.
 
     Raises:
         ValueError: more than 2^24 rows, or fewer than two steps.

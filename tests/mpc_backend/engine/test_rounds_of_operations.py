@@ -19,7 +19,8 @@ TOLD: dict[str, tuple[Callable[..., object], int, int]] = {
     "numbers of 16 bits": (lambda d: op.from_bits(d["flag"].reshape(16, 16)), 2, 2),
     "a choice": (lambda d: op.select(d["flag"], d["code"], d["code"] + 1), 3, 3),
     "one doubling of an inverse": (lambda d: op.damped_inverse(d["matrix"], 1), 26, 26),
-    "two doublings": (lambda d: op.damped_inverse(d["matrix"], 2), 32, 32),
+    "two doublings": (lambda d: op.damped_inverse(d["matrix"], 2), 29, 29),
+    "five doublings": (lambda d: op.damped_inverse(d["matrix"], 5), 41, 41),
     "an inverse of two columns": (lambda d: op.positive_inverse(d["matrix"]), 2 * 46 + 64, 2 * 46 + 64),
 }
 """Under three nodes and under four, without the barrier at the end."""
