@@ -18,7 +18,7 @@ CONFOUNDING = Path(__file__).with_name("confounding.json")
 TAU = 12
 Z = 1.959963984540054
 PERSONS, SURVIVAL = (20, 30, 60, 150), (0.99, 0.95, 0.8, 0.5)
-NULL = ((3, 0.5), (8, 0.9), (20, 0.6))
+NULL = ((3, 0.5), (5, 0.3), (20, 0.6))
 """Number of equal arms, and their survival at tau."""
 ALPHA = 0.05
 Row = tuple[float, float, float, bool]
@@ -74,7 +74,7 @@ def covered(persons: int, survival: float) -> tuple[int, float]:
 
 def wrongly_ruled_out(count: int, survival: float) -> tuple[int, float]:
     """Runs, and the share in which one of ``count`` equal arms is ruled out as best."""
-    rng, runs, wrong = np.random.default_rng(count), 120, 0
+    rng, runs, wrong = np.random.default_rng(count), 1000, 0
     for _ in range(runs):
         rows = [
             simulate(rng, int(rng.integers(20, 80)), survival, strata=(1.0,), weights=(1.0,))
@@ -151,7 +151,8 @@ A treatment with so many patients in three strata, some of whom leave before tau
 RULED_OUT = """
 ### Equal treatments
 
-Treatments of 20 to 79 patients each that do not differ: the share of runs in which any is ruled out as best, at alpha 5 %.
+Treatments of 20 to 79 patients each that do not differ: the share of runs in which any is ruled out as best, at alpha 5 %
+(which 1,000 runs find to within 1.4 %).
 
 | treatments | S(tau) | runs | one is ruled out |
 |---|---|---|---|"""
