@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Analysis, Parameters, Released, Result, SiteData
-from mpc_backend.analyses.errors import LocalDataError, ParametersRefused
+from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import run_here
 from mpc_backend.protocols import SHARED
 
@@ -78,7 +78,7 @@ def answer(
     start = time.perf_counter()
     try:
         result = run_here(analysis, parameters, released, sites, facts=facts, protocol=setting.protocol)
-    except LocalDataError as error:
+    except (LocalDataError, InputsRefused) as error:
         said = re.sub(r"\w+", lambda word: (names or {}).get(word[0], word[0]), str(error))
-        raise LocalDataError(said) from error
+        raise type(error)(said) from error
     return Answer(result, setting.protocol, time.perf_counter() - start)

@@ -125,6 +125,14 @@ def test_a_horizon_of_more_times_than_a_ranking_tells_apart_is_refused():
     assert "--tau asks for 4001 days, and at most 4000" in message and "coarser --grid" in message
 
 
+def test_a_patient_of_no_declared_level_is_refused_in_the_names_of_the_file():
+    message = refusal(
+        "ranking", str(ROTTERDAM), "--treatment", "hormon", "--time", "days", "--event", "death", "--match", "grade",
+        "--max-distance", "0", "--patient", '{"grade": "unknown"}', "--tau", "60", "--unit", "month",
+    )  # fmt: skip
+    assert "grade: not a declared level" in message
+
+
 def test_survival_hides_by_default(lung_file):
     found = answered("survival", lung_file, *SURVIVAL, "--times", "90,365,900", "--tau", "365")
     rows = found["arms"][0]["survival"]
