@@ -8,7 +8,8 @@ from mpc_backend.analyses.ranking_release import minimum
 from mpc_backend.analyses.ranking_result import LEAST_INFORMATION
 from mpc_backend.analyses.secret_curves import parts, raw
 from mpc_backend.operations import concatenate, divide, stack
-from mpc_backend.values import SecretBits, SecretInt
+from mpc_backend.operations.divide import WIDEST_COUNT, ratio_of_counts
+from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 RATIO_SCALE = 16
 LEAST_SPREAD = round(2**RATIO_SCALE * (1 / LEAST_INFORMATION + 0.000003))
@@ -55,13 +56,20 @@ def _weighed(everyone: SecretInt, complete: SecretInt, k: int) -> tuple[SecretIn
     pooled = everyone.sum(0).with_bits(bits)
     every = pooled.sum(0).with_bits(bits)
     mix = pooled[None].broadcast_to(complete.shape)
-    ratio = raw(divide(mix, complete.with_bits(bits), RATIO_SCALE, quotient_bits=bits))
+    ratio = raw(_ratio(mix, complete.with_bits(bits)))
     all_of = every[None, None].broadcast_to(complete.shape)
     found = concatenate([all_of.ravel(), mix.ravel(), every]) * concatenate(
         [complete.ravel(), ratio.ravel(), every]
     )
     held, spread, square = parts(found, [complete, ratio, every])
     return held - mix * k, square[None] * LEAST_SPREAD - spread.sum(1)
+
+
+def _ratio(above: SecretInt, below: SecretInt) -> SecretFixed:
+    """Numbers of persons over numbers of persons at RATIO_SCALE; to 2^-17 of themselves where they are short."""
+    if above.bits <= WIDEST_COUNT + 1:
+        return ratio_of_counts(above, below, RATIO_SCALE)
+    return divide(above, below, RATIO_SCALE, quotient_bits=above.bits)
 
 
 def by_outcome(counts: SecretInt, outcomes: int, axis: int = 0) -> SecretInt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import numpy as np
+from numpy.polynomial import Chebyshev, Polynomial
 
 from mpc_backend.circuits import carry, convert
 from mpc_backend.circuits.truncate import floor_shift, truncate
@@ -20,6 +21,11 @@ FRACTION = 30
 FIRST_GUESS = 2.9142
 ITERATIONS = 3
 LOW_LIMB = 29
+WIDEST_COUNT, COEFFICIENT_FRACTION, START_FRACTION, NEAR_FRACTION = 16, 12, 20, 26
+_CUBIC = [
+    float(each) for each in ((1 - Chebyshev.basis(4)(Polynomial([3, -4])) / 577) // Polynomial([0, 1])).coef
+]
+"""(1 - T_4(3 - 4 c) / T_4(3)) / c."""
 WIDEST_NUMERATOR = 59
 """A numerator of 59 bits is two limbs of 30 bits, each of which may be multiplied by a 31-bit inverse."""
 
@@ -125,6 +131,54 @@ def reciprocal(b: SecretNumber, scale: int) -> SecretFixed:
     b = b.widened(64)
     inverse, factor = _inverse(b, length)
     return _scaled_product(b.protocol, factor, inverse, length, length, scale, extra).reshape(b.shape)
+
+
+def ratio_of_counts(a: SecretInt, b: SecretInt, scale: int) -> SecretFixed:
+    """a / b for whole numbers 0 <= a, 0 <= b below 2^`WIDEST_COUNT`, with ``scale`` fractional bits; 0 where b = 0.
+
+    Error at most 2 * 2^-scale + (a / b) 2^-17: coarser than `divide`, in two thirds of its rounds and half of its cuts. The
+    start is the cubic polynomial whose relative error on [1/2, 1) is the smallest, 1 / T_4(3) = 1 / 577 with Chebyshev's T_4;
+    one step of Newton's squares it. Of numbers this short all products are exact.
+
+    Raises:
+        ValueError: a declared width above `WIDEST_COUNT` bits and a sign.
+    """
+    length = max(magnitude_bits(a), magnitude_bits(b))
+    if length > WIDEST_COUNT:
+        raise ValueError(f"counts below 2^{WIDEST_COUNT} are needed, found widths up to 2^{length}")
+    shape, protocol = np.broadcast_shapes(a.shape, b.shape), b.protocol
+    b = b.widened(64)
+    power = b.like(normaliser(protocol, b.flat, length).power.reshape(len(b.shares), *b.shape), length + 1)
+    left = np.stack([a.widened(64).broadcast_to(shape).flat, b.broadcast_to(shape).flat], axis=1)
+    factor = power.broadcast_to(shape).flat
+    scaled = protocol.multiply(left, np.stack([factor, factor], axis=1))
+    above, normal = np.ascontiguousarray(scaled[:, 0]), scaled[:, 1] << np.uint64(WIDEST_COUNT - length)
+    near = _near_inverse(protocol, normal)
+    inverse = truncate(protocol, near, WIDEST_COUNT + 2 * START_FRACTION - NEAR_FRACTION)
+    shares = _shifted(protocol, protocol.multiply(above, inverse), length + NEAR_FRACTION - scale)
+    return SecretFixed(protocol, shares.reshape(len(shares), *shape), scale)
+
+
+def _near_inverse(protocol: Protocol, c: Words) -> Words:
+    """1 / c with WIDEST_COUNT + 2 START_FRACTION fractional bits for c in [1/2, 1) with WIDEST_COUNT of them (c, n).
+
+    Anything for c = 0, where it is multiplied by 0.
+    """
+    square = protocol.multiply(c, c)
+    cube = protocol.multiply(square, c)
+    places = 3 * WIDEST_COUNT + COEFFICIENT_FRACTION
+    constant, *others = (round(each * 2**COEFFICIENT_FRACTION) % (1 << 64) for each in _CUBIC)
+    terms = [
+        part * np.uint64((factor << WIDEST_COUNT * (2 - degree)) % (1 << 64))
+        for degree, (part, factor) in enumerate(zip((c, square, cube), others, strict=True))
+    ]
+    start = terms[0] + terms[1] + terms[2]
+    protocol.shift(start, np.full((), (constant << 3 * WIDEST_COUNT) % (1 << 64), np.uint64))
+    start = truncate(protocol, start, places - START_FRACTION)
+    scale = WIDEST_COUNT + START_FRACTION
+    correction = np.negative(protocol.multiply(c, start))
+    protocol.shift(correction, np.full((), 2 << scale, np.uint64))
+    return protocol.multiply(start, correction)
 
 
 def _scale_of(x: SecretNumber) -> int:
