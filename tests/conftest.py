@@ -1,9 +1,14 @@
 """Fixtures every test may use, and how many tests run side by side."""
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
+
+from governance.collection import collect_seldom
+
+collect_seldom()
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -17,6 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.path for item in items if any(map(item.get_closest_marker, ("slow", "processes", "browser")))
     }
     items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: no search for cycles need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
