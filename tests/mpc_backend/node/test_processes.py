@@ -88,11 +88,11 @@ class Cluster:
     def states(self, run_id: str) -> dict[str, str]:
         return {node: view.state for node, view in self.client.run(run_id)[0].items()}
 
-    def until(self, condition: Callable[[], object], seconds: float = 120) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 120, pause: float = 0.02) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "did not happen in time"
-            time.sleep(0.02)
+            time.sleep(pause)
 
 
 @pytest.fixture(scope="module")
@@ -388,7 +388,7 @@ def rank(cluster: Cluster, one: StudyProtocol) -> Answer:
 
 def freeze_in_run(cluster: Cluster, victim: str, run_id: str) -> None:
     """Stop the victim's clock (SIGSTOP) while it computes, so that what happens next happens inside the run."""
-    begun = lambda view: view.state == "running" and view.label != "connecting"  # noqa: E731
+    begun = lambda view: view.state == "running" and view.fraction > 0  # noqa: E731  (not while they connect, nor before)
     cluster.until(lambda: all(map(begun, cluster.client.run(run_id)[0].values())))
     os.kill(cluster.nodes.pid(victim), signal.SIGSTOP)
 
@@ -437,7 +437,9 @@ def test_a_silent_node_makes_the_others_abort_at_the_deadline(
 ) -> None:
     run_id = ask(cluster, ranked)
     freeze_in_run(cluster, "node-c", run_id)
-    cluster.until(lambda: all(view.state == "aborted" for view in others(cluster, run_id, "node-c")))
+    cluster.until(
+        lambda: all(view.state == "aborted" for view in others(cluster, run_id, "node-c")), pause=0.5
+    )
     said = f"sent nothing for {MESSAGE_SECONDS} s"
     assert any(said in view.reason for view in others(cluster, run_id, "node-c"))
     os.kill(cluster.nodes.pid("node-c"), signal.SIGCONT)
@@ -459,9 +461,9 @@ def test_a_node_that_is_down_keeps_a_run_waiting_until_it_is_back(cluster: Clust
     with pytest.raises(NodeRefused, match="has no run"):
         leader.run(run_id)
     leader.post_run(prepared.envelope, None)
-    cluster.until(lambda: "node-b: not reached" in leader.run(run_id).label)
+    cluster.until(lambda: "node-b: not reached" in leader.run(run_id).label, pause=0.2)
     cluster.nodes.start("node-b")
-    cluster.until(lambda: "node-b: does not have this run" in leader.run(run_id).label)
+    cluster.until(lambda: "node-b: does not have this run" in leader.run(run_id).label, pause=0.2)
     cluster.client.post_run(prepared.envelope)
     wait_for_run(cluster.client, run_id, timeout=60)
 
