@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +60,30 @@ def database(extract: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 
 @pytest.fixture
-def loaded(
-    consortium: Consortium,
-    extract: Path,
-    database: tuple[Path, LoadReport],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Consortium:
+def loaded_once(
+    extract: Path, database: tuple[Path, LoadReport], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], AbstractContextManager[None]]:
+    """Inside it a load of the extract takes a copy of its database; identifiers are added, and all else is done, as ever."""
     file, report = database
 
-    def copied(_extract: loading.Extract, fresh: Path) -> LoadReport:
+    def copied(wanted: loading.Extract, fresh: Path) -> LoadReport:
+        assert (wanted.kind, wanted.path) == ("omop", extract)
         shutil.copy(file, fresh)
         return report
 
-    with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(loading, "_run", copied)
+    @contextmanager
+    def copying() -> Iterator[None]:
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(loading, "_run", copied)
+            yield
+
+    return copying
+
+
+@pytest.fixture
+def loaded(
+    consortium: Consortium, extract: Path, loaded_once: Callable[[], AbstractContextManager[None]]
+) -> Consortium:
+    with loaded_once():
         consortium.load(extract)
     return consortium

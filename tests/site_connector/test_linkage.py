@@ -6,7 +6,8 @@ import csv
 import json
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -293,11 +294,17 @@ def national(file: Path, shift: int = 0) -> Path:
 
 
 @pytest.fixture
-def linking(consortium: Consortium, extract: Path, tmp_path: Path) -> tuple[Consortium, str]:
+def linking(
+    consortium: Consortium,
+    extract: Path,
+    tmp_path: Path,
+    loaded_once: Callable[[], AbstractContextManager[None]],
+) -> tuple[Consortium, str]:
     """Three hospitals that load the same patients under other identifiers, half of them alike, and share one key."""
-    for number, site in enumerate(SITES):
-        file = national(tmp_path / f"{site}.csv", shift=number * PERSONS // 2)
-        load(consortium.sites[site], Extract("omop", extract, identifiers=file), NOW)
+    with loaded_once():
+        for number, site in enumerate(SITES):
+            file = national(tmp_path / f"{site}.csv", shift=number * PERSONS // 2)
+            load(consortium.sites[site], Extract("omop", extract, identifiers=file), NOW)
     key = linkage.share(consortium.north, tmp_path / "linkage.json", consortium.steward, NOW)
     for site in SITES:
         assert linkage.take(consortium.sites[site], tmp_path / "linkage.json", NOW) == key
