@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from governance.study import StudyAnalysis, StudyProtocol
-from mpc_backend.analyses.base import Analysis, Parameters, Released
+from mpc_backend.analyses.base import Analysis, Parameters, Released, rows_of
 from mpc_backend.analyses.cost import Cost, Counting
 from mpc_backend.analyses.registry import resolve
 from mpc_backend.kernels.arrays import ring_type
@@ -152,14 +152,23 @@ def _bytes(column: Column, rows: int) -> int:
 
 
 def counted(
-    found: Analysis[Any], parameters: Parameters, released: Released, rows: int, protocol: str
+    found: Analysis[Any],
+    parameters: Parameters,
+    released: Released,
+    rows: int,
+    protocol: str,
+    earlier: int = 0,
 ) -> Cost:
-    """Rounds and bytes of one run, by running it on empty tables of this shape."""
+    """Rounds and bytes of one run, by running it on empty tables of this shape. ``earlier``: so many answers that the same
+    requester got before."""
     counting = Counting(protocol)
     inputs: dict[str, Mapping[str, Mapping[str, SecretValue]]] = {}
     for spec in found.tables(parameters):
         owners = ("query",) if spec.level == "query" else released.sites
         inputs[spec.name] = {owner: _empty(counting, spec, rows) for owner in owners}
+    kept = found.remembered(parameters, released, rows_of(inputs)) if earlier else None
+    if kept is not None:
+        inputs[kept.name] = {str(run): _empty(counting, kept, 1) for run in range(earlier)}
     found.compute(Session(counting), parameters, released, inputs)
     return counting.cost
 

@@ -5,7 +5,8 @@
     compute  at every node, on shares: tables (and a secret query) -> named secret outputs
     finish   at the recipient, in the clear: opened outputs -> a typed result
 
-Nodes run `compute` and nothing else; its outputs leave a node only as shares sealed to the recipient.
+Nodes run `compute` and nothing else; its outputs leave a node only as shares sealed to the recipient. Where an answer is held
+against the requester's earlier ones, `answer` gives beside the outputs what nodes keep of it, as shares (`remembered`).
 """
 
 from __future__ import annotations
@@ -58,6 +59,14 @@ Outputs = dict[str, SecretValue]
 Opened = Mapping[str, NDArray[np.int64] | NDArray[np.float64] | NDArray[np.bool_]]
 
 
+def rows_of(inputs: Inputs) -> dict[str, int]:
+    """The rows of every table, of all sites together; public."""
+    return {
+        table: sum(len(next(iter(columns.values()))) for columns in sites.values())
+        for table, sites in inputs.items()
+    }
+
+
 @dataclass(frozen=True)
 class SiteData:
     """One hospital's own view of a cohort, in the clear, never leaving the site.
@@ -108,6 +117,15 @@ class Released:
     receiving_sites: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a run gives: ``outputs``, which may be opened; and the columns of the table that `Analysis.remembered` names, which
+    never are: None where it names none."""
+
+    outputs: Outputs
+    record: Mapping[str, SecretValue] | None = None
+
+
 class Analysis(ABC, Generic[P]):
     """One kind of analysis; see the module docstring. Instances are stateless. ``result``: the type that `finish` returns."""
 
@@ -140,6 +158,18 @@ class Analysis(ABC, Generic[P]):
         Opens nothing.
         """
         raise TypeError(f"analysis {self.kind} publishes no table")
+
+    def remembered(self, parameters: P, released: Released, rows: Mapping[str, int]) -> TableSpec | None:
+        """What nodes keep of an answer, as shares, for the same requester's later runs over the same uploads; None: nothing.
+
+        ``rows``: the rows of every table, of all sites together. The records of earlier answers are among the inputs as
+        ``inputs[table][run]``, in the same order at every node, if there are any.
+        """
+        return None
+
+    def answer(self, session: Session, parameters: P, released: Released, inputs: Inputs) -> Answer:
+        """`compute`, and the record of what it tells if `remembered` names one."""
+        return Answer(self.compute(session, parameters, released, inputs))
 
     @abstractmethod
     def compute(self, session: Session, parameters: P, released: Released, inputs: Inputs) -> Outputs:

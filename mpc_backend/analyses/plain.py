@@ -14,7 +14,7 @@ from mpc_backend.analyses.base import Analysis, Opened, Parameters, Released, Re
 from mpc_backend.analyses.errors import InputsRefused
 from mpc_backend.session import Session
 from mpc_backend.tables import Array, Arrays, TableSpec, bucket
-from mpc_backend.testing import World
+from mpc_backend.testing import Shared, World
 
 SiteTables = Mapping[str, Mapping[str, Arrays]]
 """Plaintext columns: tables[site][table][column]."""
@@ -72,6 +72,10 @@ def _shared(world: World, spec: TableSpec, columns: Arrays) -> dict[str, Any]:
     return {column.name: world.share_column(column, ready[column.name]) for column in spec.columns}
 
 
+Memory = list[Arrays]
+"""One requester's earlier answers over the same tables, the oldest first: what nodes keep as shares, here in the clear."""
+
+
 def opened_outputs(
     world: World,
     analysis: Analysis[Any],
@@ -79,15 +83,32 @@ def opened_outputs(
     released: Released,
     tables: SiteTables,
     query: Mapping[str, Arrays] | None = None,
+    memory: Memory | None = None,
 ) -> Opened:
-    """What the recipient would open, from plaintext tables by site."""
+    """What the recipient would open, from plaintext tables by site; with ``memory`` held against the answers in it, and
+    put there."""
     inputs = shared_inputs(world, analysis, parameters, tables, query)
+    rows = {name: sum(_rows(columns) for columns in found.values()) for name, found in inputs.items()}
+    spec = None if memory is None else analysis.remembered(parameters, released, rows)
+    if spec is None or memory is None:
+        plain: Opened = world.run(
+            lambda session, given: analysis.compute(session, parameters, released, given), inputs
+        )
+        return plain
+    inputs[spec.name] = {str(run): _shared(world, spec, record) for run, record in enumerate(memory)}
 
     def program(session: Session, given: Any) -> Any:
-        return analysis.compute(session, parameters, released, given)
+        found = analysis.answer(session, parameters, released, given)
+        return found.outputs, dict(found.record or {})
 
-    opened: Opened = world.run(program, inputs)
-    return opened
+    opened, record = world.run(program, inputs)
+    memory.append({name: values.astype(np.int64) for name, values in record.items()})
+    outputs: Opened = opened
+    return outputs
+
+
+def _rows(columns: Mapping[str, Shared]) -> int:
+    return next(iter(columns.values())).rows
 
 
 def run_here(
@@ -98,10 +119,12 @@ def run_here(
     *,
     facts: Mapping[str, object] | None = None,
     protocol: str = "plain",
+    memory: Memory | None = None,
 ) -> Result:
-    """The whole path in this process: local tables, sharing, compute, opening, result."""
+    """The whole path in this process: local tables, sharing, compute, opening, result. ``memory``: the requester's earlier
+    answers, to which this one is added."""
     tables = {site: analysis.local(parameters, data) for site, data in sites.items()}
     query = None if facts is None else analysis.query(parameters, facts)
     with World(protocol) as world:
-        opened = opened_outputs(world, analysis, parameters, released, tables, query)
+        opened = opened_outputs(world, analysis, parameters, released, tables, query, memory)
     return analysis.finish(parameters, released, opened)

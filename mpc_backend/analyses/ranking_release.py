@@ -12,8 +12,10 @@ import numpy as np
 
 from mpc_backend.analyses.base import Outputs, Released
 from mpc_backend.analyses.ranking_balance import Levels, Profile, Verdicts, compared, judged
+from mpc_backend.analyses.ranking_earlier import Earlier, too_close, withheld
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_result import (
+    CLOSE,
     FEW,
     FEW_FAILURES,
     LEAST_INFORMATION,
@@ -111,9 +113,22 @@ def released_outputs(
     own: SecretInt,
     profile: Profile | None = None,
 ) -> Outputs:
+    """The outputs of `released_answer` where there are no earlier answers."""
+    return released_answer(parameters, released, cells, own, profile)[0]
+
+
+def released_answer(
+    parameters: RankingParameters,
+    released: Released,
+    cells: SecretInt,
+    own: SecretInt,
+    profile: Profile | None = None,
+    earlier: Earlier | None = None,
+) -> tuple[Outputs, SecretInt]:
     """States and, for supported treatments only, numbers, for each of several groups of patients: (groups, treatments),
     the total (groups,); everything else opens to zero. Those of the harm outcome are called ``harm_...``,
-    those of the negative control ``control_...``.
+    those of the negative control ``control_...``. And what they tell: which treatments are shown, and last whether the total
+    is, (groups, treatments + 1).
 
     ``cells`` (groups, outcomes, treatments, strata, 2 tau + 1): events before tau by time, exits before tau by time,
     everybody. ``own`` (receiving hospitals, groups, outcomes, treatments, strata, 3): each one's own patients' events before
@@ -146,7 +161,7 @@ def released_outputs(
     even = weighed(released.policy.minimum_cell, found, share, counts, apart)
     spread = weighted_variance(weight, mix)
     levels = None if profile is None else Levels(compared(share, *portions), profile.views())
-    return _masked(parameters, released, groups, found, means, risks, spread, even, levels)
+    return _masked(parameters, released, groups, found, means, risks, spread, even, levels, earlier)
 
 
 def _masked(
@@ -159,7 +174,8 @@ def _masked(
     spread: SecretFixed,
     even: Weighed,
     levels: Levels | None,
-) -> Outputs:
+    earlier: Earlier | None,
+) -> tuple[Outputs, SecretInt]:
     places, tau = decimals(parameters), parameters.tau
     estimate, variance, inverse, risk, risk_variance = (
         numbers.ravel()
@@ -174,10 +190,10 @@ def _masked(
         )
     )
     fine = concatenate([variance, inverse, risk_variance]).with_bits(NUMBER_BITS)
-    found_states = _states(parameters, released, groups, found, fine, inverse, even, levels)
+    found_states = _states(parameters, released, groups, found, fine, inverse, even, levels, earlier)
     marks = _beside(found_states.marks)
-    flags = marks[:6].to_int()
-    shown, coarse = flags[4], flags[5]
+    flags = concatenate([marks[:6], marks[7:]]).to_int()
+    shown, coarse, near = flags[4], flags[5], (flags[6:] * CLOSE).sum(0)
     size, first = groups.sizes[0], shown[:, 0]
     people = concatenate([size.ravel(), size.sum(1)])
     banded = floor_divide(people, band(released)) * band(released)
@@ -185,8 +201,9 @@ def _masked(
     cut = significant(fine, found_states.below, COARSE_DIGITS)
     few, many, seen = coarse.ravel(), (shown - coarse).ravel(), shown.ravel()
     told = (first - coarse[:, 0]).ravel()
+    whole = visible.to_int()
     count, shape = shown.size, shown.shape
-    mask = concatenate([few, few, many, many, seen, told, told, first.ravel(), visible.to_int()])
+    mask = concatenate([few, few, many, many, seen, told, told, first.ravel(), whole])
     columns = [cut[: 2 * count], fine[: 2 * count], estimate, risk, cut[2 * count :], banded]
     values = parts(
         concatenate(columns) * mask,
@@ -194,14 +211,14 @@ def _masked(
     )
     spreads = [(values[at] + values[at + 2]).reshape(shape) for at in (0, 1)]
     by_outcome: Outputs = {
-        "state": flags[0] * FEW + flags[1] * NO_OVERLAP + flags[2] * SHORT + flags[3] * UNEVEN,
+        "state": flags[0] * FEW + flags[1] * NO_OVERLAP + flags[2] * SHORT + flags[3] * UNEVEN + near,
         "few": marks[6],
         "coarse": marks[5],
         "estimate": values[4].reshape(shape),
         "variance": spreads[0],
         "spread": spreads[1],
     }
-    return {
+    outputs: Outputs = {
         **{
             f"{begin}{name}": value[:, place]
             for place, begin in enumerate(parameters.outcome_names)
@@ -214,6 +231,7 @@ def _masked(
         "total_shown": visible,
         **_balance_outputs(found_states.balance),
     }
+    return outputs, concatenate([first, whole.reshape(-1, 1)], axis=1)
 
 
 def _balance_outputs(found: Verdicts | None) -> Outputs:
@@ -224,11 +242,12 @@ def _balance_outputs(found: Verdicts | None) -> Outputs:
 
 @dataclass(frozen=True)
 class States:
-    """``marks`` (7, groups, outcomes, treatments): too few (also by effective size, which means something only with
+    """``marks`` (7 or 8, groups, outcomes, treatments): too few (also by effective size, which means something only with
     overlap and follow-up), no overlap, too short, uneven, shown; of the shown ones, whether fewer than k fail in some view
-    or one failure weighs more than a k-th of them, and whether fewer than ten fail. ``below`` (powers, numbers): whether each
-    number is below each threshold of significant digits. ``large`` (groups,): whether all similar patients may be told.
-    ``balance``: None where the study names no covariates for it."""
+    or one failure weighs more than a k-th of them, and whether fewer than ten fail; with earlier answers, whether it is
+    withheld for being too close to one. ``below`` (powers, numbers): whether each number is below each threshold of
+    significant digits. ``large`` (groups,): whether all similar patients may be told. ``balance``: None where the study names
+    no covariates for it."""
 
     marks: SecretBits
     below: SecretBits
@@ -237,7 +256,7 @@ class States:
 
 
 def _beside(marks: SecretBits) -> SecretBits:
-    """Nothing about other outcomes where the treatment itself is not shown: (7, groups, outcomes, treatments)."""
+    """Nothing about other outcomes where the treatment itself is not shown: (marks, groups, outcomes, treatments)."""
     if marks.shape[2] == 1:
         return marks
     others = marks[:, :, 1:]
@@ -256,6 +275,7 @@ def _states(
     inverse: SecretInt,
     weights: Weighed,
     levels: Levels | None,
+    earlier: Earlier | None,
 ) -> States:
     """All comparisons, in the same rounds. Every view must hold k patients, k of them followed to tau: a hospital that
     receives the answer could subtract its own."""
@@ -267,8 +287,10 @@ def _states(
     others = (
         [] if weights.apart is None or weights.others is None else [(weights.apart, 0), (weights.others, 1)]
     )
+    before = [] if earlier is None else earlier.tests(groups.sizes[:, 0], k)
     small = _below(
         [
+            *before,
             (groups.everyone, 1),
             (groups.followed, 1),
             (-curve, -round(UNFINISHED * 2**SCALE)),
@@ -286,6 +308,7 @@ def _states(
             *([] if levels is None else levels.tests(groups.sizes, k)),
         ]
     )
+    close, small = small[: len(before)], small[len(before) :]
     rest = small[12 + len(powers) :]
     empty, unfollowed, unfinished, needless, thin, few, late, few_failed, rare, little, narrow = small[:11]
     heavy = uneven(small[11], *(rest[: len(others)] or (None, None)))
@@ -305,10 +328,16 @@ def _states(
     marked = stack([shown, shown]) & stack([~even[1], few_failed])
     few_left = ~supported ^ outcome[2] ^ able
     states = [few_left, outcome[0], outcome[1], able ^ shown, shown, marked[0], marked[1]]
+    marks, large = stack(states), [little]
+    if close:
+        near = too_close(*close)
+        marks, large = concatenate([marks[:4], withheld(marks[4:], near)]), [little, near[-1:].reshape(1, 1)]
     balance = None
     if levels is not None:
-        balance = judged(rest[len(others)], rest[len(others) + 1 :], shown[:, 0], parameters.balance_levels)
-    return States(stack(states), stack(small[12 : 12 + len(powers)]), ~little.any(axis=0), balance)
+        shown = marks[4, :, 0]
+        balance = judged(rest[len(others)], rest[len(others) + 1 :], shown, parameters.balance_levels)
+    below = stack(small[12 : 12 + len(powers)])
+    return States(marks, below, ~concatenate(large).any(axis=0), balance)
 
 
 def _largest(parameters: RankingParameters) -> int:

@@ -29,7 +29,7 @@ from mpc_backend.analyses.ranking_contrasts import Balance, OpenedBalance
 from mpc_backend.analyses.ranking_intervals import Arms
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 
-SHOWN, FEW, NO_OVERLAP, SHORT, UNEVEN = 0, 1, 2, 3, 4
+SHOWN, FEW, NO_OVERLAP, SHORT, UNEVEN, CLOSE = 0, 1, 2, 3, 4, 5
 FEW_FAILURES = 10
 LEAST_INFORMATION = 20
 """Effective size below which a treatment has too few comparable patients."""
@@ -38,6 +38,7 @@ REASONS = {
     NO_OVERLAP: "no overlap: no comparable patient on it in some stratum",
     SHORT: "follow-up too short",
     UNEVEN: "one patient would weigh too much in the adjusted mean",
+    CLOSE: "too close to an earlier answer: the difference could tell of fewer than k patients",
 }
 WARNING = "Research use only. Not a medical device; not for choosing treatment."
 OBSERVATIONAL = "Observational; not a trial."
@@ -190,8 +191,8 @@ def ranking_result(parameters: RankingParameters, opened: OpenedRanking, release
         balance=balance,
         negative_control=control,
         adjusted_for=list(strata_labels(parameters.all_strata)),
-        suppressed=[*_suppressed(arms, hidden, opened.total), *_withheld_contrasts(balance)],
-        notes=[WARNING, OBSERVATIONAL, *_notes(parameters, arms, found)],
+        suppressed=[*_suppressed(parameters, arms, hidden, opened.total), *_withheld_contrasts(balance)],
+        notes=[WARNING, OBSERVATIONAL, *_notes(parameters, arms, found), *_held_back(hidden)],
         release=release,
         **conclusion(arms),
     )
@@ -236,7 +237,7 @@ def relaxations(parameters: RankingParameters, tier: int) -> list[str]:
 
 
 def _suppressed(
-    arms: Sequence[ArmEstimate], hidden: Sequence[HiddenArm], total: int | None
+    parameters: RankingParameters, arms: Sequence[ArmEstimate], hidden: Sequence[HiddenArm], total: int | None
 ) -> list[Suppressed]:
     withheld = [Suppressed(what=arm.treatment, why=arm.reason) for arm in hidden]
     withheld += [
@@ -246,11 +247,8 @@ def _suppressed(
         if beside is not None and beside.why_not is not None
     ]
     if total is None:
-        why = (
-            "exactly one treatment is withheld; the total would disclose it"
-            if len(hidden) == 1
-            else "too few"
-        )
+        few = "too few, or too close to an earlier answer" if parameters.cells is None else "too few"
+        why = "exactly one treatment is withheld; the total would disclose it" if len(hidden) == 1 else few
         withheld.append(Suppressed(what="total of comparable patients", why=why))
     return withheld
 
@@ -260,6 +258,16 @@ def _withheld_contrasts(balance: Balance | None) -> list[Suppressed]:
         return []
     why = "covariates are out of balance between them"
     return [Suppressed(what=f"contrast of {one} and {other}", why=why) for one, other in balance.withheld]
+
+
+def _held_back(hidden: Sequence[HiddenArm]) -> list[str]:
+    close = [arm.treatment for arm in hidden if arm.reason == REASONS[CLOSE]]
+    if not close:
+        return []
+    return [
+        f"Withheld because you were answered for a nearly identical patient before: {', '.join(close)}. Both answers together "
+        "could tell of single patients. The earlier answers stay valid; asking with facts changed a little withholds more."
+    ]
 
 
 def _notes(parameters: RankingParameters, arms: Sequence[ArmEstimate], found: bool) -> list[str]:

@@ -10,12 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc_backend.analyses.base import Analysis, Inputs, Opened, Outputs, Released, SiteData, shaped
+from mpc_backend.analyses import ranking_earlier as earlier
+from mpc_backend.analyses.base import (
+    Analysis,
+    Answer,
+    Inputs,
+    Opened,
+    Outputs,
+    Released,
+    SiteData,
+    shaped,
+)
 from mpc_backend.analyses.disclosure import require_sites
 from mpc_backend.analyses.errors import InputsRefused
 from mpc_backend.analyses.ranking_balance import Profile
@@ -31,7 +42,7 @@ from mpc_backend.analyses.ranking_exact import opened_exactly
 from mpc_backend.analyses.ranking_opened import opened_ranking
 from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_published import looked_up, published, width
-from mpc_backend.analyses.ranking_release import released_outputs
+from mpc_backend.analyses.ranking_release import released_answer
 from mpc_backend.analyses.ranking_result import (
     RankingResult,
     ranking_result,
@@ -80,13 +91,26 @@ class TreatmentRanking(Analysis[RankingParameters]):
         require_sites(released)
         return {"numbers": published(session, parameters, released, inputs["counts"])}
 
+    def remembered(
+        self, parameters: RankingParameters, released: Released, rows: Mapping[str, int]
+    ) -> TableSpec | None:
+        """Cells are the same for every question; an exact release hides no difference."""
+        if parameters.cells is not None or released.policy.release == "exact":
+            return None
+        return earlier.record_table(parameters, rows["people"])
+
+    def answer(
+        self, session: Session, parameters: RankingParameters, released: Released, inputs: Inputs
+    ) -> Answer:
+        require_sites(released)
+        if parameters.cells is not None:
+            return Answer(self._looked_up(session, parameters, released, inputs))
+        return _neighbours(session, parameters, released, inputs)
+
     def compute(
         self, session: Session, parameters: RankingParameters, released: Released, inputs: Inputs
     ) -> Outputs:
-        require_sites(released)
-        if parameters.cells is not None:
-            return self._looked_up(session, parameters, released, inputs)
-        return _neighbours(session, parameters, released, inputs)
+        return self.answer(session, parameters, released, inputs).outputs
 
     def _looked_up(
         self, session: Session, parameters: RankingParameters, released: Released, inputs: Inputs
@@ -108,8 +132,8 @@ class TreatmentRanking(Analysis[RankingParameters]):
 
 def _neighbours(
     session: Session, parameters: RankingParameters, released: Released, inputs: Inputs
-) -> Outputs:
-    rows, query = inputs["people"], inputs["patient"]["query"]
+) -> Answer:
+    rows, query, before = inputs["people"], inputs["patient"]["query"], earlier.members(inputs)
     _check_capacity(parameters, rows)
     people = {name: joined(rows, name) for name in next(iter(rows.values()))}
     table = [*people.values(), *_slices(released, rows)]
@@ -118,14 +142,24 @@ def _neighbours(
     session.progress("similar patients found", 0.4)
     chosen, none = first_supported(enough(parameters, released, *_supports(parameters, released, found)))
     tier = concatenate([chosen, none], axis=0).to_int() @ np.arange(len(parameters.tiers) + 1)
-    counted = over_shards(session, count, [*table, near], chosen.to_int(parameters.ring))
-    cells, own, profile = _cells(parameters, released, *counted)
+    member, *counted = over_shards(
+        session,
+        partial(count, before is not None),
+        [*table, near, *(() if before is None else (before,))],
+        chosen.to_int(parameters.ring),
+    )
+    answers = 0 if before is None else before.shape[1]
+    cells, own, profile, seen = _cells(parameters, released, answers, *counted)
     session.progress("patients counted by treatment, stratum and time", 0.8)
     if released.policy.release == "exact":
         levels = {} if profile is None else {"balance": profile.counts[0]}
-        return {"tier": tier, "cells": cells, **levels}
-    outputs = released_outputs(parameters, released, cells[None], own[:, None], profile)
-    return {"tier": tier, **{name: value[0] for name, value in outputs.items()}}
+        return Answer({"tier": tier, "cells": cells, **levels})
+    held = None if before is None else earlier.Earlier.of(inputs, seen)
+    outputs, told = released_answer(parameters, released, cells[None], own[:, None], profile, held)
+    return Answer(
+        {"tier": tier, **{name: value[0] for name, value in outputs.items()}},
+        earlier.record(member, told[0]),
+    )
 
 
 def _check_capacity(parameters: RankingParameters, rows: Mapping[str, Columns]) -> None:
@@ -185,31 +219,42 @@ def _wide(parameters: RankingParameters, counts: SecretInt) -> SecretInt:
 
 
 def _counted_rows(
-    parameters: RankingParameters, names: tuple[str, ...], _: Session, *given: Any
-) -> list[Total]:
-    """Of some rows: their part of the counts that `_cells` reads, by treatment and stratum; and, with covariates to judge for
-    balance, of those by level on any treatment in each place of ``slices`` (places, levels)."""
-    people, slices, (near, chosen) = _parted(names, given, 2)
+    parameters: RankingParameters, names: tuple[str, ...], remembering: bool, _: Session, *given: Any
+) -> list[SecretInt | Total]:
+    """Of some rows: whether each is similar in the chosen tier; their part of the counts that `_cells` reads, by treatment and
+    stratum; and, with covariates to judge for balance, of those by level on any treatment in each place of ``slices`` (places,
+    levels). ``remembering``: who was similar in earlier answers is the last column of rows."""
+    people, slices, (near, *last, chosen) = _parted(names, given, 3 if remembering else 2)
     tau, weight = parameters.tau, near @ chosen
     times = concatenate([_matrix(people[name]) for name in times_of(parameters)], axis=1)
     levels = [_matrix(people["balance"])] if parameters.balance else []
-    weighed = concatenate([times, *levels], axis=1) * weight[:, None]
-    counted, own = weighed[:, : times.shape[1]], weighed[:, times.shape[1] :]
+    beside = [times, *levels, *last]
+    among = concatenate(beside, axis=1) * weight[:, None]
+    widths = np.cumsum([0, *(each.shape[1] for each in beside)])
+    counted, *more = (among[:, int(a) : int(b)] for a, b in pairwise(widths))
     spans = [counted[:, start : start + tau].sum(1) for start in range(0, times.shape[1], tau)]
     sums = stack([*spans, weight], axis=1)
-    columns = concatenate([counted, weight[:, None], *(sums * here for here in slices), own], axis=1)
-    found = [Total(_matrix(people["cell"]).T @ columns)]
+    again = earlier.counted(more.pop(), last[0], slices) if last else []
+    columns = concatenate(
+        [counted, weight[:, None], *(sums * here for here in slices), *more, *again], axis=1
+    )
+    found = [weight, Total(_matrix(people["cell"]).T @ columns)]
     if levels and slices:
-        found.append(Total(stack([(own * here).sum(0) for here in slices])))
+        found.append(Total(stack([(more[0] * here).sum(0) for here in slices])))
     return found
 
 
 def _cells(
-    parameters: RankingParameters, released: Released, counted: SecretInt, own_levels: SecretInt | None = None
-) -> tuple[SecretInt, SecretInt, Profile | None]:
+    parameters: RankingParameters,
+    released: Released,
+    answers: int,
+    counted: SecretInt,
+    own_levels: SecretInt | None = None,
+) -> tuple[SecretInt, SecretInt, Profile | None, SecretInt]:
     """Similar patients by outcome, treatment and stratum (outcomes, treatments, strata, 2 tau + 1), and those of each
     hospital that receives the answer (receiving, outcomes, treatments, strata, 3); ring 64. And by level of the covariates
-    that are judged for balance, where the study names any.
+    that are judged for balance, where the study names any. And by treatment those of earlier ``answers`` (treatments,
+    (1 + receiving) x 2 x answers; see `ranking_earlier.counted`).
 
     The first: events before tau by time, then events and censorings before tau by time, then all. The second: events
     before tau, events and censorings before tau, all. A hospital's rows are a known slice, so that its own patients are
@@ -220,19 +265,22 @@ def _cells(
         len(parameters.outcomes),
         sum(parameters.balance_levels),
     )
-    width, places = 2 * parameters.tau * outcomes, len(released.receiving_sites)
+    width, places = 2 * parameters.tau * outcomes + 1, len(released.receiving_sites)
     found = counted.reshape(arms, parameters.strata_count, -1)
-    end = found.shape[2] - levels
-    whole, own, by_level = found[..., : width + 1], found[..., width + 1 : end], found[..., end:]
-    every = [whole, own, by_level, by_level[:0] if own_levels is None else own_levels]
+    last = found.shape[2] - 2 * answers * (1 + places)
+    end = last - levels
+    whole, own, by_level = found[..., :width], found[..., width:end], found[..., end:last]
+    none = by_level[:0]
+    every = [whole, own, by_level, none if own_levels is None else own_levels, found[..., last:].sum(1)]
     wide = _wide(parameters, concatenate([each.ravel() for each in every], axis=0))
-    whole, own, by_level, own_level = parts(wide, every)
+    whole, own, by_level, own_level, seen = parts(wide, every)
     apart = own.reshape(arms, parameters.strata_count, places, 2 * outcomes + 1)
     profile = Profile(by_level[None], own_level.reshape(places, 1, levels)) if levels else None
     return (
         by_outcome(whole, outcomes),
         by_outcome(apart.rearranged(lambda words: np.moveaxis(words, 2, 0)), outcomes, axis=1),
         profile,
+        seen,
     )
 
 

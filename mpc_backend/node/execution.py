@@ -17,12 +17,13 @@ from governance.files import write_new
 from governance.receipt import SHARED_CLAIMS, LogPosition, RunAttestation
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
-from mpc_backend.analyses.base import Analysis, Inputs, Parameters, Released
+from mpc_backend.analyses.base import Analysis, Inputs, Parameters, Released, rows_of
 from mpc_backend.analyses.registry import resolve
 from mpc_backend.errors import ProtocolAbort
 from mpc_backend.keys import JobBinding, agree_keys
 from mpc_backend.node.core import NodeCore
 from mpc_backend.node.database import ResultRow, UploadRow, utc_now
+from mpc_backend.node.earlier import EarlierAnswers
 from mpc_backend.node.loading import facts_of, load_inputs, open_query
 from mpc_backend.node.published import PublishedTable, with_table
 from mpc_backend.node.rendezvous import RunTerms
@@ -30,11 +31,12 @@ from mpc_backend.node.runs import charge_run, uploads_for
 from mpc_backend.node.studies import standing_of
 from mpc_backend.packages import Package, SealContext, encode_outputs, seal_chunks
 from mpc_backend.protocols.sharing import layout
-from mpc_backend.session import Session
+from mpc_backend.session import OutputForm, Session
 from mpc_backend.shards import Shards
 from mpc_backend.transport.tls import TlsTransport
 
 Progress = Callable[[str, float], None]
+ExportedShares = dict[str, tuple[OutputForm, dict[int, bytes]]]
 COMPUTE_SHARE = 0.9
 """Fraction of the progress bar that the computation itself takes."""
 
@@ -127,11 +129,38 @@ class Execution:
             receiving_sites=(site,) if site in self._job.terms.sites else (),
         )
         inputs = self._inputs(session, query, analysis, parameters, released)
-        self._computing("computing", 0.0)
-        outputs = analysis.compute(session, parameters, released, inputs)
-        data = encode_outputs(session.export_shares(outputs))
+        outputs = self._outputs(session, analysis, parameters, released, inputs)
+        data = encode_outputs(outputs)
         context = SealContext(study.digest, self._core.entry.id, request.recipient, request.run_id)
         return seal_chunks(data, self._recipient.sealing_key, context)
+
+    def _outputs(
+        self,
+        session: Session,
+        analysis: Analysis[Any],
+        parameters: Parameters,
+        released: Released,
+        inputs: Inputs,
+    ) -> ExportedShares:
+        """This node's output shares. Where the analysis holds answers against the requester's earlier ones, these are among
+        its inputs, and the record of the new answer is on disk here before anything of it is attested."""
+        spec = analysis.remembered(parameters, released, rows_of(inputs))
+        if spec is None:
+            self._computing("computing", 0.0)
+            return session.export_shares(analysis.answer(session, parameters, released, inputs).outputs)
+        assert spec.rows is not None  # by the validator of TableSpec
+        core, job = self._core, self._job
+        answers = EarlierAnswers(core, job.study, job.request, job.uploads)
+        earlier = answers.agreed(self._transport)
+        records = {run: session.input_shares(spec, spec.rows, columns) for run, columns in earlier.items()}
+        self._computing("computing", 0.0)
+        answer = analysis.answer(session, parameters, released, {**inputs, spec.name: records})
+        record = answer.record or {}
+        exported = session.export_shares(
+            {**answer.outputs, **{f"{spec.name} {name}": value for name, value in record.items()}}
+        )
+        answers.keep(spec.name, {name: exported.pop(f"{spec.name} {name}") for name in record})
+        return exported
 
     def _inputs(
         self,

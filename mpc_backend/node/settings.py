@@ -115,6 +115,7 @@ class NodeDirectory:
         self.queries = path / "queries"
         self.results = path / "results"
         self.published = path / "published"
+        self.earlier = path / "earlier"
         self.lock = path / "lock"
 
     def settings(self) -> NodeSettings:
@@ -128,5 +129,5 @@ class NodeDirectory:
 
     def make_folders(self) -> None:
         """Create what a running node writes to, readable by its owner alone."""
-        for folder in (self.incoming, self.shares, self.queries, self.results, self.published):
+        for folder in (self.incoming, self.shares, self.queries, self.results, self.published, self.earlier):
             folder.mkdir(mode=0o700, exist_ok=True)

@@ -36,7 +36,7 @@ from mpc_backend.node.core import NodeCore, parse_study
 from mpc_backend.node.database import EnvelopeRow, StudyRow, UploadRow, VersionRow, utc_now
 from mpc_backend.node.errors import Refusal
 from mpc_backend.node.faults import where_of
-from mpc_backend.node.published import forget_tables
+from mpc_backend.node.kept import forget_kept
 from mpc_backend.planned import planned_tables
 
 log = structlog.get_logger()
@@ -337,7 +337,7 @@ def destroy_shares(core: NodeCore, study: str, site: str, why: str) -> None:
         session.execute(update(UploadRow).where(UploadRow.upload_id.in_(gone)).values(destroyed=True))
     for upload_id in gone:
         (core.directory.shares / upload_id).unlink(missing_ok=True)
-    forget_tables(core.directory.published, study)
+    forget_kept(core.directory, study)
     if destroyed:
         core.metrics.deletions.inc()
         core.record("shares destroyed", study=study, site=site, why=why, uploads=sorted(gone))

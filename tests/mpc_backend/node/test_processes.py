@@ -24,7 +24,7 @@ from governance.receipt import verify_receipt
 from governance.run_request import RunRequest
 from governance.study import StudyProtocol
 from mpc_backend.analyses.plain import run_here
-from mpc_backend.analyses.ranking_result import RankingResult
+from mpc_backend.analyses.ranking_result import CLOSE, REASONS, RankingResult
 from mpc_backend.analyses.registry import resolve
 from mpc_backend.client import Answer, NodeSet, open_run, prepare_run, run, wait_for_run
 from mpc_backend.client.answers import RunAnswer
@@ -106,6 +106,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     )
     yield one
     one.stop()
+
+
+@pytest.fixture
+def whole(cluster: Cluster) -> Iterator[None]:
+    """Whatever a test did to the nodes, all of them run again after it."""
+    yield
+    for node in cluster.party.federation.nodes:
+        if not cluster.nodes.runs(node.id):
+            cluster.nodes.start(node.id)
 
 
 def cleartext(
@@ -198,6 +207,47 @@ def test_a_table_of_answers_is_made_once_kept_and_gone_with_any_sites_shares(clu
 
     cluster.client.post_envelope(one.digest, withdrawal(cluster.party, one, "south"))
     assert kept_tables(cluster) == [[]] * 4
+
+
+def records(cluster: Cluster, one: StudyProtocol) -> list[list[Path]]:
+    """The records of a study's answers at each node."""
+    folders = [cluster.party.directory(index).earlier for index in range(4)]
+    return [sorted(folder.glob(f"{one.digest}.*")) for folder in folders]
+
+
+def test_an_answer_is_held_against_what_the_physician_was_told_before(cluster: Cluster, whole: None) -> None:
+    tiers = [{"name": "near", "max_distance": 4, "age_within": 10}]
+    one = cluster.publish(study(cluster.party, analyses=[ranking(tiers=tiers)]))
+    chosen, parameters = resolve(one, "rank")
+    data = {site: site_data(site) for site in SITES}
+    keys = {"signing_key": PEOPLE.physician, "sealing_key": PEOPLE.sealing}
+    memory: list[Any] = []
+
+    def same(age: int) -> RankingResult:
+        facts = {**FACTS, "age": age}
+        found = run(cluster.client, one, "rank", facts=facts, **keys).result
+        expected = run_here(chosen, parameters, released(one, "physician"), data, facts=facts, memory=memory)
+        assert isinstance(found, RankingResult) and isinstance(expected, RankingResult)
+        assert (found.tier, found.hidden, found.total) == (expected.tier, expected.hidden, expected.total)
+        return found
+
+    assert not same(55).hidden
+    assert [len(files) for files in records(cluster, one)] == [1] * 4
+    cluster.nodes.stop("node-c")
+    cluster.nodes.start("node-c")
+    assert {arm.reason for arm in same(56).hidden} == {REASONS[CLOSE]}
+    assert [len(files) for files in records(cluster, one)] == [2] * 4
+
+    away = records(cluster, one)[2][0]
+    content = away.read_bytes()
+    away.unlink()
+    with pytest.raises(RunAborted, match="node-c has no record of run"):
+        run(cluster.client, one, "rank", facts=FACTS, **keys)
+    away.write_bytes(content)
+    assert not same(55).hidden
+
+    cluster.client.post_envelope(one.digest, withdrawal(cluster.party, one, "south"))
+    assert records(cluster, one) == [[]] * 4
 
 
 def test_a_withheld_upload_keeps_the_run_waiting_and_names_the_site(cluster: Cluster) -> None:
@@ -357,15 +407,6 @@ def test_logs_hold_no_value(cluster: Cluster) -> None:
 
 
 # Crashes: every test leaves all nodes running again
-
-
-@pytest.fixture
-def whole(cluster: Cluster) -> Iterator[None]:
-    """Whatever a test did to the nodes, all of them run again after it."""
-    yield
-    for node in cluster.party.federation.nodes:
-        if not cluster.nodes.runs(node.id):
-            cluster.nodes.start(node.id)
 
 
 @pytest.fixture

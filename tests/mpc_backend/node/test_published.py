@@ -15,10 +15,10 @@ from mpc_backend.tables import Column, TableSpec
 
 
 def test_shares_destroyed_while_their_table_is_written_take_it_with_them(tmp_path: Path) -> None:
-    for name in ("incoming", "published"):
-        (tmp_path / name).mkdir()
-    core = MagicMock(index=0, software="x")
-    core.directory = SimpleNamespace(incoming=tmp_path / "incoming", published=tmp_path / "published")
+    folders = {name: tmp_path / name for name in ("incoming", "published", "earlier")}
+    for folder in folders.values():
+        folder.mkdir()
+    core = MagicMock(index=0, software="x", directory=SimpleNamespace(**folders))
     study = SimpleNamespace(digest="a" * 64, protocol="rep4")
     request = SimpleNamespace(analysis="ranking", parameters={})
     column = Column(name="answer", kind="int", bits=8)
