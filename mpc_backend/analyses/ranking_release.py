@@ -35,7 +35,6 @@ from mpc_backend.analyses.secret_curves import (
     raw,
     rounded_numbers,
     variance_decimals,
-    weighted_variance,
 )
 from mpc_backend.analyses.significant import significant, thresholds
 from mpc_backend.operations import concatenate, floor_divide, stack
@@ -155,11 +154,9 @@ def released_answer(
     hazard, inverse, share, weight, *more = fractions(pairs)
     each, portions = (more[:1], more[1:]) if released.receiving_sites else ([], more)
     found = hazards(hazard, inverse)
-    mix = share.reshape(len(share), 1, 1, -1)
-    means, risks = means_and_risks(found, share, tau)
+    means, risks, spread = means_and_risks(found, share, weight, tau)
     apart = (groups.others, each[0]) if each else None
     even = weighed(released.policy.minimum_cell, found, share, counts, apart)
-    spread = weighted_variance(weight, mix)
     levels = None if profile is None else Levels(compared(share, *portions), profile.views())
     return _masked(parameters, released, groups, found, means, risks, spread, even, levels, earlier)
 

@@ -16,7 +16,7 @@ from mpc_backend.analyses.secret_curves import (
     parts,
     sum_of_products,
     unit,
-    weighted_variance,
+    weighted_variances,
 )
 from mpc_backend.operations import concatenate
 from mpc_backend.values import SecretFixed
@@ -30,9 +30,12 @@ class Risks:
     variance: SecretFixed
 
 
-def means_and_risks(found: Hazards, share: SecretFixed, tau: int) -> tuple[Means, Risks]:
+def means_and_risks(
+    found: Hazards, share: SecretFixed, weight: SecretFixed, tau: int
+) -> tuple[Means, Risks, SecretFixed]:
     """`restricted_means` of every outcome, and the risks of the first: hazards (groups, outcomes, treatments, strata, bins >=
-    tau), ``share`` (groups, strata)."""
+    tau), ``share`` (groups, strata). Third, one over the effective number of persons, from ``weight`` (groups, outcomes,
+    treatments, strata), 1 / n of each stratum."""
     curve, hazard, rest = (x[..., :tau] for x in (found.survival, found.hazard, found.rest))
     area = unit(curve[..., ::-1].cumsum(curve.ndim - 1)[..., ::-1] * (1.0 / tau))
     height = curve[:, 0, :, :, tau - 1]
@@ -47,7 +50,9 @@ def means_and_risks(found: Hazards, share: SecretFixed, tau: int) -> tuple[Means
         VARIANCE_SCALE,
     )
     outcomes = curve.shape[1]
-    weights = mix[:, None].broadcast_to(curve.shape[:4])
-    variance = weighted_variance(spread, concatenate([weights, standing[:, None]], axis=1))
-    means = Means(mixed(area[..., 0], share.reshape(len(share), 1, 1, -1)), variance[:, :outcomes])
-    return means, Risks(1.0 - standing.sum(2), variance[:, outcomes])
+    by_group = share.reshape(len(share), 1, 1, -1)
+    variance, risk, inverse = weighted_variances(
+        [(spread[:, :outcomes], by_group), (spread[:, outcomes], standing), (weight, by_group)]
+    )
+    means = Means(mixed(area[..., 0], by_group), variance)
+    return means, Risks(1.0 - standing.sum(2), risk), inverse

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mpc_backend.operations import concatenate, divide, prefix_product, stack
 from mpc_backend.values import SecretFixed, SecretInt, SecretValue
-from mpc_backend.values.products import dotted
+from mpc_backend.values.products import dotted, multiplied
 
 Secret = TypeVar("Secret", bound=SecretValue)
 SCALE = 30
@@ -119,9 +119,30 @@ def restricted_means(found: Hazards, share: SecretFixed, tau: int) -> Means:
 
 def weighted_variance(spread: SecretFixed, share: SecretFixed) -> SecretFixed:
     """sum_g w_g^2 v_g over the last axis, at VARIANCE_SCALE; v below 2."""
-    squared = (share * share).rescaled(WEIGHT_SCALE).with_bits(WEIGHT_SCALE + 2)
-    weighted = spread.rescaled(VARIANCE_SCALE).with_bits(VARIANCE_SCALE + 2) * squared
-    return weighted.sum(weighted.ndim - 1)
+    return weighted_variances([(spread, share)])[0]
+
+
+def weighted_variances(pairs: Sequence[tuple[SecretFixed, SecretFixed]]) -> list[SecretFixed]:
+    """`weighted_variance` of several pairs v, w, which are broadcast against each other, in the same rounds.
+
+    Products are cut once they are summed, which keeps them below 2^61.
+    """
+    shares = [share for _, share in pairs]
+    shapes = [np.broadcast_shapes(spread.shape, share.shape) for spread, share in pairs]
+    flat = concatenate([share.ravel() for share in shares])
+    squared = SecretFixed(flat.protocol, multiplied(flat, flat), 2 * flat.scale).rescaled(WEIGHT_SCALE)
+    sides = ([spread.rescaled(VARIANCE_SCALE) for spread, _ in pairs], parts(squared, shares))
+    left, right = (
+        concatenate(
+            [one.broadcast_to(shape).reshape(-1, shape[-1]) for one, shape in zip(side, shapes, strict=True)]
+        )
+        for side in sides
+    )
+    words = dotted(left, right)
+    sums = SecretFixed(flat.protocol, words, VARIANCE_SCALE + WEIGHT_SCALE).rescaled(VARIANCE_SCALE)
+    ends = np.cumsum([math.prod(shape[:-1]) for shape in shapes])
+    starts = [0, *ends[:-1]]
+    return [sums[a:b].reshape(shape[:-1]) for a, b, shape in zip(starts, ends, shapes, strict=True)]
 
 
 def mean_decimals(tau: int) -> int:
