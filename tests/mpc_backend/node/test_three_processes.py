@@ -111,8 +111,8 @@ def workers_of(pid: int) -> list[int]:
 
 
 def computes(view: RunAnswer) -> bool:
-    """Whether a node is past the start of a run."""
-    return view.state == "running" and view.label != "connecting"
+    """Whether a node is past the start of a run, and has its links."""
+    return view.state == "running" and view.fraction > 0
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:
