@@ -60,22 +60,20 @@ def normaliser(protocol: Protocol, x: Words, bits: int) -> Normaliser:
     chosen = [hot[:, (left >> place) & 1 == 1] for place in range(count)]
     planes = np.stack([np.bitwise_xor.reduce(rows, axis=1) for rows in (*chosen, hot)], axis=1)
     ring = _into_ring(protocol, planes, n)
-    factors = [
-        protocol.add_constant(ring[:, place] * np.uint64((1 << (1 << place)) - 1), np.ones((), np.uint64))
-        for place in range(count)
-    ]
-    return Normaliser(_multiplied(protocol, [*factors, ring[:, count]]), ring[:, :count], ring[:, count])
+    weights = np.array([*((1 << (1 << place)) - 1 for place in range(count)), 1], np.uint64)
+    factors = ring * weights[:, None]
+    protocol.shift(factors[:, :count], np.ones((), np.uint64))
+    return Normaliser(_multiplied(protocol, factors), ring[:, :count], ring[:, count])
 
 
-def _multiplied(protocol: Protocol, factors: list[Words]) -> Words:
-    """The product of arrays (c, n) by a tree."""
-    while len(factors) > 1:
-        pairs = len(factors) // 2
-        both = protocol.multiply(
-            np.stack(factors[: 2 * pairs : 2], axis=1), np.stack(factors[1 : 2 * pairs : 2], axis=1)
-        )
-        factors = [*(both[:, place] for place in range(pairs)), *factors[2 * pairs :]]
-    return np.ascontiguousarray(factors[0])
+def _multiplied(protocol: Protocol, factors: Words) -> Words:
+    """The product of rows (c, k, n) by a tree -> (c, n)."""
+    while factors.shape[1] > 1:
+        pairs = factors.shape[1] // 2
+        made = protocol.multiply_rows(factors, factors, np.arange(2 * pairs).reshape(-1, 2).T.copy())
+        alone = factors[:, 2 * pairs :]
+        factors = np.concatenate((made, alone), axis=1) if alone.size else made
+    return np.ascontiguousarray(factors[:, 0])
 
 
 def leading_bit(protocol: Protocol, x: Words, bits: int) -> Words:
