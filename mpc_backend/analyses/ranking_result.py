@@ -40,6 +40,7 @@ REASONS = {
     UNEVEN: "one patient would weigh too much in the adjusted mean",
     CLOSE: "too close to an earlier answer: the difference could tell of fewer than k patients",
 }
+HELD_BACK = "Withheld because you were answered for a nearly identical patient before"
 WARNING = "Research use only. Not a medical device; not for choosing treatment."
 OBSERVATIONAL = "Observational; not a trial."
 
@@ -265,7 +266,7 @@ def _held_back(hidden: Sequence[HiddenArm]) -> list[str]:
     if not close:
         return []
     return [
-        f"Withheld because you were answered for a nearly identical patient before: {', '.join(close)}. Both answers together "
+        f"{HELD_BACK}: {', '.join(close)}. Both answers together "
         "could tell of single patients. The earlier answers stay valid; asking with facts changed a little withholds more."
     ]
 

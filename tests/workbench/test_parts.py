@@ -12,6 +12,7 @@ from mpc_backend.analyses.cohort_count import CountResult, Step
 from mpc_backend.analyses.ranking_arms import NegativeControl, OutcomeEstimate, RiskEstimate
 from mpc_backend.analyses.ranking_contrasts import Balance
 from mpc_backend.analyses.ranking_parameters import Category, RankingParameters, Tier
+from mpc_backend.analyses.ranking_result import HELD_BACK
 from mpc_backend.analyses.survival_result import Median
 from tests.workbench.samples import HIDDEN, MERGED, estimate, shown
 from tests.workbench.samples import ranking as ranking_sample
@@ -161,6 +162,15 @@ def test_without_a_tier_nothing_is_compared() -> None:
 def test_hidden_treatments_are_counted_by_reason() -> None:
     words = ranking.hidden_sentence(ranking_sample(hidden=97))
     assert words == "97 treatments show no number: too few comparable patients (96); follow-up too short (1)."
+
+
+def test_what_earlier_answers_withhold_is_told_where_the_hidden_treatments_are() -> None:
+    result = ranking_sample()
+    assert ranking.held_back(result) == []
+    note = f"{HELD_BACK}: regimen 003. Both answers together could tell of single patients."
+    told = result.model_copy(update={"notes": [*result.notes, note]})
+    assert ranking.held_back(told) == [note]
+    assert ranking.caveats(told) == ranking.caveats(result)
 
 
 def test_a_withheld_total_is_said_to_be_withheld() -> None:

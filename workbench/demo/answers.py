@@ -8,6 +8,7 @@ from mpc_backend.analyses.cells import Cell, ReleasedCount
 from mpc_backend.analyses.cohort_count import CountResult
 from mpc_backend.analyses.ranking_result import RankingResult
 from mpc_backend.analyses.survival_result import Curve, SurvivalResult
+from workbench.demo.earlier import TOO_CLOSE
 from workbench.demo.judge import Check
 from workbench.demo.similar import Similar
 from workbench.demo.truth import Comparison
@@ -126,6 +127,8 @@ def ranking_lines(result: RankingResult, similar: Similar, facts: dict[str, obje
     head = ("treatment", "patients", "months", "95 % interval", "pooled", "truth", "crude", "may be best")
     more, count = len(result.arms) - len(rows), result.hidden_count
     hidden = "1 treatment is not shown" if count == 1 else f"{count} treatments are not shown"
+    close = sum(arm.reason.startswith(TOO_CLOSE) for arm in result.hidden)
+    hidden += f", {close} of them because the answer is {TOO_CLOSE}" if close else ""
     return [
         f"  Among {among} comparable patients, tier {result.tier!r}{relaxed}.{missing}",
         *table(head, rows),

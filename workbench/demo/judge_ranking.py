@@ -13,6 +13,7 @@ from typing import Final
 
 from mpc_backend.analyses.ranking_arms import ArmEstimate
 from mpc_backend.analyses.ranking_result import RankingResult
+from workbench.demo.earlier import TOO_CLOSE, Earlier, Persons
 from workbench.demo.intervals import Ranked, drawn_together, may_be_best
 from workbench.demo.judge import ROUNDING, Check
 from workbench.demo.similar import (
@@ -36,15 +37,22 @@ DERIVED: Final = 1e-6
 ALPHA: Final = 0.05
 
 
-def judge_ranking(similar: Similar, facts: dict[str, object], result: RankingResult) -> list[Check]:
-    """The tier, who is shown and who is not and why, every number shown, and the conclusions."""
+def judge_ranking(
+    similar: Similar, facts: dict[str, object], result: RankingResult, earlier: Earlier | None = None
+) -> list[Check]:
+    """The tier, who is shown and who is not and why, every number shown, and the conclusions. ``earlier``: what the same
+    physician was told before, to which this answer is added; None: nothing."""
     number, members = similar.first_tier(facts)
     tier = LADDER[number].name if number < len(LADDER) else None
     large = {_name(arm): truth for arm, truth in similar.arms(members).items()}
     states = {_name(arm): "too few comparable patients" for arm in range(REGIMENS)}
     states |= {name: _state(truth) for name, truth in large.items()}
+    told = earlier or Earlier()
+    near = _withheld(told, similar, members, states)
     shown = sorted(name for name, state in states.items() if state == "shown")
     reasons = {name: state for name, state in states.items() if state != "shown"}
+    total = None if near else _total(int(members.sum()), similar.left(members), len(reasons))
+    told.tell(members, {arm for arm in range(REGIMENS) if _name(arm) in shown}, total=total is not None)
     missing = sorted(name for name in (*marker_columns(), "age", "stage") if facts.get(name) is None)
     checks = [
         Check("tier", tier, result.tier),
@@ -57,16 +65,20 @@ def judge_ranking(similar: Similar, facts: dict[str, object], result: RankingRes
             {arm.treatment: arm.reason.partition(":")[0] for arm in result.hidden},
         ),
         Check("number of treatments withheld", len(reasons), result.hidden_count),
-        Check(
-            "comparable patients",
-            _total(int(members.sum()), similar.left(members), len(reasons)),
-            result.total,
-        ),
+        Check("comparable patients", total, result.total),
     ]
     for arm in result.arms:
         if arm.treatment in large:
             checks += _judge_treatment(large[arm.treatment], arm)
     return [*checks, *_judge_conclusions(result)]
+
+
+def _withheld(earlier: Earlier, similar: Similar, members: Persons, states: dict[str, str]) -> bool:
+    """Change the states of treatments that would be shown but for an earlier answer; and whether the total is withheld too."""
+    for arm in range(REGIMENS):
+        if states[_name(arm)] == "shown" and earlier.close(similar, members, arm):
+            states[_name(arm)] = TOO_CLOSE
+    return earlier.total_close(similar, members)
 
 
 def _relaxed(number: int) -> list[str]:

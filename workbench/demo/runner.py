@@ -28,6 +28,7 @@ from mpc_backend.analyses.survival_result import SurvivalResult
 from mpc_backend.node.local import LocalNodes
 from workbench.client import Answer, Client
 from workbench.demo import answers
+from workbench.demo.earlier import Earlier
 from workbench.demo.examples import PATIENT, examples_folder, patient_file
 from workbench.demo.extracts import write_extracts
 from workbench.demo.hospital import Hospital
@@ -116,6 +117,7 @@ class Demonstration:
         self.report = Report()
         self._patients, self._seed, self._say = patients, seed, say
         self._asked_about = [patient_file(name) for name in asked_about]
+        self._told = Earlier()
         self._exits = ExitStack()
         self.federation: Federation
         self.population: Population
@@ -275,7 +277,7 @@ class Demonstration:
         assert isinstance(result, RankingResult)
         from workbench.demo.judge_ranking import judge_ranking  # noqa: PLC0415  (a second of SciPy: not before nodes start)
 
-        checks = judge_ranking(similar, facts, result)
+        checks = judge_ranking(similar, facts, result, self._told)
         title = f"Which of 100 regimens works longest for the patient in {path.name}?"
         return _story(title, answers.ranking_lines(result, similar, facts), checks, answer, seconds)
 

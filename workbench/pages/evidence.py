@@ -74,6 +74,8 @@ def _draw(bench: Workbench, job: JobRow) -> None:
         shown = st.warning if result.negative_control.distinguishable else st.markdown
         shown(literal(ranking.control_line(result)))
     st.markdown(literal(ranking.hidden_sentence(result)))
+    for said in ranking.held_back(result):
+        st.info(literal(said))
     hidden, how, provenance = st.tabs(["What is hidden", "How this was found", "Provenance"])
     with hidden:
         for reason, names in ranking.hidden_by_reason(result).items():

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from mpc_backend.analyses.ranking_arms import ArmEstimate, OutcomeEstimate, RiskEstimate
-from mpc_backend.analyses.ranking_result import RankingResult
+from mpc_backend.analyses.ranking_result import HELD_BACK, RankingResult
 from workbench.parts.patient_form import readable
 
 WARNING = "Research use only. Not a medical device; not for choosing treatment."
@@ -142,6 +142,11 @@ def hidden_sentence(result: RankingResult) -> str:
     return f"{result.hidden_count} treatments show no number: {'; '.join(parts)}."
 
 
+def held_back(result: RankingResult) -> list[str]:
+    """What to say of treatments that are withheld for what this physician was told before."""
+    return [note for note in result.notes if note.startswith(HELD_BACK)]
+
+
 def hidden_by_reason(result: RankingResult) -> dict[str, list[str]]:
     """The withheld treatments by reason."""
     reasons: dict[str, list[str]] = {}
@@ -195,8 +200,8 @@ def arm_chart(result: RankingResult) -> alt.LayerChart:
 
 
 def caveats(result: RankingResult) -> list[str]:
-    """What the reader must know beside the numbers; the warning itself heads the page."""
-    said = [note for note in result.notes if note != WARNING]
+    """What the reader must know beside the numbers; the warning heads the page, and `held_back` what is hidden."""
+    said = [note for note in result.notes if note != WARNING and not note.startswith(HELD_BACK)]
     if result.harm_measure is not None:
         said.append(f"Harm: {result.harm_measure.replace('_', ' ')}, among the same patients.")
     if result.negative_control is not None:

@@ -44,7 +44,7 @@ def test_demo_refuses_a_patient_it_does_not_know(tmp_path: Path) -> None:
     command = [*COMMAND, "--dir", str(tmp_path / "new"), "--patient", "nobody"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "choose from advanced, common-genotype, missing-facts" in done.stderr
+    assert "choose from advanced, advanced-a-year-older, common-genotype, missing-facts" in done.stderr
     assert not (tmp_path / "new").exists()
 
 

@@ -23,6 +23,7 @@ from mpc_backend.analyses.ranking_tables import missing_facts
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.analyses.survival_result import SurvivalResult
 from workbench.demo import answers, curves, intervals, judge, truth
+from workbench.demo.earlier import TOO_CLOSE, Earlier
 from workbench.demo.examples import examples_folder
 from workbench.demo.judge_ranking import judge_ranking
 from workbench.demo.judge_survival import judge_survival
@@ -268,6 +269,41 @@ def test_ranking_answers(similar: Similar, ranked: dict[str, Any]) -> None:
         assert len(result.arms) >= 2, name
         assert any("comparable patients" in line for line in answers.ranking_lines(result, similar, facts))
     assert {len(result.not_matched_on) > 0 for _, result in ranked.values()} == {True, False}
+
+
+def _asked_in_turn(similar: Similar, *names: str) -> list[tuple[dict[str, object], RankingResult]]:
+    """The answers to one physician who asks about these patients one after the other."""
+    sites, parameters = _ranking_sites(similar), _parameters("ranking")
+    memory: list[Any] = []
+    answered = []
+    for name in names:
+        facts = json.loads((examples_folder() / "patients" / f"{name}.json").read_text("utf-8"))
+        result = _run("treatment_ranking", parameters, sites, facts=facts, memory=memory)
+        assert isinstance(result, RankingResult)
+        missing = missing_facts(parse_parameters("treatment_ranking", parameters), facts)
+        answered.append((facts, result.model_copy(update={"not_matched_on": missing})))
+    return answered
+
+
+def test_patients_who_are_far_apart_are_all_answered(similar: Similar) -> None:
+    told = Earlier()
+    for facts, result in _asked_in_turn(similar, "advanced", "common-genotype", "missing-facts", "advanced"):
+        assert _differences(judge_ranking(similar, facts, result, told)) == []
+        assert len(result.arms) >= 4
+
+
+def test_a_patient_a_year_older_is_withheld_and_judged_so(similar: Similar) -> None:
+    told = Earlier()
+    answered = _asked_in_turn(similar, "advanced", "advanced-a-year-older", "advanced")
+    for facts, result in answered:
+        assert _differences(judge_ranking(similar, facts, result, told)) == []
+    first, second, third = (result for _, result in answered)
+    close = [arm.treatment for arm in second.hidden if arm.reason.startswith(TOO_CLOSE)]
+    assert third.arms == first.arms and len(close) >= 4
+    lines = answers.ranking_lines(second, similar, answered[1][0])
+    assert any(f"{len(close)} of them because the answer is too close" in line for line in lines)
+    alone = _differences(judge_ranking(similar, *answered[1]))
+    assert any("withheld" in one for one in alone), "the judge wants what was told before"
 
 
 @pytest.mark.parametrize(
