@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from mpc_backend.analyses.comparative_result import (
 from mpc_backend.analyses.comparative_secret import (
     FEW,
     RARE,
-    RISK_DECIMALS,
     SHORT,
     SHOWN,
     THIN,
@@ -30,6 +30,7 @@ from mpc_backend.analyses.comparative_secret import (
     UNUSABLE,
 )
 from mpc_backend.analyses.curve_display import SMALLEST_ROUNDING
+from mpc_backend.analyses.curve_heights import HEIGHT_DECIMALS, worth
 from mpc_backend.analyses.distributions import normal_reach
 from mpc_backend.analyses.effect_ratios import Estimate, wald
 from mpc_backend.analyses.life_table import log_log_interval
@@ -48,6 +49,9 @@ NOTES = (
     "Observational; not a trial. Confounding by what is not in the score remains; the E-value says how much it would take.",
     UNLINKED,
     "Standard errors are robust and take the weights as known.",
+)
+ROUNDED = (
+    "Risks are rounded to what five persons of the arm are worth; standard errors and intervals hold that."
 )
 NO_SCORE = "the propensity score cannot be estimated: treatments are separated, or a stratum lacks one"
 Floats = NDArray[np.float64]
@@ -93,7 +97,7 @@ def _result(
     outcomes: list[Compared],
     balance: list[CovariateBalance],
 ) -> ComparativeResult:
-    notes = list(NOTES)
+    notes = [*NOTES, *([] if policy.release == "exact" else [ROUNDED])]
     if parameters.period == "not available":
         notes.append("The data hold no index date: not adjusted for calendar period.")
     if parameters.weights == "overlap":
@@ -198,23 +202,28 @@ def _released(
         }
         size = int(np.asarray(opened["effective"])[row])
         mean = float(number["mean"]) / 10.0**places, float(error_of(number["mean_variance"], places))
-        risk = (
-            float(number["risk"]) / 10.0**RISK_DECIMALS,
-            float(error_of(number["risk_variance"], RISK_DECIMALS)),
-        )
+        n = _cell(policy, opened, row, place, 0, step)
         arms.append(
             WeightedArm(
                 arm=arm,
-                n=_cell(policy, opened, row, place, 0, step),
+                n=n,
                 events=counts[place],
                 extreme=counts[len(parameters.endpoints)] if parameters.weights != "none" else None,
                 effective_size=(size - step // 2, size + (step - 1) // 2) if size else None,
                 rmst=wald(*mean, parameters.confidence) if state == SHOWN else None,
-                risk=_risk(*risk, parameters.confidence) if state == SHOWN else None,
+                risk=_risk(*_risk_shown(number, worth(n.value or 0)), parameters.confidence)
+                if state == SHOWN
+                else None,
                 why_not=_why(state, policy),
             )
         )
     return _compared(parameters, place, arms)
+
+
+def _risk_shown(number: dict[str, Any], unit: float) -> tuple[float, float]:
+    """A risk opened in multiples of ``unit``, and its standard error with that of a number so rounded, unit / sqrt(12)."""
+    error = error_of(number["risk_variance"], HEIGHT_DECIMALS)
+    return float(number["risk"]) * unit, math.hypot(float(error), unit / math.sqrt(12))
 
 
 def _cell(policy: DisclosurePolicy, opened: Opened, arm: int, chain: int, place: int, step: int) -> Cell:

@@ -13,6 +13,7 @@ from mpc_backend.analyses.comparative_even import Even, WeightedEndpoint, judge
 from mpc_backend.analyses.comparative_parameters import ComparativeParameters
 from mpc_backend.analyses.comparative_weights import People, Weighted, weight_scale, weighted
 from mpc_backend.analyses.curve_display import SMALLEST_ROUNDING
+from mpc_backend.analyses.curve_heights import HEIGHT_DECIMALS, VARIANCE_DIGITS, times_worth
 from mpc_backend.analyses.disclosure import (
     all_of,
     at_least,
@@ -29,6 +30,7 @@ from mpc_backend.analyses.secret_curves import (
     raw,
     real,
     rounded_numbers,
+    unit,
     variance_decimals,
 )
 from mpc_backend.analyses.significant import rounded_to
@@ -47,8 +49,8 @@ from mpc_backend.session import Session
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 SHOWN, UNUSABLE, FEW, THIN, SHORT, RARE, UNEVEN = 0, 1, 2, 3, 4, 5, 6
-RISK_DECIMALS = 4
-VARIANCE_DIGITS = 3
+MEAN_DIGITS = 3
+"""Significant digits of the variance of a restricted mean."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,9 @@ def released_outputs(
     outputs = _sizes_shown(released, shared, found, sizes, arms)
     for place, outcome in enumerate(outcomes):
         numbers = estimates(outcome.tables, inverse_size(sizes[0]))
-        shown = _numbers(parameters, released, shared, place, numbers, arms)
+        persons = outputs["count_value"]
+        assert isinstance(persons, SecretInt)
+        shown = _numbers(parameters, released, shared, place, numbers, arms, persons[0, :, 0])
         outputs |= {f"{name}{place}": value for name, value in shown.items()}
     session.progress("curves", 0.9)
     return outputs | _balance_shown(parameters, released, shared, found, arms)
@@ -233,8 +237,12 @@ def _numbers(
     place: int,
     numbers: SecretEstimates,
     arms: _Arms,
+    persons: SecretInt,
 ) -> Outputs:
-    """Restricted mean and risk with variances by arm (2,), and states SHOWN, UNUSABLE, FEW, THIN, SHORT, RARE or UNEVEN."""
+    """Restricted mean and risk with variances by arm (2,), and states SHOWN, UNUSABLE, FEW, THIN, SHORT, RARE or UNEVEN.
+
+    The risk is opened as how many times what a few of the ``persons`` shown (2,) are worth.
+    """
     policy, tau = released.policy, parameters.tau
     at_risk = views(released, shared.counts["at_risk"])[:, :, place]
     events = views(released, shared.counts["events"])[:, :, place]
@@ -251,18 +259,21 @@ def _numbers(
     state = flags[1] * UNUSABLE + flags[2] * FEW + flags[3] * THIN + flags[4] * SHORT + flags[5] * RARE
     state = state + flags[6] * UNEVEN
     decimals = mean_decimals(tau)
-    factors = tau**2 * 10 ** variance_decimals(decimals), 10 ** variance_decimals(RISK_DECIMALS)
+    factors = tau**2 * 10 ** variance_decimals(decimals), 10 ** variance_decimals(HEIGHT_DECIMALS)
+    risks = times_worth(unit(1.0 - numbers.survival), persons)
     mean, mean_variance, risk, risk_variance = rounded_numbers(
         [
             (numbers.mean, tau * 10**decimals),
             (numbers.mean_variance, factors[0]),
-            (1.0 - numbers.survival, 10**RISK_DECIMALS),
+            (risks, 1),
             (numbers.survival_variance, factors[1]),
         ]
     )
     spread = [
-        rounded_to(each, VARIANCE_DIGITS, min(factor, 2**31 - 1))
-        for each, factor in zip((mean_variance, risk_variance), factors, strict=True)
+        rounded_to(each, digits, min(factor, 2**31 - 1))
+        for each, digits, factor in zip(
+            (mean_variance, risk_variance), (MEAN_DIGITS, VARIANCE_DIGITS), factors, strict=True
+        )
     ]
     opened = stack([mean, spread[0], risk, spread[1]]) * flags[:1]
     names = ("mean", "mean_variance", "risk", "risk_variance")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpc_backend.operations import stack
-from mpc_backend.values import SecretInt
+from mpc_backend.operations import select, stack
+from mpc_backend.values import SecretFixed, SecretInt
 
 HEIGHT_DECIMALS = 4
 ONE = 10**HEIGHT_DECIMALS
@@ -17,9 +17,13 @@ STEPS = (5000, 2000, 1000, 500, 200, 100, 50, 20, 10, 5, 2, 1)
 """What heights are multiples of, in units of the last decimal; they are opened as how many of them."""
 STEP_PERSONS = 5
 """A step is worth at least this many persons of the arm, as the numbers of the at-risk table are."""
+MOST = STEP_PERSONS * ONE
+"""Persons of whom so many are worth a unit of the last decimal."""
 VARIANCE_DIGITS = 2
 """Significant digits of the variance of a height."""
 PERSONS_BITS = 30
+HEIGHT_BITS = 16
+"""Signed width of a height in its last decimal."""
 
 
 def step_of(persons: int, finest: int = 1) -> int:
@@ -38,3 +42,16 @@ def steps_in_one(persons: SecretInt, *finest: int) -> list[SecretInt]:
         many = np.array([ONE // max(step, least) for step in STEPS])
         found.append(((large * np.diff(many)).sum(1) + int(many[0])).with_bits(15))
     return found
+
+
+def worth(persons: int) -> float:
+    """What `STEP_PERSONS` of the persons shown are worth as a share of them, at least a unit of the last decimal."""
+    share: float = STEP_PERSONS / min(max(persons, 1), MOST)
+    return share
+
+
+def times_worth(shares: SecretFixed, persons: SecretInt) -> SecretFixed:
+    """Shares in [0, 1] in multiples of `worth`, from the persons shown, both (n,)."""
+    counted = select(persons.with_bits(PERSONS_BITS) >= MOST, persons * 0 + MOST, persons)
+    found: SecretFixed = (shares * (1.0 / STEP_PERSONS)) * counted
+    return found.with_bits(shares.scale + HEIGHT_BITS)

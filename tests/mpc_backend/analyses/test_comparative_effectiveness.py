@@ -17,10 +17,11 @@ from mpc_backend.analyses.comparative_result import (
     ratio,
 )
 from mpc_backend.analyses.comparative_weights import ODDS_BITS, People, above_cuts
+from mpc_backend.analyses.curve_heights import times_worth, worth
 from mpc_backend.analyses.errors import InputsRefused, LocalDataError, ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs, run_here
 from mpc_backend.analyses.registry import analysis, parse_parameters
-from mpc_backend.analyses.secret_curves import real
+from mpc_backend.analyses.secret_curves import SCALE, real, rounded_numbers, unit
 from mpc_backend.analyses.weighted_curves import WeightedTables, weighted_estimates
 from mpc_backend.analyses.weighted_secret import SIZE_SCALE, SecretTables, estimates
 from mpc_backend.bench.confounding import compared, patients
@@ -62,8 +63,11 @@ def test_exact_numbers_are_those_of_r_and_released_ones_are_these_rounded(run, r
             assert shown.why_not == HEAVY, "one who fails weighs 100, an eighth of all failures"
             continue
         assert shown.rmst.estimate == pytest.approx(full.rmst.estimate, abs=0.0051)
-        assert shown.risk.estimate == pytest.approx(full.risk.estimate, abs=6e-5)
-        assert (shown.rmst.se, shown.risk.se) == pytest.approx((full.rmst.se, full.risk.se), rel=3e-3)
+        five = 5 / shown.n.value
+        assert shown.risk.estimate == pytest.approx(full.risk.estimate, abs=five / 2 + 1e-6)
+        assert shown.risk.estimate / five == pytest.approx(round(shown.risk.estimate / five), abs=1e-9)
+        assert shown.rmst.se == pytest.approx(full.rmst.se, rel=3e-3)
+        assert shown.risk.se == pytest.approx((full.risk.se**2 + five**2 / 12) ** 0.5, rel=0.026)
         assert shown.effective_size[0] <= full.effective_size[0] <= shown.effective_size[1] + 1
         assert shown.curve is None and len(full.curve) == 61
     for full, shown in zip(exact.balance, hidden.balance, strict=True):
@@ -229,6 +233,45 @@ def test_an_arm_of_fewer_than_k_shows_nothing(run, persons, weights):
     assert (result.balance[0].before is None) == (persons < 10)
     if weights == "none":
         assert (arm.effective_size is None) == (persons < 10)
+
+
+def test_a_risk_tells_no_more_than_the_number_of_events_does(run):
+    """Of 60 treated persons whom everybody follows, 18 to 22 fail: persons, events and risk are the same."""
+
+    def shown(failures: int) -> tuple[object, ...]:
+        result = run(KIND, {**SMALL, "weights": "none"}, {"a": people(60, failures)}, policy=HIDING)
+        arm = result.primary.arms[1]
+        return arm.n, arm.events, arm.risk.estimate
+
+    assert shown(18) == shown(20) == shown(22)
+    assert shown(22)[2] == pytest.approx(20 / 60)
+    assert shown(23)[2] == pytest.approx(25 / 60)
+
+
+def test_a_ratio_of_risks_counts_what_rounding_adds(run):
+    """Risks of small arms are rounded to five persons; intervals and E-values are those of the risks shown."""
+    result = run(KIND, {**SMALL, "weights": "none"}, {"a": people(60, 22)}, policy=HIDING)
+    exact = run(KIND, {**SMALL, "weights": "none"}, {"a": people(60, 22)}, policy=EXACT)
+    base, mine = (arm.risk for arm in result.primary.arms)
+    found, true = result.primary.contrast, exact.primary.contrast
+    assert found.risk_ratio.estimate == pytest.approx(mine.estimate / base.estimate)
+    assert found.e_value == pytest.approx(e_value(found.risk_ratio.estimate))
+    assert found.risk_ratio.lower < true.risk_ratio.estimate < found.risk_ratio.upper
+    assert found.risk_ratio.estimate == pytest.approx(true.risk_ratio.estimate, rel=2.6 / 22)
+    assert mine.se == pytest.approx(np.hypot(exact.primary.arms[1].risk.se, 5 / 60 / 12**0.5), rel=0.026)
+    assert (len(result.notes), len(exact.notes)) == (5, 4) and "five persons" in result.notes[3]
+
+
+def test_the_risk_of_a_large_arm_has_four_decimals():
+    assert worth(200) == 0.025 and worth(50_000) == worth(900_000) == 0.0001
+    with World("plain") as world:
+        shares = world.share(np.array([0.12346, 0.12346, 0.26]), fixed=True)
+        persons = world.share(np.array([100_000, 50_000, 50]), bits=30)
+
+        def found(session, risks, counted):
+            return rounded_numbers([(times_worth(unit(risks.rescaled(SCALE)), counted), 1)])[0]
+
+        assert world.run(found, shares, persons).tolist() == [1235, 1235, 3]
 
 
 @pytest.mark.parametrize("failures", [9, 10, 11])
