@@ -7,10 +7,11 @@ import ranking_data as data
 
 from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, SiteData
-from mpc_backend.analyses.plain import run_here
+from mpc_backend.analyses.plain import opened_outputs, run_here
 from mpc_backend.analyses.ranking_result import CLOSE, REASONS
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.planner import counted
+from mpc_backend.testing import World
 
 K = 10
 CHOSEN = analysis("treatment_ranking")
@@ -215,3 +216,41 @@ def test_rounds_grow_with_the_logarithm_of_earlier_answers_alone():
     }
     assert rounds[1] - rounds[0] <= 6
     assert rounds[16] - rounds[1] == 4 and rounds[4] - rounds[1] == 2
+
+
+@pytest.mark.parametrize("protocol", ["plain", "rep3"])
+def test_row_shards_tell_the_same(protocol):
+    frame, given = around(3, 30), study()
+    sites = {name: SiteData(rows.reset_index(drop=True)) for name, rows in data.thirds(frame).items()}
+    typed = parse_parameters("treatment_ranking", given)
+    tables = {name: CHOSEN.local(typed, site) for name, site in sites.items()}
+    released = Released(DisclosurePolicy(), tuple(sites), ("north",))
+    found = []
+    for workers in (1, 3):
+        memory: list = []
+        world = World(protocol, workers=workers)
+        for age in (60, 61):
+            query = CHOSEN.query(typed, {**data.FACTS, "age": age})
+            opened = opened_outputs(world, CHOSEN, typed, released, tables, query, memory)
+        found.append(
+            ({name: values.tolist() for name, values in opened.items()}, memory[1]["member"].tolist())
+        )
+    assert found[0] == found[1]
+    assert found[0][0]["state"] == [0, 0, CLOSE]
+
+
+def test_messages_say_nothing_of_what_was_told_before():
+    """Whoever was similar then and now: every message of a run has the same length."""
+    typed = parse_parameters("treatment_ranking", study(harm="h"))
+    released = Released(DisclosurePolicy(), ("north", "south", "west"), ("north",))
+    sent = []
+    for left, age in ((3, 61), (30, 60)):
+        frame = around(left, 30).assign(h_time=20, h_event=0)
+        sites = {name: SiteData(rows.reset_index(drop=True)) for name, rows in data.thirds(frame).items()}
+        tables = {name: CHOSEN.local(typed, site) for name, site in sites.items()}
+        world, memory = World("rep3", trace=True), []
+        for asked_for in (60, age):
+            query = CHOSEN.query(typed, {**data.FACTS, "age": asked_for})
+            opened_outputs(world, CHOSEN, typed, released, tables, query, memory)
+        sent.append([traffic.trace for traffic in world.traffic])
+    assert sent[0] == sent[1] and sent[0][0]
