@@ -40,17 +40,19 @@ class OutcomeEstimate(BaseModel):
 
 
 class RiskEstimate(BaseModel):
-    """Standardised risk of failure before tau on one treatment, and its ratio to that of the first treatment in the order.
+    """Standardised risk of failure before tau on one treatment, and its ratio to that of ``reference``, the first treatment of
+    the order whose risk is told.
 
     The E-value of the ratio, and of its limit nearer to 1: the least association with both treatment and outcome, as a risk
-    ratio each, by which an unmeasured confounder could explain it away. ``why_not``: why a number is missing; the first
-    treatment has no ratio and no reason.
+    ratio each, by which an unmeasured confounder could explain it away. ``why_not``: why a number is missing; the reference
+    itself has no ratio and no reason.
     """
 
     model_config = ConfigDict(frozen=True)
 
     risk: float | None = None
     standard_error: float | None = None
+    reference: str | None = None
     ratio: float | None = None
     lower: float | None = None
     upper: float | None = None
@@ -58,22 +60,21 @@ class RiskEstimate(BaseModel):
     e_value_limit: float | None = None
     why_not: str | None = None
 
-    def against(self, first: RiskEstimate | None) -> RiskEstimate:
-        """With the ratio to the first treatment's risk; None: this is the first."""
-        told = RiskEstimate(risk=self.risk, standard_error=self.standard_error)
+    def against(self, name: str, base: RiskEstimate) -> RiskEstimate:
+        """With the ratio to the risk ``base`` of the treatment ``name``; to itself there is none."""
         if self.risk is None or self.standard_error is None:
-            return told.model_copy(update={"why_not": FEW_TO_TELL})
-        if first is None:
+            return RiskEstimate(why_not=FEW_TO_TELL)
+        told = RiskEstimate(risk=self.risk, standard_error=self.standard_error)
+        if base is self or base.risk is None or base.standard_error is None:
             return told
-        if first.risk is None or first.standard_error is None:
-            return told.model_copy(update={"why_not": f"{FEW_TO_TELL} on the first treatment"})
         mine = wald(self.risk, self.standard_error, CONFIDENCE)
-        found = ratio(mine, wald(first.risk, first.standard_error, CONFIDENCE), CONFIDENCE)
+        found = ratio(mine, wald(base.risk, base.standard_error, CONFIDENCE), CONFIDENCE)
         if found is None:
-            return told.model_copy(update={"why_not": "a risk is 0"})
+            return told.model_copy(update={"reference": name, "why_not": "a risk is 0"})
         return RiskEstimate(
             risk=self.risk,
             standard_error=self.standard_error,
+            reference=name,
             ratio=found.estimate,
             lower=found.lower,
             upper=found.upper,
@@ -86,7 +87,7 @@ class ArmEstimate(BaseModel):
     """One supported treatment. Times in the study's unit; ``size`` a band of comparable patients.
 
     ``shrunken`` orders the list; ``estimate`` is the standardised restricted mean itself. ``harm``, ``control``: None where
-    the study names no such outcome. ``risk``: of failure before tau, and its ratio to that of the first of the list.
+    the study names no such outcome. ``risk``: of failure before tau, and its ratio to another's.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -155,11 +156,8 @@ def ranked(
         for index, arm in enumerate(arms)
     ]
     order = sorted(complete, key=lambda arm: (-arm.shrunken, -arm.estimate, arm.treatment))
-    first = order[0].risk
-    return [
-        arm.model_copy(update={"risk": arm.risk.against(first if place else None)})
-        for place, arm in enumerate(order)
-    ]
+    first = next((arm for arm in order if arm.risk.risk is not None), order[0])
+    return [arm.model_copy(update={"risk": arm.risk.against(first.treatment, first.risk)}) for arm in order]
 
 
 def conclusion(arms: Sequence[ArmEstimate]) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 The standardised share of treatment j in a level is p_j = sum_g w_g x_jg / n_jg, over the mix of strata that its mean is
 standardised to; with the difference D = p_j - p_l, SMD = D / sqrt V for V = (p_j q_j + p_l q_l) / 2, and the variance of D is
-S = s_j + s_l, s_j = sum_g w_g^2 p_jg q_jg / n_jg (Austin, Stat. Med. 28, 2009, 3083; Hedges and Olkin 1985, V taken as known).
+S = s_j + s_l, s_j = sum_g w_g^2 p_g q_g / n_jg, p_g the share among all similar patients of the stratum: of one or two
+patients alone p q is often 0 (Austin, Stat. Med. 28, 2009, 3083; Hedges and Olkin 1985, V taken as known).
 With B = 0.04 V and T = z^2 S:
 
 - out of balance, |SMD| > 0.2 and its lower limit above 0.1: D^2 > B, L = D^2 - B/4 - T > 0 and L^2 > B T;
 - cannot be judged, the upper limit above 0.2 otherwise: M = B + D^2 - T < 0 or 4 D^2 B > M^2.
 
-B has 2^-22 added to it, above the errors of what it is compared with: a difference of a two-thousandth is none. A level
-counts only if k of all similar patients have it and k do not, in total and without those of each receiving hospital.
+A level counts only if k of all similar patients have it and k do not, in total and without those of each receiving
+hospital. Errors of fixed point cannot tip a verdict on what is alike: S is 0 only for what is the same in every stratum.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from mpc_backend.values.products import dotted
 REACH = normal_reach(0.95) ** 2
 QUARTER = LARGE**2 / 8
 """A quarter of (0.2)^2 V for the sum of both treatments' p q."""
-NEGLIGIBLE = 1 << (SCALE - 22)
 WHOLE_BITS, SQUARE_BITS = SCALE + 3, 62
 PACKED = 60
 """Truth values to one number of a table of answers."""
@@ -45,6 +45,10 @@ class Profile:
 
     counts: SecretInt
     own: SecretInt
+
+    def pooled(self) -> SecretInt:
+        """Patients on any treatment: (groups, strata, levels)."""
+        return self.counts.sum(1).with_bits(self.counts.bits)
 
     def views(self) -> SecretInt:
         """Patients on any treatment in total, and without each hospital: (1 + receiving, groups, levels)."""
@@ -82,15 +86,18 @@ def pairs_of(treatments: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return first.astype(np.int64), second.astype(np.int64)
 
 
-def compared(share: SecretFixed, portion: SecretFixed, inverse: SecretFixed) -> SecretInt:
+def compared(
+    share: SecretFixed, portion: SecretFixed, inverse: SecretFixed, together: SecretFixed
+) -> SecretInt:
     """The numbers of `Levels`.
 
     ``share`` (groups, strata) of the mix; ``portion`` x / n (groups, treatments, strata, levels); ``inverse`` 1 / n (groups,
-    treatments, strata), all at SCALE. What is wrong about a treatment without overlap is masked with it."""
-    part, mix = raw(portion), raw(share)[:, None]
-    weighted, square, light = _products([(mix[..., None], part), (part, part), (mix, raw(inverse))])
+    treatments, strata); ``together`` x / n of all treatments (groups, strata, levels), all at SCALE. What is wrong about a
+    treatment without overlap is masked with it."""
+    part, mix, common = raw(portion), raw(share)[:, None], raw(together)
+    weighted, square, light = _products([(mix[..., None], part), (common, common), (mix, raw(inverse))])
     weighted, square, light, heavy = _cut([weighted.sum(2), square, light, _times(mix, REACH)])
-    spread = part - square  # p q of one treatment in one stratum
+    spread = (common - square)[:, None]
     first, second = pairs_of(part.shape[1])
     difference = weighted[:, first] - weighted[:, second]
     square, each, weights = _products(
@@ -100,7 +107,7 @@ def compared(share: SecretFixed, portion: SecretFixed, inverse: SecretFixed) -> 
     (errors,) = _products([(weights[..., None], spread)])
     errors, quarters = _cut([errors.sum(2), _times(weighted - each, QUARTER)])
     reach = errors[:, first] + errors[:, second]
-    quarter = quarters[:, first] + quarters[:, second] + NEGLIGIBLE // 4
+    quarter = quarters[:, first] + quarters[:, second]
     limit = quarter * 4
     lower, middle = square - quarter - reach, limit + square - reach
     # Two products each along the last axis: L^2 - B T, and 4 D^2 B - M^2.

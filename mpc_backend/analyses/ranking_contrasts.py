@@ -119,7 +119,8 @@ def judged_exactly(widths: Sequence[int], everyone: Ints, counts: Ints, shown: M
     mix = everyone.sum(axis=0) / max(1, int(everyone.sum()))
     weights = mix**2 / np.maximum(everyone, 1)
     share = np.einsum("g,jgc->jc", mix, portion)
-    error = np.einsum("jg,jgc->jc", weights, portion * (1 - portion))
+    pooled = counts.sum(axis=0) / np.maximum(everyone.sum(axis=0), 1)[:, None]
+    error = np.einsum("jg,gc->jc", weights, pooled * (1 - pooled))
     first, second = np.triu_indices(len(everyone), 1)
     large, wide = beyond(
         np.abs(share[first] - share[second]),

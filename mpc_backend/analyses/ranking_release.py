@@ -150,6 +150,7 @@ def released_answer(
         pairs += [
             (profile.counts, persons[..., None].broadcast_to(profile.counts.shape)),
             (None, persons),
+            (profile.pooled(), pooled[..., None].broadcast_to(profile.counts[:, 0].shape)),
         ]
     hazard, inverse, share, weight, *more = fractions(pairs)
     each, portions = (more[:1], more[1:]) if released.receiving_sites else ([], more)

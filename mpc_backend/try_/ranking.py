@@ -291,8 +291,8 @@ def _risk(found: RiskEstimate) -> str:
     if found.ratio is None:
         return ""
     return (
-        f"; risk ratio {found.ratio:.3g} ({found.lower:.3g} to {found.upper:.3g}), E-value {found.e_value:.3g}, of the limit "
-        f"{found.e_value_limit:.3g}"
+        f"; risk ratio to {found.reference} {found.ratio:.3g} ({found.lower:.3g} to {found.upper:.3g}), "
+        f"E-value {found.e_value:.3g}, of the limit {found.e_value_limit:.3g}"
     )
 
 

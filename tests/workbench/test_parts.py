@@ -208,7 +208,7 @@ def test_harm_stands_beside_the_benefit_or_says_why_not() -> None:
 def test_risk_ratios_e_values_and_the_negative_control_are_told() -> None:
     arms = [estimate("a", 20, best=True), estimate("b", 9, best=False), estimate("c", 8, best=False)]
     first, second = (RiskEstimate(risk=risk, standard_error=0.02) for risk in (0.2, 0.4))
-    risks = [first, second.against(first), RiskEstimate().against(first)]
+    risks = [first, second.against("a", first), RiskEstimate().against("a", first)]
     known = OutcomeEstimate(estimate=18.2, standard_error=1.0, lower=16.1, upper=20.0)
     control = NegativeControl(measure="time to a_fall", distinguishable=True, verdict="treatments differ")
     given = [
@@ -216,7 +216,7 @@ def test_risk_ratios_e_values_and_the_negative_control_are_told() -> None:
     ]
     result = ranking_sample(*given).model_copy(update={"negative_control": control})
     table = ranking.arm_table(result)
-    ratios = table["Risk ratio to the first (95% interval)"].tolist()
+    ratios = table["Risk ratio (95% interval)"].tolist()
     assert ratios == ["reference", "2.00 (1.61 to 2.49)", "withheld: too few failures to tell a risk"]
     assert table["E-value (of the limit)"].tolist() == ["", "3.4 (2.6)", ""]
     assert table["Mean months without the negative control"].tolist() == ["18.2 (16.1 to 20.0)"] * 3

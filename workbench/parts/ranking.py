@@ -92,7 +92,7 @@ def arm_table(result: RankingResult) -> pd.DataFrame:
             if place == 0
             else f"{arm.estimate - reference:+.1f}",
             "Reading": BEST if arm.cannot_be_ruled_out else OTHER,
-            "Risk ratio to the first (95% interval)": risk_ratio(arm.risk),
+            "Risk ratio (95% interval)": risk_ratio(arm.risk),
             "E-value (of the limit)": e_value(arm.risk),
             "Failures seen": "fewer than 10" if arm.fewer_than_ten_failures else "10 or more",
         }

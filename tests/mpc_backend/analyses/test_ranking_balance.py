@@ -64,10 +64,10 @@ def verdict(rows: pd.DataFrame, one: str, other: str, k: int) -> dict[str, str]:
             shares, errors = [], []
             for drug in (one, other):
                 each = [(share, having[(rows.drug == drug) & (strata == g)]) for g, share in mix.items()]
+                spreads = [having[strata == g].mean() * (1 - having[strata == g].mean()) for g in mix]
                 shares.append(sum(share * mine.mean() for share, mine in each))
-                errors.append(
-                    sum(share**2 * mine.mean() * (1 - mine.mean()) / len(mine) for share, mine in each)
-                )
+                both = zip(each, spreads, strict=True)
+                errors.append(sum(share**2 * spread / len(mine) for (share, mine), spread in both))
             spread = (sum(p * (1 - p) for p in shares) / 2) ** 0.5
             difference, reach = abs(shares[0] - shares[1]), 1.959963984540054 * sum(errors) ** 0.5
             if difference > 0.2 * spread and difference - reach > 0.1 * spread:
@@ -252,19 +252,31 @@ def test_everybody_has_one_level_of_each_covariate():
     assert found[:, 2].sum() == 667 and found[:, 6].sum() == 1_000 and found[:, 4].sum() == 1_000
 
 
+@pytest.mark.parametrize("policy", [EXACT, HIDING])
+@pytest.mark.parametrize("men", [0, 1])
+def test_no_verdict_tells_whether_one_has_what_nobody_else_on_two_treatments_has(run, policy, men):
+    """All on the first two are women, or all but one; a third treatment has both sexes."""
+    size = 1_000
+    frame = pd.concat(
+        [two_arms((size - men, size), size), two_arms((400, 0), size).iloc[:size].assign(drug="t02")]
+    )
+    result = ranked(run, frame.reset_index(drop=True), "neighbours", policy, balance=JUDGED[:1])
+    assert result.balance.not_judged == [("t00", "t01")]
+    assert result.balance.withheld == [("t00", "t02"), ("t01", "t02")]
+
+
 @pytest.mark.parametrize(("seed", "protocol"), [(0, "plain"), (1, "plain"), (2, "rep3")])
-def test_what_is_constant_on_two_treatments_is_in_balance_between_them(seed, protocol):
-    """Sums of thirds and the like differ in their last places; a third treatment has both sexes."""
+def test_what_goes_with_the_stratum_is_in_balance_for_all(seed, protocol):
+    """Sums of thirds and the like differ in their last places."""
     rng = np.random.default_rng(seed)
-    size = 1_000 + int(rng.integers(300))
-    frame = pd.concat([two_arms((size, size), size), two_arms((400, 0), size).iloc[:size].assign(drug="t02")])
+    frame = two_arms((0, 0), 300 + int(rng.integers(90)))
     frame = frame.assign(
         severe=rng.integers(0, 2, len(frame)), year=rng.choice([2015, 2020], len(frame), p=[0.3, 0.7])
     )
-    study = STUDIES["neighbours"](3, balance=JUDGED[:1])
-    found = opened(frame.reset_index(drop=True), study, protocol)
-    assert found["state"].tolist() == [0, 0, 0]
-    assert found["unjudged"].tolist() == [False] * 3 and found["imbalanced"].tolist() == [False, True, True]
+    frame["sex"] = np.where(frame.severe == 1, "f", "m")
+    found = opened(frame, STUDIES["neighbours"](2, balance=JUDGED[:1]), protocol)
+    assert found["state"].tolist() == [0, 0]
+    assert not found["unjudged"].any() and not found["imbalanced"].any()
 
 
 def test_what_is_adjusted_for_is_in_balance_and_what_is_not_is_judged_too(run):

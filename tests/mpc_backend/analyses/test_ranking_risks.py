@@ -96,10 +96,20 @@ def test_a_risk_is_told_from_k_failures_on(run, mode, failed, told):
     first, second = (arm.risk for arm in result.arms)
     assert result.arms[0].treatment == "t00" and second.risk == 0.4
     assert (first.risk, first.why_not) == ((0.1, None) if told else (None, TOO_FEW))
-    assert (second.ratio is not None) == told
-    assert second.why_not == (None if told else f"{TOO_FEW} on the first treatment")
+    assert (second.ratio, second.reference) == ((pytest.approx(4), "t00") if told else (None, None))
+    assert second.why_not is None
     if told:
-        assert second.ratio == pytest.approx(4) and second.e_value == pytest.approx(4 + 12**0.5)
+        assert second.e_value == pytest.approx(4 + 12**0.5)
+
+
+def test_the_first_treatment_whose_risk_is_told_is_the_reference(run):
+    third = failing(60, 0)
+    frame = pd.concat([failing(9, 40), third[third.drug == "t00"].assign(drug="t02")], ignore_index=True)
+    result = ranked(run, frame)
+    assert [arm.treatment for arm in result.arms] == ["t00", "t01", "t02"]
+    risks = [arm.risk for arm in result.arms]
+    assert [one.reference for one in risks] == [None, None, "t01"]
+    assert risks[2].ratio == pytest.approx(1.5) and risks[0].why_not == TOO_FEW
 
 
 @pytest.mark.parametrize("mode", STUDIES)
