@@ -10,7 +10,8 @@ With B = 0.04 V and T = z^2 S:
 - cannot be judged, the upper limit above 0.2 otherwise: M = B + D^2 - T < 0 or 4 D^2 B > M^2.
 
 A level counts only if k of all similar patients have it and k do not, in total and without those of each receiving
-hospital. Errors of fixed point cannot tip a verdict on what is alike: S is 0 only for what is the same in every stratum.
+hospital. B has 2^-22 added to it, above the errors of what it is compared with: shares that differ by less than a
+two-thousandth are alike.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc_backend.analyses.base import Opened
+from mpc_backend.analyses.base import Opened, Outputs
 from mpc_backend.analyses.distributions import normal_reach
 from mpc_backend.analyses.ranking_contrasts import LARGE, OpenedBalance
 from mpc_backend.analyses.ranking_parameters import RankingParameters
@@ -33,6 +34,7 @@ from mpc_backend.values.products import dotted
 REACH = normal_reach(0.95) ** 2
 QUARTER = LARGE**2 / 8
 """A quarter of (0.2)^2 V for the sum of both treatments' p q."""
+NEGLIGIBLE = 1 << (SCALE - 22)
 WHOLE_BITS, SQUARE_BITS = SCALE + 3, 62
 PACKED = 60
 """Truth values to one number of a table of answers."""
@@ -79,6 +81,10 @@ class Verdicts:
     unjudged: SecretBits
     covariates: SecretBits
 
+    def outputs(self) -> Outputs:
+        """By the names under which `opened_balance` finds them."""
+        return {"imbalanced": self.imbalanced, "unjudged": self.unjudged, "out_of_balance": self.covariates}
+
 
 def pairs_of(treatments: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The first and the second treatment of each pair (pairs,): 0 with 1, 0 with 2, and so on."""
@@ -107,7 +113,7 @@ def compared(
     (errors,) = _products([(weights[..., None], spread)])
     errors, quarters = _cut([errors.sum(2), _times(weighted - each, QUARTER)])
     reach = errors[:, first] + errors[:, second]
-    quarter = quarters[:, first] + quarters[:, second]
+    quarter = quarters[:, first] + quarters[:, second] + NEGLIGIBLE // 4
     limit = quarter * 4
     lower, middle = square - quarter - reach, limit + square - reach
     # Two products each along the last axis: L^2 - B T, and 4 D^2 B - M^2.

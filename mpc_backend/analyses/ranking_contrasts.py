@@ -121,10 +121,11 @@ def judged_exactly(widths: Sequence[int], everyone: Ints, counts: Ints, shown: M
     share = np.einsum("g,jgc->jc", mix, portion)
     pooled = counts.sum(axis=0) / np.maximum(everyone.sum(axis=0), 1)[:, None]
     error = np.einsum("jg,gc->jc", weights, pooled * (1 - pooled))
+    each = np.maximum(share * (1 - share), 0.0)
     first, second = np.triu_indices(len(everyone), 1)
     large, wide = beyond(
         np.abs(share[first] - share[second]),
-        (share * (1 - share))[first] / 2 + (share * (1 - share))[second] / 2,
+        each[first] / 2 + each[second] / 2,
         error[first] + error[second],
     )
     seen = (shown[first] & shown[second])[:, None]

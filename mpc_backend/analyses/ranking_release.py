@@ -227,15 +227,9 @@ def _masked(
         "size": values[7],
         "total": values[8],
         "total_shown": visible,
-        **_balance_outputs(found_states.balance),
+        **({} if found_states.balance is None else found_states.balance.outputs()),
     }
     return outputs, concatenate([first, whole.reshape(-1, 1)], axis=1)
-
-
-def _balance_outputs(found: Verdicts | None) -> Outputs:
-    if found is None:
-        return {}
-    return {"imbalanced": found.imbalanced, "unjudged": found.unjudged, "out_of_balance": found.covariates}
 
 
 @dataclass(frozen=True)

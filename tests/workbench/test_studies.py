@@ -63,7 +63,10 @@ def test_the_words_of_the_ranking_name_what_leaves_and_spare_the_reader_sixty_ma
     assert words.count("marker") < 12
     assert "one row per patient, without name, number or date" in words
     assert "100 treatments" in words
-    assert "; adjusted for index year (cut at 2018) and cd4 (cut at 200)." in words
+    assert (
+        "; adjusted for index year (cut at 2018) and cd4 (cut at 200); where sex, age are out of balance"
+        in words
+    )
 
 
 def test_the_words_of_a_linked_count_say_how_persons_are_recognised_and_what_leaves(

@@ -134,4 +134,5 @@ def ranking_lines(result: RankingResult, similar: Similar, facts: dict[str, obje
         *table(head, rows),
         *([f"  and {more} more treatment{'' if more == 1 else 's'}"] if more else []),
         f"  {result.verdict[:1].upper() + result.verdict[1:]}; {hidden}.",
+        *(f"  {line}" for line in (result.balance.in_words() if result.balance else [])),
     ]

@@ -5,7 +5,7 @@ Nothing here imports the engine or its analyses: these are the numbers the answe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import exp, hypot, inf, log, sqrt
 from typing import Final
@@ -97,8 +97,11 @@ def _binomial(passed: float, size: float, tail: float) -> tuple[float, float]:
     return float(lower), float(upper)
 
 
-def may_be_best(arms: Sequence[Ranked], alpha: float) -> list[bool]:
-    """Which treatments no other beats by more than the margin of all pairwise comparisons (Tukey; Zou and Donner)."""
+def may_be_best(
+    arms: Sequence[Ranked], alpha: float, withheld: Collection[frozenset[int]] = ()
+) -> list[bool]:
+    """Which treatments no other beats by more than the margin of all pairwise comparisons (Tukey; Zou and Donner), by
+    contrasts that are not ``withheld``: pairs of places."""
     if len(arms) < 2:
         return [True] * len(arms)
     z = float(studentized_range.isf(alpha, len(arms), inf)) / sqrt(2)
@@ -106,7 +109,8 @@ def may_be_best(arms: Sequence[Ranked], alpha: float) -> list[bool]:
     return [
         not any(
             other.mean - arm.mean > hypot(other.mean - lower, limits[place][1] - arm.mean)
-            for other, (lower, _) in zip(arms, limits, strict=True)
+            for at, (other, (lower, _)) in enumerate(zip(arms, limits, strict=True))
+            if frozenset((at, place)) not in withheld
         )
         for place, arm in enumerate(arms)
     ]

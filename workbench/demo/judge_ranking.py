@@ -16,6 +16,7 @@ from mpc_backend.analyses.ranking_result import RankingResult
 from workbench.demo.earlier import TOO_CLOSE, Earlier, Persons
 from workbench.demo.intervals import Ranked, drawn_together, may_be_best
 from workbench.demo.judge import ROUNDING, Check
+from workbench.demo.judge_comparability import judge_balance, judge_ratios, judge_risk
 from workbench.demo.similar import (
     LADDER,
     LEAST_INFORMATION,
@@ -70,7 +71,9 @@ def judge_ranking(
     for arm in result.arms:
         if arm.treatment in large:
             checks += _judge_treatment(large[arm.treatment], arm)
-    return [*checks, *_judge_conclusions(result)]
+            checks += judge_risk(large[arm.treatment], arm)
+    checks += judge_balance(similar, members, shown, result)
+    return [*checks, *judge_ratios(result), *_judge_conclusions(result)]
 
 
 def _withheld(earlier: Earlier, similar: Similar, members: Persons, states: dict[str, str]) -> bool:
@@ -140,7 +143,10 @@ def _judge_conclusions(result: RankingResult) -> Iterator[Check]:
         Ranked(arm.estimate, arm.standard_error, float(arm.effective_size), arm.fewer_than_ten_failures)
         for arm in result.arms
     ]
-    best = [] if not arms else may_be_best(arms, ALPHA)
+    places = {arm.treatment: place for place, arm in enumerate(result.arms)}
+    pairs = [] if result.balance is None else result.balance.withheld
+    withheld = {frozenset(places[name] for name in pair) for pair in pairs}
+    best = [] if not arms else may_be_best(arms, ALPHA, withheld)
     shrunken = [] if not arms else drawn_together(arms)
     for arm, numbers, drawn, may in zip(result.arms, arms, shrunken, best, strict=True):
         lower, upper = numbers.interval()

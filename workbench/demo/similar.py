@@ -41,7 +41,7 @@ class ArmTruth:
     persons still followed at TAU; ``finished``: every stratum is followed to TAU or has come down to zero;
     ``information``: 1 / sum of squared weights over the persons followed completely. ``persons_left``,
     ``at_tau_left``, ``events_left``: the fewest that are left when an asking hospital subtracts its own. ``even``: whether
-    one person, or one event, weighs too much in ``mean``."""
+    one person, or one event, weighs too much in ``mean``. ``risk`` of failure before TAU, standardised as ``mean``."""
 
     persons: int
     persons_left: int
@@ -57,6 +57,8 @@ class ArmTruth:
     error: float
     causal: float
     even: Even
+    risk: float
+    risk_error: float
 
 
 class Similar:
@@ -183,6 +185,8 @@ class Similar:
             error=mixed.mean_error,
             causal=causal,
             even=judge_weights(months, events, strata, self.hospital[members], mix, self.receiving, SMALLEST),
+            risk=1 - float(mixed.survival[TAU - 1]),
+            risk_error=float(mixed.standard_error[TAU - 1]),
         )
 
 

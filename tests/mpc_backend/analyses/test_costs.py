@@ -41,6 +41,7 @@ DESCRIBED = {
     "categories": [{"variable": f"c{place}", "levels": ["u", "v", "w"]} for place in range(5)],
 }  # fmt: skip
 STRATA = [{"variable": "s", "levels": [str(place) for place in range(8)]}]
+STRATUM = {"variable": "sex", "levels": ["f", "m"]}
 SHAPES: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {
     ("comparative_effectiveness", "overlap weights, ten covariates, 24 months, 600 persons each"): (
         "comparative_effectiveness", compared("overlap"), 600,
@@ -65,6 +66,9 @@ SHAPES: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {
     ("table_one", "two groups, five numbers of 201 values, five categories of three levels"): ("table_one", DESCRIBED, 1),
     ("treatment_ranking", "20 treatments, 100 markers, two tiers, four strata, 6,667 persons each"): (
         "treatment_ranking", RANKED, 6_667,
+    ),
+    ("treatment_ranking", "the same with `balance` of two covariates, of two and four levels"): (
+        "treatment_ranking", {**RANKED, "balance": [STRATUM, {"variable": "age", "cuts": [35, 45, 55]}]}, 6_667,
     ),
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from governance.disclosure import DisclosurePolicy
 from mpc_backend.analyses.base import Released, SiteData
 from mpc_backend.analyses.errors import ParametersRefused
 from mpc_backend.analyses.plain import opened_outputs
+from mpc_backend.analyses.ranking_balance import compared
 from mpc_backend.analyses.ranking_contrasts import Balance
 from mpc_backend.analyses.registry import analysis, parse_parameters
 from mpc_backend.planner import counted
@@ -68,7 +69,7 @@ def verdict(rows: pd.DataFrame, one: str, other: str, k: int) -> dict[str, str]:
                 shares.append(sum(share * mine.mean() for share, mine in each))
                 both = zip(each, spreads, strict=True)
                 errors.append(sum(share**2 * spread / len(mine) for (share, mine), spread in both))
-            spread = (sum(p * (1 - p) for p in shares) / 2) ** 0.5
+            spread = (max(0.0, sum(p * (1 - p) for p in shares)) / 2) ** 0.5
             difference, reach = abs(shares[0] - shares[1]), 1.959963984540054 * sum(errors) ** 0.5
             if difference > 0.2 * spread and difference - reach > 0.1 * spread:
                 said.add("imbalanced")
@@ -263,6 +264,25 @@ def test_no_verdict_tells_whether_one_has_what_nobody_else_on_two_treatments_has
     result = ranked(run, frame.reset_index(drop=True), "neighbours", policy, balance=JUDGED[:1])
     assert result.balance.not_judged == [("t00", "t01")]
     assert result.balance.withheld == [("t00", "t02"), ("t01", "t02")]
+
+
+@pytest.mark.parametrize("protocol", ["plain", "rep3"])
+def test_errors_of_fixed_point_tip_no_verdict_on_what_is_alike(protocol):
+    """Two of two million patients each, all or none of whom have a level, shares off by their last places."""
+    last = 2.0**-30
+    with World(protocol) as world:
+        given = [
+            world.share(np.asarray(values), fixed=True, scale=30)
+            for values in (
+                [[0.3, 0.7]],  # the mix of two strata
+                [[[[1.0, 0.0], [1 - last, last]], [[1 - 2 * last, 0.0], [1.0, 2 * last]]]],
+                [[[2.0**-21] * 2] * 2],
+                [[[1 - 2 * last, 2 * last]] * 2],
+            )
+        ]
+        found = world.run(lambda _, shares: compared(*shares), given)
+    over, lower, far, middle, wide = found[:, 0, 0] < 0
+    assert not (over & lower & far).any() and not (middle | wide).any()
 
 
 @pytest.mark.parametrize(("seed", "protocol"), [(0, "plain"), (1, "plain"), (2, "rep3")])

@@ -18,6 +18,7 @@ from mpc_backend.analyses.registry import resolve
 from mpc_backend.analyses.survival_parameters import SurvivalParameters
 from mpc_backend.planner import plan
 from workbench.demo import judge, judge_survival
+from workbench.demo.comparability import AGE_CUTS
 from workbench.demo.curves import TAU
 from workbench.demo.examples import examples_folder
 from workbench.demo.layout import Layout, people, set_up
@@ -117,6 +118,8 @@ def test_ranking_parameters_are_those_of_the_pooled_answer(layout: Layout) -> No
     assert ladder == [(tier.name, tier.distance, tier.years, tier.same_stage) for tier in LADDER]
     assert parameters.minimum_support == MINIMUM_SUPPORT
     assert parameters.tau == TAU
+    judged = {covariate.variable: covariate.levels or covariate.cuts for covariate in parameters.balance}
+    assert judged == {"sex": ("female", "male"), "age": AGE_CUTS}
     assert len(parameters.treatments) == 100
     assert len(parameters.markers) == 24
     assert {one.site for one in study.recipients} == {"north", "south", "west"}

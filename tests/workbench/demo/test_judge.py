@@ -244,7 +244,7 @@ def _ranking_sites(similar: Similar) -> dict[str, SiteData]:
     frame["regimen"] = [f"regimen {arm:03d}" for arm in people["regimen"]]
     frame["index_year"] = people["index"].dt.year
     frame["stage"] = people["stage"].map(dict(enumerate("ABC")))
-    frame["cd4"] = people["cd4"]
+    frame["cd4"], frame["sex"] = people["cd4"], people["female"].map({0: "male", 1: "female"})
     frame["failure_time"], frame["failure_event"] = similar.months, similar.events
     return {name: SiteData(frame[similar.hospital == number]) for number, name in enumerate(HOSPITALS)}
 
@@ -327,6 +327,20 @@ def test_a_patient_a_year_older_is_withheld_and_judged_so(similar: Similar) -> N
         ("arms.0.cannot_be_ruled_out", False),
         ("cannot_be_ruled_out", []),
         ("verdict", "no treatment is better"),
+        ("balance", None),
+        ("balance.covariates", ["age"]),
+        ("balance.out_of_balance", ["sex"]),
+        ("balance.withheld", []),
+        ("balance.not_judged", []),
+        ("arms.2.risk.risk", Shift(0.002)),
+        ("arms.3.risk.standard_error", Shift(0.01)),
+        ("arms.3.risk.ratio", Shift(0.01)),
+        ("arms.3.risk.lower", Shift(0.01)),
+        ("arms.3.risk.e_value", Shift(0.01)),
+        ("arms.3.risk.e_value_limit", Shift(0.01)),
+        ("arms.0.risk.ratio", 1.0),
+        ("arms.0.risk.risk", 0.1),
+        ("arms.3.risk.reference", None),
     ],
 )
 def test_ranking_answers_spoilt(similar: Similar, ranked: dict[str, Any], path: str, value: object) -> None:
