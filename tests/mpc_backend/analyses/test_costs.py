@@ -100,3 +100,17 @@ def test_costs_are_those_that_the_planner_counts(page: str, words: str) -> None:
     released = Released(DisclosurePolicy(), ("north", "south", "west"))
     cost = counted(KINDS[kind], parse_parameters(kind, parameters), released, rows, "rep4")
     assert (cost.rounds, cost.bytes_per_node) == pytest.approx(stated(page)[words], rel=0.02)
+
+
+def test_the_page_states_what_earlier_answers_add_to_a_ranking() -> None:
+    head = "| earlier answers (the case above, `rep4`) | more rounds | more sent by a node |\n"
+    _, _, table = (DOCS / "treatment_ranking.md").read_text(encoding="utf-8").partition(head)
+    lines = [line.strip("|").split(" | ") for line in table.splitlines()[1:4]]
+    assert [int(line[0]) for line in lines] == [1, 20, 100]
+    released = Released(DisclosurePolicy(), ("north", "south", "west"))
+    chosen, typed = KINDS["treatment_ranking"], parse_parameters("treatment_ranking", RANKED)
+    none, *found = (counted(chosen, typed, released, 6_667, "rep4", before) for before in (0, 1, 20, 100))
+    for (_, rounds, sent), cost in zip(lines, found, strict=True):
+        assert cost.rounds - none.rounds == int(rounds)
+        more = (cost.bytes_per_node - none.bytes_per_node) / UNITS["MB"]
+        assert more == pytest.approx(float(sent.split()[0]), abs=0.006)
