@@ -28,6 +28,12 @@ RECURRENCES: dict[str, Given] = {
     "rx": COLON["rx"], "sex": 0.5, "age": 10, "obstruct": 0.4, "perfor": 0.2, "adhere": 0.4, "nodes": 4, "differ": 0.5,
     "extent": 0.5,
 }  # fmt: skip
+GBSG2: dict[str, Given] = {
+    "hormon": 0.5, "age": 10, "meno": 0.5, "size": 14, "grade": ["1", "2", "3"], "nodes": 5, "pgr": 200, "er": 150,
+}  # fmt: skip
+RELAPSE = {"time": "rfstime"}
+WHAS500: dict[str, Given] = {"age": 14, "gender": 0.5, "hr": 23, "diasbp": 21, "bmi": 5, "chf": 0.5}
+FOLLOWED = {"time": "lenfol", "status": "fstat"}
 CELLS = ["squamous", "smallcell", "adeno", "large"]
 ECOG = {"ph.ecog": ["0", "1", "2", "3"]}
 AGE_SEX: dict[str, Given] = {"age": 10, "sex": 0.5}
@@ -47,6 +53,14 @@ CASES: dict[str, tuple[str, dict[str, Given], dict[str, Any]]] = {
     "colon by hospital": (
         "cox_colon", {"age": 10, "nodes": 4, "sex": 0.5}, {"site": "hospital", "cluster": "id"},
     ),
+    "gbsg2": ("gbsg", GBSG2, RELAPSE),
+    "gbsg2 breslow": ("gbsg", GBSG2, {**RELAPSE, "ties": "breslow"}),
+    "gbsg2 by hospital and grade": (
+        "gbsg", {"hormon": 0.5, "age": 10, "nodes": 5},
+        {**RELAPSE, "site": "hospital", "strata": {"grade": ["1", "2", "3"]}},
+    ),
+    "whas500": ("whas500", WHAS500, FOLLOWED),
+    "whas500 breslow": ("whas500", WHAS500, {**FOLLOWED, "ties": "breslow"}),
     "rossi": ("rossi", ROSSI, {"time": "week", "status": "arrest"}),
     "rossi breslow": ("rossi", ROSSI, {"time": "week", "status": "arrest", "ties": "breslow"}),
 }  # fmt: skip

@@ -29,6 +29,8 @@ class Case:
     times: tuple[int, ...]
     taus: tuple[int, ...]
     stratum: tuple[str, tuple[str, ...]] | None = None
+    time: str = "time"
+    status: str = "status"
 
 
 CELLS = ("squamous", "smallcell", "adeno", "large")
@@ -40,6 +42,29 @@ CASES = {
     "veteran by cell type": Case(
         "cox_veteran", "celltype", CELLS, "day", 999, (30, 90), (150,), ("trt", ("1", "2"))
     ),
+    "gbsg2 by hormone treatment": Case(
+        "gbsg",
+        "hormon",
+        ("0", "1"),
+        "day",
+        2659,
+        (365, 1000, 1825),
+        (1000, 1825),
+        ("grade", ("1", "2", "3")),
+        "rfstime",
+    ),
+    "whas500 by sex": Case(
+        "whas500",
+        "gender",
+        ("0", "1"),
+        "day",
+        2358,
+        (30, 365, 1096),
+        (365, 1096),
+        ("cvd", ("0", "1")),
+        "lenfol",
+        "fstat",
+    ),
 }
 RHO = (1.0, 0.5)
 
@@ -47,7 +72,7 @@ RHO = (1.0, 0.5)
 def lines(name: str, protocol: str = "plain") -> Iterator[Line]:
     """Every statistic of a case."""
     case, r = CASES[name], golden("survival.csv", "model", "of", "what")[name]
-    frame = data(case.source).rename(columns={"time": "o_time", "status": "o_event"})
+    frame = data(case.source).rename(columns={case.time: "o_time", case.status: "o_event"})
     frame = frame.assign(arm=frame[case.group] if case.group else "all")
     for place, tau in enumerate(case.taus):
         result = _result(case, frame, {"tau": tau}, protocol)
@@ -80,7 +105,10 @@ def _arm(arm: ArmSurvival, r: Numbers, times: tuple[int, ...], tau: int) -> Iter
         yield same(f"{arm.arm}: events", arm.events.value, r["events"])
         assert curve.median is not None
         for part, what in (("estimate", "median"), ("lower", "median lower"), ("upper", "median upper")):
-            yield same(f"{arm.arm}: {what}", getattr(curve.median, part), r[what])
+            found = getattr(curve.median, part)
+            assert (found is None) == pd.isna(r[what]), f"{arm.arm}: {what} {found}, R {r[what]}"
+            if found is not None:
+                yield same(f"{arm.arm}: {what}", found, r[what])
     for time, row in zip(times, arm.table, strict=False):
         assert row.time == time
         yield from _at(arm.arm, curve, time, r)

@@ -1,5 +1,5 @@
 # Golden values of Cox regressions, from R's survival: Rscript cox.R, in this folder. Writes cox.csv and the data that
-# are not shipped by lifelines. The tests read the files; they do not run R.
+# are not shipped by lifelines or stored as they are (whas500.csv). The tests read the files; they do not run R.
 suppressMessages(library(survival))
 
 out <- data.frame()
@@ -46,10 +46,19 @@ record("colon recurrences", Surv(time, status) ~ rx + sex + age + obstruct + per
        subset(colon, etype == 1))
 record("colon by hospital", Surv(time, status) ~ age + nodes + sex + strata(hospital), colon, cluster = "id")
 
+gbsg <- transform(survival::gbsg, grade = factor(grade), hospital = (seq_len(nrow(survival::gbsg)) - 1) %% 3)
+record("gbsg2", Surv(rfstime, status) ~ hormon + age + meno + size + grade + nodes + pgr + er, gbsg)
+record("gbsg2 breslow", Surv(rfstime, status) ~ hormon + age + meno + size + grade + nodes + pgr + er, gbsg, "breslow")
+record("gbsg2 by hospital and grade", Surv(rfstime, status) ~ hormon + age + nodes + strata(hospital, grade), gbsg)
+whas500 <- read.csv("whas500.csv")
+record("whas500", Surv(lenfol, fstat) ~ age + gender + hr + diasbp + bmi + chf, whas500)
+record("whas500 breslow", Surv(lenfol, fstat) ~ age + gender + hr + diasbp + bmi + chf, whas500, "breslow")
+
 write.csv(lung, "cox_lung.csv", row.names = FALSE, quote = FALSE, na = "")
 write.csv(ovarian, "cox_ovarian.csv", row.names = FALSE, quote = FALSE, na = "")
 write.csv(veteran, "cox_veteran.csv", row.names = FALSE, quote = FALSE, na = "")
 write.csv(colon, "cox_colon.csv", row.names = FALSE, quote = FALSE, na = "")
+write.csv(gbsg, "gbsg.csv", row.names = FALSE, quote = FALSE)
 rossi <- read.csv(commandArgs(trailingOnly = TRUE)[1])
 record("rossi", Surv(week, arrest) ~ fin + age + race + wexp + mar + paro + prio, rossi)
 record("rossi breslow", Surv(week, arrest) ~ fin + age + race + wexp + mar + paro + prio, rossi, "breslow")

@@ -1,5 +1,5 @@
-# Golden numbers of survival without a Cox regression, by R's survival on cox_lung.csv and cox_veteran.csv of this folder: curves,
-# medians, restricted means, their differences and the log-rank tests. Writes survival.csv. Run once: Rscript survival.R
+# Golden numbers of survival without a Cox regression, by R's survival on cox_lung.csv, cox_veteran.csv, gbsg.csv and
+# whas500.csv of this folder: curves, medians, restricted means, their differences and the log-rank tests. Writes survival.csv. Run once: Rscript survival.R
 suppressMessages(library(survival))
 
 found <- NULL
@@ -50,6 +50,10 @@ veteran <- read.csv("cox_veteran.csv")
 veteran$group <- veteran$celltype
 cells <- c("squamous", "smallcell", "adeno", "large")
 curves("veteran by cell type", veteran, cells, c(30, 90), 150)
+gbsg <- transform(read.csv("gbsg.csv"), time = rfstime, group = as.character(hormon))
+curves("gbsg2 by hormone treatment", gbsg, c("0", "1"), c(365, 1000, 1825), c(1000, 1825))
+whas500 <- transform(read.csv("whas500.csv"), time = lenfol, status = fstat, group = as.character(gender))
+curves("whas500 by sex", whas500, c("0", "1"), c(30, 365, 1096), c(365, 1096))
 
 # Log-rank, G^rho, and the log-rank test within strata.
 tests <- function(model, data, groups, strata) {
@@ -66,4 +70,6 @@ tests <- function(model, data, groups, strata) {
 tests("lung by sex", lung, c("1", "2"), "ph.ecog")
 tests("lung by sex, months", months, c("1", "2"), "hospital")
 tests("veteran by cell type", veteran, cells, "trt")
+tests("gbsg2 by hormone treatment", gbsg, c("0", "1"), "grade")
+tests("whas500 by sex", whas500, c("0", "1"), "cvd")
 write.csv(found, "survival.csv", row.names = FALSE)
