@@ -7,8 +7,8 @@ from mpc_backend.analyses.ranking_parameters import RankingParameters
 from mpc_backend.analyses.ranking_release import minimum
 from mpc_backend.analyses.ranking_result import LEAST_INFORMATION
 from mpc_backend.analyses.secret_curves import parts, raw
-from mpc_backend.operations import concatenate, divide, stack
-from mpc_backend.operations.divide import WIDEST_COUNT, ratio_of_counts
+from mpc_backend.operations import concatenate, divide, ratio_of_counts, stack
+from mpc_backend.operations.divide import WIDEST_COUNT
 from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 RATIO_SCALE = 16

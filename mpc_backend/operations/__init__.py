@@ -3,7 +3,7 @@
 from mpc_backend.operations.arrange import concatenate, select, shuffle, stack
 from mpc_backend.operations.binary import from_bits, to_bits
 from mpc_backend.operations.categories import sums_by_code
-from mpc_backend.operations.divide import divide, floor_divide, reciprocal
+from mpc_backend.operations.divide import divide, floor_divide, ratio_of_counts, reciprocal
 from mpc_backend.operations.exponential import exp, sigmoid, sigmoid_and_softplus
 from mpc_backend.operations.extremes import amax, amin, argmax, argmin
 from mpc_backend.operations.groupby import Groups, distinct, group_by
@@ -39,6 +39,7 @@ __all__ = [
     "popcount",
     "positive_inverse",
     "prefix_product",
+    "ratio_of_counts",
     "reciprocal",
     "segmented_copy",
     "segmented_cumsum",

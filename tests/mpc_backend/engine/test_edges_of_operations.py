@@ -79,6 +79,7 @@ def test_exponential_and_logistic_function_of_the_widest_arguments(protocol: str
 NOTHING: dict[str, Callable[[Any, Any], Any]] = {
     "extremes": lambda a, _: [f(a.reshape(0, 3), 1) for f in (op.amax, op.amin, op.argmax, op.argmin)],
     "quotients": lambda a, _: [op.divide(a, a, 5), op.reciprocal(a, 5), op.floor_divide(a, 3), op.floor_divide(a, 4)],
+    "ratios": lambda a, _: op.ratio_of_counts(a.with_bits(9), a.with_bits(17), 5),
     "roots": lambda a, _: [op.sqrt(a, 5), op.log(a, 5)],
     "exponentials": lambda a, _: [op.exp(a, 5), op.sigmoid(a, 5), op.sigmoid_and_softplus(a, 5)],
     "scans": lambda a, f: [op.segmented_cumsum(a, f), op.segmented_copy(a, f), op.prefix_product(a.to_fixed(3))],

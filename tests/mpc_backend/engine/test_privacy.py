@@ -65,6 +65,7 @@ PROGRAMS: dict[str, Callable[..., object]] = {
     "popcount": lambda a, b: [op.popcount(a), op.popcount(a < b)],
     "positive_inverse": lambda a, b: op.positive_inverse(matrices(a)).deficient,
     "prefix_product": lambda a, b: op.prefix_product(a.to_fixed(0)[:SMALL] * 2.0**-19),
+    "ratio_of_counts": lambda a, b: op.ratio_of_counts(a.with_bits(17)[:200], b.with_bits(17)[:200], 12),
     "reciprocal": lambda a, b: op.reciprocal(b[:200], 20),
     "segmented_copy": lambda a, b: op.segmented_copy(a, a == b),
     "segmented_cumsum": lambda a, b: op.segmented_cumsum(a, a == b),
@@ -132,7 +133,7 @@ def primitives(protocol: Protocol, secret: Callable[..., Words]) -> None:
     """Every operation of a protocol once, on operands that are made by ``secret(shape, dtype)``; of several blocks, so
     that a mask used in two of them is seen.
     """
-    n = 20_000
+    n = 36_000
     for dtype in (np.uint16, np.uint32, np.uint64):
         protocol.multiply_rows(secret((1, n), dtype), secret((1, n), dtype), FIRST_ROWS)
         x, y = secret((2, n), dtype), secret((2, n), dtype)

@@ -168,6 +168,19 @@ def test_quotients(data: st.DataObject, protocol: str) -> None:
     assert np.all(np.abs(inverse - one) <= 4 * 2.0**-20 + one * 2.0**-27)
 
 
+@covers("ratio_of_counts")
+@given(data=st.data(), protocol=both)
+@some
+def test_ratios_of_counts(data: st.DataObject, protocol: str) -> None:
+    length, scale = data.draw(st.integers(1, 16)), data.draw(st.integers(0, 20))
+    a, b = (np.minimum(np.abs(data.draw(numbers(length + 1, 50))), (1 << length) - 1) for _ in range(2))
+    with World(protocol) as world:
+        counts = [world.share(each, bits=length + 1) for each in (a, b)]
+        found = world.run(lambda _, a, b: op.ratio_of_counts(a, b, scale), *counts)
+    exact = np.divide(a, b, out=np.zeros(len(a)), where=b > 0)
+    assert np.all(np.abs(found - exact) <= 2 * 2.0**-scale + exact * 2.0**-17)
+
+
 @covers("sqrt", "log")
 @given(data=st.data(), protocol=both)
 @some

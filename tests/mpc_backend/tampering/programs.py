@@ -22,7 +22,7 @@ from tests.mpc_backend.tampering.recorded import Attackable, Job, shared
 
 N = 6
 X, Y = np.arange(1, N + 1), np.arange(3, 3 + N)[::-1].copy()
-LONG_BITS, LONG_ROWS, BLOCKS = 130, 70, 20_000
+LONG_BITS, LONG_ROWS, BLOCKS = 130, 70, 36_000
 """More truth values than two words hold; more rows than one word of their bits; more than two blocks of words."""
 
 
@@ -125,6 +125,7 @@ OPERATIONS: dict[str, Variants] = {
     "popcount": {"integers": lambda d: op.popcount(d.a.with_bits(4)), "truth values": lambda d: op.popcount(d.bits)},
     "positive_inverse": _positive,
     "prefix_product": lambda d: op.prefix_product(d.f),
+    "ratio_of_counts": lambda d: op.ratio_of_counts(d.a, d.b, 16),
     "reciprocal": lambda d: op.reciprocal(d.a, 20),
     "segmented_copy": lambda d: op.segmented_copy(d.a, d.c),
     "segmented_cumsum": lambda d: op.segmented_cumsum(d.a, d.c),
