@@ -35,6 +35,7 @@ class Consortium:
         self.connectors = {site: SigningKey.generate() for site in SITES}
         self.stewards = {site: SigningKey.generate() for site in SITES}
         self.asking, self.sealing = SigningKey.generate(), SealingKey.generate()
+        self.requesters: list[SigningKey] = []
         self.federation = Federation.model_validate(
             {
                 "name": "Benchmark",
@@ -54,8 +55,12 @@ class Consortium:
         )
 
     def prepare(self, nodes: NodeSet, case: Case, runs: int) -> StudyProtocol:
-        """Submit the study, approve it everywhere, upload every hospital's shares."""
-        study, now = self._study(case, runs), datetime.now(UTC)
+        """Submit the study, approve it everywhere, upload every hospital's shares.
+
+        Each run has a requester of its own, ``requesters``: none is held against an earlier answer to the same one.
+        """
+        self.requesters = [SigningKey.generate() for _ in range(runs)]
+        study, now = self._study(case), datetime.now(UTC)
         nodes.post_study(study)
         for envelope in self._signatures(study, now):
             nodes.post_envelope(study.digest, envelope)
@@ -85,7 +90,7 @@ class Consortium:
             *(sign_document(one, self.stewards[site]) for site, one in decisions.items()),
         ]
 
-    def _study(self, case: Case, runs: int) -> StudyProtocol:
+    def _study(self, case: Case) -> StudyProtocol:
         start = datetime.now(UTC) - timedelta(hours=1)
         fields: dict[str, Any] = {
             "title": "Benchmark",
@@ -116,18 +121,19 @@ class Consortium:
             ],
             "recipients": [
                 {
-                    "id": "asking",
+                    "id": f"asking-{number}",
                     **(
                         {"role": "researcher"}
                         if case.facts is None
                         else {"role": "physician", "site": SITES[0]}
                     ),
                     "organisation": "Operator A",
-                    "signing_key": self.asking.public,
+                    "signing_key": key.public,
                     "sealing_key": self.sealing.public,
                 }
+                for number, key in enumerate(self.requesters)
             ],
-            "budget": {"runs": runs},
+            "budget": {"runs": len(self.requesters)},
             "validity": {
                 "not_before": start.isoformat(),
                 "not_after": (start + timedelta(days=1)).isoformat(),

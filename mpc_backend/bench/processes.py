@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 
 from governance.federation import Federation
+from governance.keys import SigningKey
 from governance.study import StudyProtocol
 from mpc_backend.bench.analyses import CASES, Case
 from mpc_backend.bench.consortium import ANALYSIS, Consortium
@@ -74,14 +75,21 @@ def measure_question(
             before = [in_use_mib(processes.pid(node.id)) or 0.0 for node in consortium.federation.nodes]
             with NodeSet(consortium.federation) as nodes:
                 study = consortium.prepare(nodes, case, repeats + warm_up)
-                runs = [_timed(consortium, processes, nodes, study, case) for _ in range(repeats + warm_up)]
+                runs = [
+                    _timed(consortium, processes, nodes, study, case, key) for key in consortium.requesters
+                ]
             peaks = [peak_with_workers(processes.pid(node.id)) for node in consortium.federation.nodes]
     most = peaks.index(max(peaks))
     return measurement(chosen, size, protocol, runs[int(warm_up) :], runs, given, before[most], peaks[most])
 
 
 def _timed(
-    consortium: Consortium, processes: LocalNodes, nodes: NodeSet, study: StudyProtocol, case: Case
+    consortium: Consortium,
+    processes: LocalNodes,
+    nodes: NodeSet,
+    study: StudyProtocol,
+    case: Case,
+    requester: SigningKey,
 ) -> Run:
     """From request to opened answer."""
     before = _usage(consortium.federation, processes)
@@ -90,7 +98,7 @@ def _timed(
         nodes,
         study,
         ANALYSIS,
-        signing_key=consortium.asking,
+        signing_key=requester,
         sealing_key=consortium.sealing,
         facts=case.facts,
     )

@@ -91,7 +91,7 @@ def test_every_engine_line_runs() -> None:
 
 @pytest.mark.processes
 def test_nodes_as_processes_answer_a_question() -> None:
-    command = ["ranking", "--n", "600", "--repeats", "1", "--no-warm-up", "--processes", "--json"]
+    command = ["ranking", "--n", "600", "--repeats", "2", "--no-warm-up", "--processes", "--json"]
     result = CliRunner().invoke(bench_app, command)
     assert result.exit_code == 0, result.output
     measured = json.loads(result.output)
