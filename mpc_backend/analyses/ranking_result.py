@@ -274,8 +274,9 @@ def _held_back(hidden: Sequence[HiddenArm]) -> list[str]:
 def _notes(parameters: RankingParameters, arms: Sequence[ArmEstimate], found: bool) -> list[str]:
     if not found:
         return [
+            UNLINKED,
             "No tier of the study's ladder has two treatments with enough comparable patients "
-            f"({parameters.minimum_support} of each, or k where that is more)."
+            f"({parameters.minimum_support} of each, or k where that is more).",
         ]
     notes = [UNLINKED]
     if parameters.period == "not available":

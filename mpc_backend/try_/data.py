@@ -48,11 +48,12 @@ def listed(text: str | None) -> tuple[str, ...]:
     return parts
 
 
-def levels(frame: pd.DataFrame, name: str, most: int = MOST_LEVELS) -> tuple[str, ...]:
+def levels(frame: pd.DataFrame, name: str, most: int = MOST_LEVELS, least: int = 1) -> tuple[str, ...]:
     """The distinct values of a column as text, numbers in order of size."""
     values = column(frame, name).dropna().unique()
-    if not 0 < len(values) <= most:
-        raise LocalDataError(f"column {name} has {len(values)} different values; 1 to {most} can be compared")
+    if not least <= len(values) <= most:
+        many = "1 value" if len(values) == 1 else f"{len(values)} different values"
+        raise LocalDataError(f"column {name} has {many}; {least} to {most} can be compared")
     return tuple(level_text(value) for value in sorted(values.tolist(), key=_order))
 
 

@@ -156,7 +156,7 @@ def _parameters(
     equal = [{"variable": renamed[old], "levels": list(levels(frame, old))} for old in choice.match]
     return {
         "treatment": "treatment",
-        "treatments": list(levels(frame, choice.treatment, MOST_TREATMENTS)),
+        "treatments": list(levels(frame, choice.treatment, MOST_TREATMENTS, least=2)),
         "outcome": "outcome",
         "harm": None if choice.harm is None else "harm",
         "negative_control": None if choice.negative_control is None else "control",

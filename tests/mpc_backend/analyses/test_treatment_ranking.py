@@ -73,6 +73,7 @@ def test_nobody_comparable_gives_no_tier_and_no_number(run):
     tiers = [{"name": "strict", "max_distance": 0, "age_within": 0, "equal": ["stage"]}]
     result = ranked(run, frame, data.parameters(3, tiers=tiers))
     assert result.tier is None and not result.arms and result.hidden_count == 3 and result.total is None
+    assert "History judged per hospital" in result.notes[2] and "No tier" in result.notes[3]
     assert "fewer than two" in result.verdict
 
 

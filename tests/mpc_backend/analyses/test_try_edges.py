@@ -58,3 +58,10 @@ def test_an_answer_or_a_refusal(tmp_path, verb, file):
         return
     found = json.loads(done.output, parse_constant=pytest.fail)
     assert SCHEMAS[verb].model_validate(found).model_dump(mode="json") == found
+
+
+def test_one_treatment_is_refused_by_its_column(tmp_path):
+    path = tmp_path / "people.csv"
+    people().assign(a="x").to_csv(path, index=False)
+    done = CliRunner().invoke(try_app, ["ranking", str(path), *VERBS["ranking"]])
+    assert str(done.exception) == "column a has 1 value; 2 to 2000 can be compared"
