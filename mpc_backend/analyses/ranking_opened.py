@@ -10,7 +10,7 @@ from mpc_backend.analyses.ranking_balance import opened_balance
 from mpc_backend.analyses.ranking_parameters import CONTROL, HARM, RankingParameters
 from mpc_backend.analyses.ranking_release import (
     COARSE_DIGITS,
-    RISK,
+    RISK_PERSONS,
     RISK_VARIANCE,
     SPREAD,
     band,
@@ -33,7 +33,7 @@ def opened_ranking(parameters: RankingParameters, released: Released, opened: Op
         harm=None if parameters.harm is None else _numbers(parameters, opened, HARM),
         control=None if parameters.negative_control is None else _numbers(parameters, opened, CONTROL),
         balance=opened_balance(parameters, opened),
-        risks=_risks(opened),
+        risks=_risks(released, opened),
     )
 
 
@@ -51,15 +51,14 @@ def _numbers(parameters: RankingParameters, opened: Opened, of: str) -> OpenedNu
     )
 
 
-def _risks(opened: Opened) -> OpenedRisks:
+def _risks(released: Released, opened: Opened) -> OpenedRisks:
+    """Risks in steps of what a few patients are worth; errors hold that rounding, step / sqrt 12."""
+    step = RISK_PERSONS / (np.asarray(opened["size"], dtype=np.int64) + band(released) // 2)
     variance = np.asarray(opened["risk_variance"], dtype=np.int64)
-    error: NDArray[np.float64] = np.sqrt(
-        _upper_end(variance, np.ones(len(variance), dtype=bool)) / RISK_VARIANCE
-    )
+    spread = _upper_end(variance, np.ones(len(variance), dtype=bool)) / RISK_VARIANCE + step**2 / 12
     told = (np.asarray(opened["state"]) == 0) & ~np.asarray(opened["coarse"], dtype=bool)
-    return OpenedRisks(
-        np.asarray(opened["risk"], dtype=np.float64) / RISK, np.asarray(np.round(error, 4)), told
-    )
+    risk = np.minimum(np.asarray(opened["risk"], dtype=np.float64) * step, 1.0)
+    return OpenedRisks(np.asarray(risk), np.asarray(np.round(np.sqrt(spread), 4)), told)
 
 
 def _upper_end(numbers: NDArray[np.int64], coarse: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -34,6 +34,7 @@ from mpc_backend.analyses.secret_curves import (
     parts,
     raw,
     rounded_numbers,
+    unit,
     variance_decimals,
 )
 from mpc_backend.analyses.significant import significant, thresholds
@@ -42,8 +43,11 @@ from mpc_backend.values import SecretBits, SecretFixed, SecretInt
 
 SPREAD = 10**5
 """The reciprocal of the effective size is opened to five decimals."""
-RISK, RISK_VARIANCE = 10**3, 10**6
-"""A risk is opened to three decimals, and its variance to two significant digits of six."""
+TIE = 2.0**-10
+"""Added before a risk is rounded: halves of a step, which few patients often make, go up whatever the risk's last place is."""
+RISK_PERSONS, RISK_VARIANCE = 5, 10**6
+"""A risk is opened in multiples of what so many patients are worth in the middle of the band that is told of a treatment, and
+its variance to two significant digits of six decimals."""
 COARSE_DIGITS = 2
 """Significant digits of a treatment's variance and effective size where fewer than k patients fail."""
 NUMBER_BITS = 32
@@ -175,6 +179,10 @@ def _masked(
     earlier: Earlier | None,
 ) -> tuple[Outputs, SecretInt]:
     places, tau = decimals(parameters), parameters.tau
+    size = groups.sizes[0]
+    people = concatenate([size.ravel(), size.sum(1)])
+    banded = floor_divide(people, band(released)) * band(released)
+    middle = (banded[: size.size] + band(released) // 2).reshape(size.shape)
     estimate, variance, inverse, risk, risk_variance = (
         numbers.ravel()
         for numbers in rounded_numbers(
@@ -182,7 +190,7 @@ def _masked(
                 (means.mean, tau * 10**places),
                 (means.variance, tau**2 * 10 ** variance_decimals(places)),
                 (spread, SPREAD),
-                (risks.risk, RISK),
+                (unit(risks.risk) * (1.0 / RISK_PERSONS) * middle + TIE, 1),
                 (risks.variance, RISK_VARIANCE),
             ]
         )
@@ -192,9 +200,7 @@ def _masked(
     marks = _beside(found_states.marks)
     flags = concatenate([marks[:6], marks[7:]]).to_int()
     shown, coarse, near = flags[4], flags[5], (flags[6:] * CLOSE).sum(0)
-    size, first = groups.sizes[0], shown[:, 0]
-    people = concatenate([size.ravel(), size.sum(1)])
-    banded = floor_divide(people, band(released)) * band(released)
+    first = shown[:, 0]
     visible = ((first.sum(1) - size.shape[1]) != -1) & found_states.large
     cut = significant(fine, found_states.below, COARSE_DIGITS)
     few, many, seen = coarse.ravel(), (shown - coarse).ravel(), shown.ravel()

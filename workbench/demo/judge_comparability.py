@@ -16,11 +16,13 @@ from mpc_backend.analyses.ranking_arms import ArmEstimate, RiskEstimate
 from mpc_backend.analyses.ranking_result import RankingResult
 from workbench.demo.comparability import alike, levels
 from workbench.demo.intervals import Z
-from workbench.demo.judge import Check
+from workbench.demo.judge import ROUNDING, Check
 from workbench.demo.similar import SMALLEST, ArmTruth, Similar
 
-RISK: Final = 0.0005 + 0.0001
-"""Half a unit of the third decimal, and room for fixed-point arithmetic."""
+RISK: Final = 0.0001
+"""Room for fixed-point arithmetic beside half a step of the risk."""
+STEP_PERSONS: Final = 5
+"""A step of a risk is worth so many patients, in the middle of the band that is told."""
 RISK_ERROR: Final = 0.055
 """Relative: a variance of two significant digits, rounded up within them."""
 DERIVED: Final = 1e-6
@@ -53,9 +55,11 @@ def judge_risk(truth: ArmTruth, arm: ArmEstimate) -> Iterator[Check]:
     told = truth.events_left >= SMALLEST and truth.even.events
     yield Check(f"{arm.treatment}: risk told", told, arm.risk.risk is not None)
     if told:
-        error = RISK_ERROR * truth.risk_error + 0.0001
-        yield Check(f"{arm.treatment}: risk of failure", truth.risk, arm.risk.risk, RISK)
-        yield Check(f"{arm.treatment}: error of the risk", truth.risk_error, arm.risk.standard_error, error)
+        step = STEP_PERSONS / (truth.persons // ROUNDING * ROUNDING + ROUNDING // 2)
+        error = hypot(truth.risk_error, step / sqrt(12))
+        room = RISK_ERROR * error + 0.0001
+        yield Check(f"{arm.treatment}: risk of failure", truth.risk, arm.risk.risk, step * 0.501 + RISK)
+        yield Check(f"{arm.treatment}: error of the risk", error, arm.risk.standard_error, room)
 
 
 def judge_ratios(result: RankingResult) -> Iterator[Check]:

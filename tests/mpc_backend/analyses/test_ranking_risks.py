@@ -59,8 +59,11 @@ def test_every_risk_is_the_pooled_one_and_its_ratio_has_the_e_value(run, mode, p
     for arm in result.arms:
         risk, error = risk_of(rows[rows.drug == arm.treatment], strata, mix)
         exact = policy is EXACT
-        assert arm.risk.risk == pytest.approx(risk, abs=1e-9 if exact else 0.0006)
-        assert arm.risk.standard_error == pytest.approx(error, abs=1e-9 if exact else 0.05 * error)
+        step = 5 / (arm.size[0] + 5)
+        assert arm.risk.risk == pytest.approx(risk, abs=1e-9 if exact else step / 2 + 1e-6)
+        whole = error if exact else np.hypot(error, step / 12**0.5)
+        assert arm.risk.standard_error == pytest.approx(whole, abs=1e-9 if exact else 0.055 * whole)
+        assert exact or arm.risk.risk / step == pytest.approx(round(arm.risk.risk / step))
         if arm is result.arms[0]:
             continue
         compared += 1
@@ -94,8 +97,8 @@ def failing(first: int, second: int) -> pd.DataFrame:
 def test_a_risk_is_told_from_k_failures_on(run, mode, failed, told):
     result = ranked(run, failing(failed, 40), mode)
     first, second = (arm.risk for arm in result.arms)
-    assert result.arms[0].treatment == "t00" and second.risk == 0.4
-    assert (first.risk, first.why_not) == ((0.1, None) if told else (None, TOO_FEW))
+    assert result.arms[0].treatment == "t00" and second.risk == pytest.approx(8 * 5 / 105)
+    assert (first.risk, first.why_not) == ((pytest.approx(2 * 5 / 105), None) if told else (None, TOO_FEW))
     assert (second.ratio, second.reference) == ((pytest.approx(4), "t00") if told else (None, None))
     assert second.why_not is None
     if told:
@@ -109,7 +112,7 @@ def test_the_first_treatment_whose_risk_is_told_is_the_reference(run):
     assert [arm.treatment for arm in result.arms] == ["t00", "t01", "t02"]
     risks = [arm.risk for arm in result.arms]
     assert [one.reference for one in risks] == [None, None, "t01"]
-    assert risks[2].ratio == pytest.approx(1.5) and risks[0].why_not == TOO_FEW
+    assert risks[2].ratio == pytest.approx(13 / 8) and risks[0].why_not == TOO_FEW
 
 
 @pytest.mark.parametrize("mode", STUDIES)
@@ -128,7 +131,7 @@ def test_what_may_not_be_told_opens_to_zero():
     with World("plain") as world:
         query = chosen.query(typed, data.FACTS)
         found = opened_outputs(world, chosen, typed, Released(HIDING, tuple(tables)), tables, query)
-    assert found["risk"].tolist() == [0, 400] and found["risk_variance"].tolist() == [0, 2400]
+    assert found["risk"].tolist() == [0, 8] and found["risk_variance"].tolist() == [0, 2400]
 
 
 def test_setting_the_first_treatment_aside_compares_with_the_next(run):
