@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from mpc_backend.analyses.base import Opened, Released
 from mpc_backend.analyses.ranking_balance import opened_balance
 from mpc_backend.analyses.ranking_parameters import CONTROL, HARM, RankingParameters
-from mpc_backend.analyses.ranking_release import (
+from mpc_backend.analyses.ranking_result import OpenedNumbers, OpenedRanking, OpenedRisks
+from mpc_backend.analyses.ranking_scales import (
     COARSE_DIGITS,
     RISK_PERSONS,
     RISK_VARIANCE,
@@ -16,7 +17,6 @@ from mpc_backend.analyses.ranking_release import (
     band,
     decimals,
 )
-from mpc_backend.analyses.ranking_result import OpenedNumbers, OpenedRanking, OpenedRisks
 from mpc_backend.analyses.secret_curves import error_of
 
 INFORMATION_STEP = 5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mpc_backend.analyses.base import Released
 from mpc_backend.analyses.ranking_parameters import RankingParameters
-from mpc_backend.analyses.ranking_release import minimum
 from mpc_backend.analyses.ranking_result import LEAST_INFORMATION
+from mpc_backend.analyses.ranking_scales import minimum
 from mpc_backend.analyses.secret_curves import parts, raw
 from mpc_backend.operations import concatenate, divide, ratio_of_counts, stack
 from mpc_backend.operations.divide import WIDEST_COUNT
