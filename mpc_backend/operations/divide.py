@@ -138,7 +138,7 @@ def ratio_of_counts(a: SecretInt, b: SecretInt, scale: int) -> SecretFixed:
 
     Error at most 2 * 2^-scale + (a / b) 2^-17: coarser than `divide`, in two thirds of its rounds and half of its cuts. The
     start is the cubic polynomial whose relative error on [1/2, 1) is the smallest, 1 / T_4(3) = 1 / 577 with Chebyshev's T_4;
-    one step of Newton's squares it. Of numbers this short all products are exact.
+    one step of Newton's, as in Catrina and Saxena (FC 2010), squares it. Of numbers this short all products are exact.
 
     Raises:
         ValueError: a declared width above `WIDEST_COUNT` bits and a sign.
