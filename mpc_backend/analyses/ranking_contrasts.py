@@ -57,7 +57,8 @@ class Balance(BaseModel):
             count = len(self.not_judged)
             pairs = "one pair" if count == 1 else f"{count} pairs"
             said.append(
-                f"Balance cannot be judged between {pairs} of treatments: too few comparable patients."
+                f"Balance in {', '.join(self.covariates)} cannot be judged between {pairs} of treatments: too few comparable "
+                "patients."
             )
         return said
 

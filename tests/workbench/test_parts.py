@@ -244,7 +244,9 @@ def test_contrasts_withheld_for_balance_are_told_on_the_page_and_soften_the_head
     assert lines[0].startswith(
         "Out of balance between some treatments: Age band. The contrast of a and c is withheld"
     )
-    assert lines[1] == "Balance cannot be judged between one pair of treatments: too few comparable patients."
+    assert lines[1] == (
+        "Balance in Age band, Sex cannot be judged between one pair of treatments: too few comparable patients."
+    )
     assert tables_of(result)["contrasts"].to_dict("records") == [
         {"one": "a", "other": "c", "balance": "out of balance"},
         {"one": "a", "other": "b_1", "balance": "cannot be judged"},

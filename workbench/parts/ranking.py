@@ -50,12 +50,14 @@ def balance_lines(result: RankingResult) -> list[str]:
     """Which contrasts are withheld for covariates out of balance, and where balance cannot be judged."""
     if result.balance is None:
         return []
-    names = [readable(name) for name in result.balance.out_of_balance]
-    said = result.balance.model_copy(update={"out_of_balance": names}).in_words()
-    judged = ", ".join(map(readable, result.balance.covariates))
+    names = {
+        of: [readable(name) for name in getattr(result.balance, of)]
+        for of in ("covariates", "out_of_balance")
+    }
+    said = result.balance.model_copy(update=names).in_words()
     if said or len(result.arms) < 2:
         return said
-    return [f"Comparable patients on the treatments shown are alike in {judged}."]
+    return [f"Comparable patients on the treatments shown are alike in {', '.join(names['covariates'])}."]
 
 
 def basis(result: RankingResult) -> str:
