@@ -179,7 +179,7 @@ class Jobs:
         not_ready = {peer: answer for peer, answer in answers.items() if answer.answer != "ready"}
         if not not_ready:
             self._agree_charge_or_tell(gathering, {peer: answer.charged for peer, answer in answers.items()})
-            gathering.workers = min(self._workers.most, *(answer.workers for answer in answers.values()))
+            gathering.decide(min(self._workers.most, *(answer.workers for answer in answers.values())))
             go = StartDecision(go=True, charged=gathering.charged, workers=gathering.workers)
             self._decide(gathering, go)
             return
@@ -231,7 +231,7 @@ class Jobs:
             if not decision.go:
                 raise Never(decision.why, decision.who) if decision.final else NotNow(decision.why)
             agree_charge(self._core, gathering, connection.peer, decision.charged)
-            gathering.workers = min(self._workers.most, decision.workers)
+            gathering.decide(min(self._workers.most, decision.workers))
             gathering.arrived(connection)
         except (NotNow, Never, GovernanceError, PeerLost, FrameError, OSError) as error:
             self._decline(connection, gathering, error)
@@ -279,7 +279,7 @@ class Jobs:
         until = time.monotonic() + self._core.settings.greeting_seconds
         while time.monotonic() < until:
             current = self._turn.current
-            if current is not None and current.terms == greeting.terms:
+            if current is not None and current.terms == greeting.terms and current.awaits(greeting.shard):
                 connection.say(LinkAnswer(answer="ready").model_dump(mode="json"))
                 if not current.arrived(connection, greeting.shard):
                     connection.close()

@@ -111,6 +111,8 @@ class Gathering:
     outgoing: dict[int, Connection] = field(default_factory=dict)
     workers: int = 1
     """How many shards are worked on side by side, at every node of the run."""
+    decided: bool = False
+    """Whether all nodes are ready, so that this number is known here."""
     shards_incoming: dict[tuple[int, int], Connection] = field(default_factory=dict)
     shards_outgoing: dict[tuple[int, int], Connection] = field(default_factory=dict)
     """The links of shards, by shard (from 1) and peer."""
@@ -123,6 +125,16 @@ class Gathering:
     def shards(self) -> range:
         """The numbers of the shards that have links of their own."""
         return range(1, 1 + self.workers) if self.workers > 1 else range(0)
+
+    def decide(self, workers: int) -> None:
+        """All nodes are ready, and work on so many shards."""
+        self.workers = workers
+        self.decided = True
+
+    def awaits(self, shard: int) -> bool:
+        """Whether it is known here if a link of that shard is wanted: nodes that heard the decision first open theirs while it
+        is still on its way to this one."""
+        return shard == 0 or self.decided
 
     def arrived(self, connection: Connection, shard: int = 0) -> bool:
         """A peer's link to this node is here; False if it is not wanted (any more)."""

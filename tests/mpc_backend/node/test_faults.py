@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -16,7 +17,7 @@ from mpc_backend.node import agreement, computing, jobs, service, studies
 from mpc_backend.node.agreement import Never, NotNow
 from mpc_backend.node.database import RunRow, StudyRow, utc_now
 from mpc_backend.node.jobs import Jobs
-from mpc_backend.node.rendezvous import RunTerms, StartGreeting
+from mpc_backend.node.rendezvous import LinkGreeting, RunTerms, StartGreeting
 from mpc_backend.node.studies import close_expired
 
 from .calling import Node
@@ -161,6 +162,22 @@ def test_a_run_gets_its_first_final_state_once_the_database_takes_it(
     assert "has ended" not in reason
     alone.service.jobs.refuse_stale()
     assert ending.calls == 2
+
+
+def test_a_shards_link_that_comes_before_the_leaders_decision_waits_for_it(alone: Node) -> None:
+    """Another node heard it first, and this one does not know yet how many shards there are."""
+    _, greeting = waiting_run(alone)
+    followed, gathering = alone.service.jobs, jobs.Gathering(greeting.terms, 1)
+    followed._turn.reserve(gathering)
+    link = MagicMock(peer=1)
+    early = threading.Thread(target=followed.linked, args=(link, LinkGreeting(terms=greeting.terms, shard=2)))
+    early.start()
+    early.join(0.3)
+    assert early.is_alive() and not link.close.called
+    gathering.decide(2)
+    early.join(5)
+    assert gathering.shards_incoming == {(2, 1): link} and not link.close.called
+    followed._turn.release(gathering)
 
 
 def test_a_run_whose_end_failed_is_settled_by_the_housekeeper(
