@@ -34,7 +34,7 @@ LINKED_ROWS = (
 )
 
 
-BESIDE = (
+TOLD_OF_DATA = (
     "Beside them every result says, in the clear: the day up to which the data here reach, and the rules by which times of "
     "observation and deaths were taken from the extract"
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from site_connector.models import CohortPreview, TableOut, Upload
 from site_connector.plain import fenced, literal, outline, paragraphs
-from site_connector.review import BESIDE, CohortOnPage, ReviewPage
+from site_connector.review import TOLD_OF_DATA, CohortOnPage, ReviewPage
 from site_connector.words import day
 
 
@@ -94,7 +94,7 @@ def _what(page: ReviewPage) -> Iterator[str]:
 def _leaving(page: ReviewPage) -> Iterator[str]:
     yield "## What would leave this hospital, as secret shares"
     yield ""
-    yield f"{BESIDE}."
+    yield f"{TOLD_OF_DATA}."
     yield ""
     if not page.tables:
         yield "The tables follow from each cohort that is counted: one number for each of its criteria."

@@ -128,19 +128,11 @@ def compared(
 def _products(pairs: Sequence[tuple[SecretInt, SecretInt]]) -> list[SecretInt]:
     """Products of numbers at SCALE, broadcast within each pair, all in one round; at twice SCALE."""
     shapes = [np.broadcast_shapes(left.shape, right.shape) for left, right in pairs]
-    sides = [
-        concatenate(
-            [pair[side].broadcast_to(shape).ravel() for pair, shape in zip(pairs, shapes, strict=True)]
-        )
-        for side in (0, 1)
-    ]
-    flat = (sides[0] * sides[1]).with_bits(2 * SCALE + 2)
-    ends = np.cumsum([int(np.prod(shape, dtype=np.int64)) for shape in shapes])
-    starts = [0, *ends[:-1]]
-    return [
-        flat[int(start) : int(end)].reshape(shape)
-        for start, end, shape in zip(starts, ends, shapes, strict=True)
-    ]
+    lefts, rights = (
+        [pair[side].broadcast_to(shape) for pair, shape in zip(pairs, shapes, strict=True)] for side in (0, 1)
+    )
+    flat = concatenate([each.ravel() for each in lefts]) * concatenate([each.ravel() for each in rights])
+    return parts(flat.with_bits(2 * SCALE + 2), lefts)
 
 
 def _times(numbers: SecretInt, factor: float) -> SecretInt:

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc_backend.analyses.base import Opened, Released
+from mpc_backend.analyses.curve_heights import STEP_PERSONS
 from mpc_backend.analyses.ranking_balance import opened_balance
 from mpc_backend.analyses.ranking_parameters import CONTROL, HARM, RankingParameters
 from mpc_backend.analyses.ranking_result import OpenedNumbers, OpenedRanking, OpenedRisks
 from mpc_backend.analyses.ranking_scales import (
     COARSE_DIGITS,
-    RISK_PERSONS,
     RISK_VARIANCE,
     SPREAD,
     band,
@@ -53,7 +53,7 @@ def _numbers(parameters: RankingParameters, opened: Opened, of: str) -> OpenedNu
 
 def _risks(released: Released, opened: Opened) -> OpenedRisks:
     """Risks in steps of what a few patients are worth; errors hold that rounding, step / sqrt 12."""
-    step = RISK_PERSONS / (np.asarray(opened["size"], dtype=np.int64) + band(released) // 2)
+    step = STEP_PERSONS / (np.asarray(opened["size"], dtype=np.int64) + band(released) // 2)
     variance = np.asarray(opened["risk_variance"], dtype=np.int64)
     spread = _upper_end(variance, np.ones(len(variance), dtype=bool)) / RISK_VARIANCE + step**2 / 12
     told = (np.asarray(opened["state"]) == 0) & ~np.asarray(opened["coarse"], dtype=bool)

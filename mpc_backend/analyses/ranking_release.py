@@ -6,6 +6,7 @@ Independent steps share their rounds: all divisions, all comparisons, all roundi
 from __future__ import annotations
 
 from mpc_backend.analyses.base import Outputs, Released
+from mpc_backend.analyses.curve_heights import STEP_PERSONS
 from mpc_backend.analyses.ranking_balance import Levels, Profile, compared
 from mpc_backend.analyses.ranking_earlier import Earlier
 from mpc_backend.analyses.ranking_parameters import RankingParameters
@@ -14,7 +15,6 @@ from mpc_backend.analyses.ranking_risks import Risks, means_and_risks
 from mpc_backend.analyses.ranking_scales import (
     COARSE_DIGITS,
     NUMBER_BITS,
-    RISK_PERSONS,
     RISK_VARIANCE,
     SPREAD,
     TIE,
@@ -123,7 +123,7 @@ def _rounded(
                 (means.mean, tau * 10**places),
                 (means.variance, tau**2 * 10 ** variance_decimals(places)),
                 (spread, SPREAD),
-                (unit(risks.risk) * (1.0 / RISK_PERSONS) * middle + TIE, 1),
+                (unit(risks.risk) * (1.0 / STEP_PERSONS) * middle + TIE, 1),
                 (risks.variance, RISK_VARIANCE),
             ]
         )

@@ -11,9 +11,9 @@ SPREAD = 10**5
 """The reciprocal of the effective size is opened to five decimals."""
 TIE = 2.0**-10
 """Added before a risk is rounded: halves of a step, which few patients often make, go up whatever the risk's last place is."""
-RISK_PERSONS, RISK_VARIANCE = 5, 10**6
-"""A risk is opened in multiples of what so many patients are worth in the middle of the band that is told of a treatment, and
-its variance to two significant digits of six decimals."""
+RISK_VARIANCE = 10**6
+"""A risk is opened in multiples of what `STEP_PERSONS` patients are worth in the middle of the band that is told of a
+treatment, and its variance to two significant digits of six decimals."""
 COARSE_DIGITS = 2
 """Significant digits of a treatment's variance and effective size where fewer than k patients fail."""
 NUMBER_BITS = 32

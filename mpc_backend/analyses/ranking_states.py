@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from mpc_backend.analyses.base import Released
 from mpc_backend.analyses.ranking_balance import Levels, Verdicts, judged
 from mpc_backend.analyses.ranking_earlier import Earlier, Test, too_close, withheld
@@ -21,7 +19,7 @@ from mpc_backend.analyses.ranking_scales import (
     minimum,
 )
 from mpc_backend.analyses.ranking_weights import Weighed, uneven
-from mpc_backend.analyses.secret_curves import SCALE, Hazards, raw, variance_decimals
+from mpc_backend.analyses.secret_curves import SCALE, Hazards, parts, raw, variance_decimals
 from mpc_backend.analyses.significant import thresholds
 from mpc_backend.operations import concatenate, stack
 from mpc_backend.values import SecretBits, SecretInt
@@ -197,9 +195,4 @@ def _below(tests: Mapping[str, Test]) -> Below:
     """x < limit for arrays with their public limits, in the same rounds."""
     bits = max(x.bits for x, _ in tests.values()) + 1
     flat = concatenate([(x - limit).with_bits(bits).ravel() for x, limit in tests.values()])
-    below = flat < 0
-    ends = np.cumsum([x.size for x, _ in tests.values()])
-    return {
-        name: below[end - x.size : end].reshape(x.shape)
-        for end, (name, (x, _)) in zip(ends, tests.items(), strict=True)
-    }
+    return dict(zip(tests, parts(flat < 0, [x for x, _ in tests.values()]), strict=True))

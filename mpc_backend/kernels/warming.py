@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import time
 from collections.abc import Iterator
 
@@ -13,15 +11,12 @@ from mpc_backend.kernels import gather, halves, matrices, planes, products, rows
 from mpc_backend.kernels.arrays import RING_TYPES, operand, ring_words
 from mpc_backend.kernels.kept import note_all_kept
 
-SCIPY = "scipy.linalg"
-
 
 def each_kernel() -> Iterator[None]:
     """Call every kernel once for every word type it is used with, a few between two yields.
 
     About 40 s of processor time where nothing is on disk yet, less than a second where all is.
     """
-    _load_without_scipy()
     for ring, dtype in RING_TYPES.items():
         _compile_rows(dtype)
         yield
@@ -42,21 +37,6 @@ def compile_all() -> float:
         pass
     note_all_kept()
     return time.perf_counter() - start
-
-
-def _load_without_scipy() -> None:
-    """Let numba find no linear algebra of SciPy's, which it offers to kernels and none here uses.
-
-    It looks for it once, with the first kernel, and goes without where there is none (None is how Python says so). Loading it
-    took a node a sixth of a second of processor time and 15 MiB.
-    """
-    if SCIPY in sys.modules:
-        return
-    sys.modules[SCIPY] = None  # type: ignore[assignment]
-    try:
-        importlib.import_module("numba.np.arraymath")
-    finally:
-        del sys.modules[SCIPY]
 
 
 def _compile_products(dtype: np.dtype[np.uint64]) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from site_connector.models import CohortPreview
 from site_connector.plain import literal, outline
-from site_connector.review import BESIDE, CohortOnPage, RecipientOnPage, ReviewPage, Verdict
+from site_connector.review import TOLD_OF_DATA, CohortOnPage, RecipientOnPage, ReviewPage, Verdict
 from site_connector.review_text import review_markdown, upload_words
 from site_connector.words import day
 from workbench.parts.moments import moment_text
@@ -100,7 +100,7 @@ def _leaving(page: ReviewPage) -> None:
         )
         return
     plain_table(leaving_table(page.tables), hide_index=True)
-    st.caption(f"{BESIDE}.")
+    st.caption(f"{TOLD_OF_DATA}.")
 
 
 def _dry_run(page: ReviewPage) -> None:

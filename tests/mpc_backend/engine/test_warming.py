@@ -51,16 +51,3 @@ def test_nothing_is_compiled_after_the_kernels_are_loaded() -> None:
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=300
     )
     assert done.stdout == ""
-
-
-def test_loading_the_kernels_leaves_scipy_out_and_free_to_be_used() -> None:
-    code = """
-import sys
-from mpc_backend.kernels.warming import each_kernel
-next(each_kernel())
-print("scipy.linalg" in sys.modules)
-import scipy.linalg
-print(scipy.linalg.inv([[2.0]])[0, 0])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "0.5"]
